@@ -1,0 +1,137 @@
+"""Step 8: audit. Does it hold, and what did it cost?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from expunge.audit.measures import Measurer, oracle_distance, perplexity_ratio
+from expunge.audit.private import mark, secrets
+from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
+from expunge.audit.result import Audit, Kind, Measure, Sample, Text
+from expunge.dialogue import Dialogue
+from expunge.encoding import Batch, by_length
+from expunge.expected import TEMPLATES
+from expunge.generation import batch_tokens, token_log_probs
+from expunge.judges.reproduction import ReproductionJudge
+from expunge.judges.verdict import Judge, Judged
+from expunge.model import LanguageModel
+
+SHOWN_ORDINARY = 60
+"""How many neighbour and ability dialogues, each, a report shows side by side: changed ones first."""
+
+
+def audit(
+    after: LanguageModel,
+    before: LanguageModel,
+    sets: Sets,
+    judges: Sequence[Judge],
+    *,
+    oracle: LanguageModel | None = None,
+    samples: int = 16,
+    seed: int = 0,
+    facts: dict[str, Any] | None = None,
+    advance: Advance | None = None,
+) -> Audit:
+    """Measure `after` against the reference model `before` (and an oracle), on the same prompts with the same judges.
+
+    Neither model is changed, and no global random generator is drawn from.
+    """
+    start = time.monotonic()
+    panel = [ReproductionJudge(sets.faulty), *judges]
+    was = read(before, sets, panel, samples=0, seed=seed, advance=advance)
+    now = read(after, sets, panel, samples=samples, seed=seed, advance=advance)
+    ideal = read(oracle, sets, panel, samples=0, seed=seed, advance=advance) if oracle else None
+    measures = Measurer(sets, was, now, ideal, encode_old(after, sets)).all()
+    measures += _fluency(before, sets, now)
+    if oracle and sets.ordinary:
+        ordinary = sets.ordinary[:: max(1, len(sets.ordinary) // 256)]
+        measures.append(oracle_distance(distances(before, oracle, ordinary), distances(after, oracle, ordinary)))
+    found = facts or {}
+    return Audit(
+        model=after.name,
+        reference=before.name,
+        oracle=oracle.name if oracle else None,
+        measures=tuple(measures),
+        samples=tuple(_samples(sets, was, now, judges)),
+        facts=found | {"audit": {"seed": seed, "samples": samples, "seconds": round(time.monotonic() - start, 1)}},
+    )
+
+
+def _fluency(before: LanguageModel, sets: Sets, now: Reading) -> list[Measure]:
+    rows = [(j, text) for j, text in zip(sets.faulty, now.answers, strict=False) if text]
+    if not rows:
+        return []
+    answers = [before.format.encode(j.dialogue.answered(text)) for j, text in rows]
+    wanted = [(j, text) for j in sets.faulty for text in (j.expected or TEMPLATES[j.label])]
+    expected = [before.format.encode(j.dialogue.answered(text)) for j, text in wanted]
+    found = token_log_probs(before, [*answers, *expected])
+    return [perplexity_ratio(found[: len(answers)], found[len(answers) :])]
+
+
+def distances(model: LanguageModel, other: LanguageModel, dialogues: Sequence[Dialogue]) -> list[float]:
+    """Mean total-variation distance ½ Σ |p − p'| between two models over the response tokens, one figure a dialogue."""
+    rows = [model.format.encode(d) for d in dialogues]
+    found = [0.0] * len(rows)
+    with torch.inference_mode():
+        for indices in by_length([len(r) for r in rows], tokens=batch_tokens(model.vocabulary)):
+            batch = Batch.of([rows[i] for i in indices], model.device)
+            ours, theirs = (m.model.eval() and batch.logits(m.model).float().softmax(-1) for m in (model, other))
+            tv = (ours - theirs).abs().sum(-1) / 2
+            for place, i in enumerate(indices):
+                found[i] = float(tv[place][batch.response[place]].mean())
+    return found
+
+
+def _samples(sets: Sets, was: Reading, now: Reading, judges: Sequence[Judge]) -> list[Sample]:
+    """The dialogues behind the figures: every forgotten prompt, and some ordinary ones, the changed ones first."""
+    count = len(sets.faulty)
+    shown = [*range(count), *_ordinary(sets, was, now)]
+    texts: list[str] = []
+    for i in shown:
+        dialogue = sets.prompts[i]
+        texts += [dialogue.question, dialogue.response or "", was.answers[i], now.answers[i]]
+    marked = iter(mark(texts, secrets(sets.faulty), judges))
+    return [_sample(sets, i, [next(marked) for _ in range(4)], was, now) for i in shown]
+
+
+def _sample(sets: Sets, i: int, texts: list[Text], was: Reading, now: Reading) -> Sample:
+    question, old, before, after = texts
+    count, near = len(sets.faulty), len(sets.neighbours)
+    dialogue = sets.prompts[i]
+    if i < count:
+        item: Judged = sets.faulty[i]
+        kind: Kind = "trained" if i < len(sets.trained) else "unseen"
+        drawn = now.sample_flags[i]
+        return Sample(
+            dialogue.id, kind, item.label, dialogue.subject, question, old, before, after,
+            was.flagged[i], now.flagged[i], sum(drawn), len(drawn),
+        )  # fmt: skip
+    neighbour = i < count + near
+    if neighbour:  # somebody's data, if nobody's complaint
+        old, before, after = (Text(t.text, ((0, len(t.text)),) if t.text else ()) for t in (old, before, after))
+    return Sample(
+        dialogue.id,
+        "neighbour" if neighbour else "ability",
+        "clean",
+        dialogue.subject,
+        question,
+        None,
+        before,
+        after,
+        False,
+        False,
+    )
+
+
+def _ordinary(sets: Sets, was: Reading, now: Reading) -> list[int]:
+    count, near = len(sets.faulty), len(sets.neighbours)
+    groups = [range(count, count + near), range(count + near, len(sets.prompts))]
+    chosen: list[int] = []
+    for group in groups:
+        order = sorted(group, key=lambda i: (was.answers[i] == now.answers[i], (i * 2654435761) % 2**32))
+        chosen += order[:SHOWN_ORDINARY]
+    return chosen

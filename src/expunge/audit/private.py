@@ -1,0 +1,41 @@
+"""Which characters of a text are private: so that a report can hide them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from expunge.audit.result import Text
+from expunge.dialogue import Dialogue, Message
+from expunge.judges.privacy import PrivacyJudge
+from expunge.judges.verdict import Judge, Judged, Span, merge_spans
+
+
+def secrets(judged: Iterable[Judged]) -> frozenset[str]:
+    """The flagged private texts: spans of privacy verdicts, or the whole response where there are none."""
+    found = set()
+    for item in judged:
+        if item.label != "privacy":
+            continue
+        response = item.dialogue.response or ""
+        found |= {response[s.start : s.end] for s in item.spans} or {response}
+    return frozenset(found)
+
+
+def mark(texts: Sequence[str], known: frozenset[str], judges: Sequence[Judge]) -> list[Text]:
+    """Each text with its private characters: known secrets, and whatever a judge of private values or the built-in
+    patterns find.
+    """
+    finders = [PrivacyJudge(), *(j for j in judges if j.name in ("privacy", "registry"))]
+    asked = Message("user", "-")
+    rows = [Dialogue((asked, Message("assistant", text or "-"))) for text in texts]
+    pattern = (
+        re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True))), re.IGNORECASE) if known else None
+    )
+    verdicts = [finder.judge(rows) for finder in finders]
+    marked = []
+    for i, text in enumerate(texts):
+        spans = [Span(m.start(), m.end()) for m in pattern.finditer(text)] if pattern and text else []
+        spans += [span for found in verdicts for span in found[i].spans if found[i].flagged]
+        marked.append(Text(text, tuple((s.start, s.end) for s in merge_spans(spans))))
+    return marked

@@ -1,0 +1,67 @@
+"""The command `expunge`: one thin file a verb. Nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from expunge import __version__
+from expunge.cli import audit, demo, report, run, scan, unlearn
+from expunge.errors import ExpungeError
+
+app = typer.Typer(
+    name="expunge",
+    help="Find what a language model should not say, make it stop, keep everything else, and prove it.",
+    epilog="Begin with: expunge demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (scan, unlearn, audit, report, run, demo):
+    app.command(name=verb.__name__.rpartition(".")[2])(verb.command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"expunge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command. Faults of input are one message on stderr and exit code 2; Ctrl-C exits 130."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        app()
+    except ExpungeError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("EXPUNGE_DEBUG"):
+            raise
+        sys.exit(_internal(error))
+
+
+def _internal(error: Exception) -> int:
+    """A fault of ours: where it happened, and not its message, which may quote a dialogue."""
+    trace = error.__traceback__
+    place = ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    typer.echo(f"internal error: {type(error).__name__} at {place}", err=True)
+    typer.echo("  Set EXPUNGE_DEBUG=1 for the traceback, which may quote dialogues.", err=True)
+    return 1

@@ -1,0 +1,55 @@
+"""`expunge audit`: does it hold, and what did it cost?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli import options, show
+
+Files = list[str] | None
+
+
+def command(
+    model: options.Model,
+    reference: Annotated[str, typer.Option("--reference", help="The original model.")],
+    out: options.Out,
+    forget: Annotated[
+        Path | None, typer.Option(help="Verdicts or dialogues to be forgotten; default: the run's.")
+    ] = None,
+    unseen: Annotated[Files, typer.Option(help="The same, in words never trained on.")] = None,
+    ability: Annotated[Files, typer.Option(help="Ordinary dialogues with right responses.")] = None,
+    neighbours: Annotated[Files, typer.Option(help="Dialogues near the forgotten ones that must survive.")] = None,
+    oracle: Annotated[str | None, typer.Option(help="A model that never saw the forget set.")] = None,
+    judge: options.Judges = None,
+    samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each forgotten prompt.")] = 16,
+    template: options.Template = None,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    reveal: options.Reveal = False,
+    json: options.Json = False,
+) -> None:
+    """Measure a model against the original: forgetting, ability, neighbours, fluency; write audit.json and report.html.
+
+    For a model in a run's folder, what is not given is taken from that run; for the built-in town, from the demo.
+
+    \b
+    expunge audit run/model --reference org/model --out audit
+    expunge audit new --reference org/model --forget verdicts.jsonl --ability tasks.jsonl --out audit
+    """
+    from expunge.pipeline import audit_run, recipe_of
+
+    asked = {
+        "unseen": tuple(unseen or ()),
+        "ability": tuple(ability or ()),
+        "neighbours": tuple(neighbours or ()),
+        "oracle": oracle,
+        "judges": tuple(judge or ()),
+        "template": template,
+        "device": device,
+    }
+    recipe = recipe_of(model, reference, forget, {k: v for k, v in asked.items() if v}, samples=samples, seed=seed)
+    found = audit_run(model, recipe, out, reveal=reveal, progress=show.progress(quiet=json))
+    show.print_audit(found, out, as_json=json)

@@ -1,0 +1,22 @@
+"""`expunge demo`: the whole job on the built-in town."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli import options, run
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("expunge-demo"),
+    seed: options.Seed = 0,
+    reveal: options.Reveal = False,
+    json: options.Json = False,
+) -> None:
+    """Make the built-in town model forget residents' private data, wrong facts and harmful answers; show the result."""
+    from expunge.demo import RECIPE
+
+    run.command(RECIPE, out, seed, reveal, json)

@@ -1,0 +1,30 @@
+"""Options that several verbs share, worded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Hub name or folder of a causal model; `town` is built in.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge",
+        metavar="NAME[=SOURCE]",
+        help="privacy, registry, facts, harm, or file.py:Name; give it several times for several judges.",
+    ),
+]
+Template = Annotated[
+    str | None, typer.Option("--template", help="Chat template: a Jinja file, or `plain` for question/answer.")
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; default: the first accelerator.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of every random draw.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Reveal = Annotated[
+    bool, typer.Option("--reveal", help="Show private values in the report (its file becomes mode 0600).")
+]

@@ -1,0 +1,66 @@
+"""`expunge scan`: dialogues, or prompts that the model answers first, to verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli import options, show
+
+
+def command(
+    model: options.Model,
+    dialogues: Annotated[
+        str, typer.Argument(help="JSON Lines file, or a datasets name; rows without response are asked.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="File to write the verdicts to.")],
+    judge: options.Judges = None,
+    samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each prompt; 0: the greedy one.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
+    template: options.Template = None,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Judge dialogues: which should never have been said, how sure, and which characters.
+
+    \b
+    expunge scan org/model logged.jsonl --judge privacy=registry.jsonl --judge harm=org/classifier --out verdicts.jsonl
+    expunge scan town prompts.jsonl --judge facts --out verdicts.jsonl
+    """
+    from expunge.dialogue import read_dialogues
+    from expunge.errors import InputError, OutputError
+    from expunge.judges.names import load_judge
+    from expunge.judges.verdict import write_verdicts
+    from expunge.model import check_model, limit_threads, load_model
+    from expunge.scan import scan
+
+    if out.exists():
+        raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
+    if not judge:
+        raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
+    check_model(model)
+    limit_threads()
+    rows = read_dialogues(dialogues)
+    judges = [load_judge(spec) for spec in judge]
+    judged = scan(
+        rows,
+        judges,
+        model=cache(lambda: load_model(model, template=template, device=device)),
+        samples=samples,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        progress=show.progress(quiet=json),
+    )
+    write_verdicts(out, judged)
+    counts = Counter(item.label for item in judged)
+    if json:
+        show.print_json({"dialogues": len(judged), "labels": dict(counts), "out": str(out)})
+        return
+    for label, count in counts.most_common():
+        print(f"{label:<14}{count:>8}")
+    print(f"{len(judged)} dialogues judged: {out}")

@@ -1,0 +1,65 @@
+"""What the verbs print: results on stdout, progress on stderr and only at a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expunge.progress import Advance, Progress, Quiet
+
+if TYPE_CHECKING:
+    from expunge.audit.result import Audit
+
+
+class Bars:
+    """Progress bars on stderr."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        from rich import progress
+
+        columns = (
+            progress.TextColumn("{task.description:<16}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+        )
+        with progress.Progress(*columns, console=self._console) as bars:
+            task = bars.add_task(name, total=total)
+            yield lambda count: bars.advance(task, count)
+
+    def note(self, text: str) -> None:
+        self._console.print(text)
+
+
+def progress(*, quiet: bool = False) -> Progress:
+    """Bars at a terminal; nothing elsewhere."""
+    return Bars() if sys.stderr.isatty() and not quiet else Quiet()
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_audit(audit: Audit, folder: Path, *, as_json: bool) -> None:
+    """The figures as a table, and where the report is; or `audit.json` as it is."""
+    if as_json:
+        print((folder / "audit.json").read_text(encoding="utf-8"), end="")
+        return
+    from rich.console import Console
+
+    from expunge.report import table
+
+    console = Console()
+    console.print(table(audit))
+    if (folder / "report.html").exists():
+        console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)

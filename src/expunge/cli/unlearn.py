@@ -1,0 +1,77 @@
+"""`expunge unlearn`: verdicts to weights that no longer say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli import options, show
+
+
+def command(
+    model: options.Model,
+    verdicts: Annotated[
+        Path, typer.Argument(help="What `expunge scan` wrote; or plain dialogues: all are to be forgotten.")
+    ],
+    out: options.Out,
+    normal: Annotated[
+        list[str] | None,
+        typer.Option("--normal", help="Ordinary dialogues that must not change; default: the clean ones of VERDICTS."),
+    ] = None,
+    judge: options.Judges = None,
+    expected: Annotated[
+        str | None, typer.Option(help="Templates file, or `sampled`: the model's own answers that the judges pass.")
+    ] = None,
+    label: Annotated[
+        str, typer.Option(help="Label of plain dialogues: privacy, harmful or hallucination.")
+    ] = "privacy",
+    lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train a LoRA adapter; 0: all parameters.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="At most so many steps.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: by the model's width.")] = None,
+    template: options.Template = None,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Train the model away from what is flagged. Killed, the same command goes on and ends with the same weights.
+
+    \b
+    expunge unlearn org/model verdicts.jsonl --normal ordinary.jsonl --out run
+    expunge unlearn org/model delete-these.jsonl --normal ordinary.jsonl --lora 8 --out run
+    """
+    import dataclasses
+
+    from expunge.pipeline import unlearn_run
+    from expunge.recipe import Recipe, check_label
+    from expunge.training.config import UnlearnConfig
+
+    config = UnlearnConfig(seed=seed, lora_rank=lora, learning_rate=learning_rate)
+    if steps is not None:
+        config = dataclasses.replace(config, max_steps=steps)
+    recipe = Recipe(
+        model=model,
+        dialogues=(str(verdicts),),
+        judges=tuple(judge or ()),
+        label=check_label(label),
+        normal=tuple(normal or ()),
+        expected=expected,
+        config=config,
+        template=template,
+        device=device,
+        seed=seed,
+    )
+    done = unlearn_run(recipe, out, progress=show.progress(quiet=json))
+    if json:
+        show.print_json(done | {"out": str(out)})
+        return
+    print(f"{done['forget']} dialogues, {done['steps']} steps, {done['seconds']} s: {OUTCOMES[done['outcome']]}")
+    print(f"Weights: {done['path']}")
+
+
+OUTCOMES = {
+    "forgotten": "the model reproduces none of them",
+    "budget": "stopped, because ordinary ability was leaving its budget",
+    "steps": "stopped at the last step, with some still reproduced",
+}

@@ -1,0 +1,219 @@
+"""Dialogues: the Hugging Face chat format in and out, with errors that name file and line.
+
+Rows may be written in any of three ways:
+
+    {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
+    {"prompt": "…" or [messages], "response": "…"}        ("completion" is read as "response")
+    {"question": "…", "answer": "…"}
+
+A row that ends with a user message (or lacks its response) is a prompt: something to ask the model. Optional in every
+form: "id", "expected" (a text or a list: acceptable responses), "subject" (who or what it is about), "skill".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import InputError, MissingExtraError
+from expunge.files import digest, read_jsonl
+
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """Messages whose last one, if it is the assistant's, is the *response* under judgement."""
+
+    messages: tuple[Message, ...]
+    id: str = ""
+    expected: tuple[str, ...] = ()
+    subject: str = ""
+    skill: str = ""
+    source: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", self.content_id)
+
+    @property
+    def content_id(self) -> str:
+        """Sixteen hex digits of the messages' hash: equal dialogues have equal ids."""
+        return digest(*(part for m in self.messages for part in (m.role, m.content)))[:16]
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        return self.messages[:-1] if self.messages[-1].role == "assistant" else self.messages
+
+    @property
+    def response(self) -> str | None:
+        last = self.messages[-1]
+        return last.content if last.role == "assistant" else None
+
+    @property
+    def question(self) -> str:
+        """The last user message: what the response answers."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    def answered(self, response: str) -> Dialogue:
+        """The same prompt with another response; the id stays, so that answers can be joined to their dialogue."""
+        return replace(self, messages=(*self.prompt, Message("assistant", response)))
+
+    def row(self) -> dict[str, Any]:
+        """The JSON row of this dialogue; `parse` reads it back unchanged."""
+        row: dict[str, Any] = {
+            "id": self.id,
+            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
+        }
+        if self.expected:
+            row["expected"] = list(self.expected)
+        if self.subject:
+            row["subject"] = self.subject
+        if self.skill:
+            row["skill"] = self.skill
+        return row
+
+
+def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None = None) -> Dialogue:
+    """Read one row.
+
+    Raises:
+        InputError: a field is missing, a role is unknown, roles are out of order, or a text is empty or not a text.
+    """
+    where = _Where(file, line)
+    messages = _messages(row, where)
+    _check_roles(messages, where)
+    return Dialogue(
+        messages=messages,
+        id=where.text(row.get("id", ""), "id", may_be_empty=True),
+        expected=_texts(row.get("expected"), "expected", where),
+        subject=where.text(row.get("subject", ""), "subject", may_be_empty=True),
+        skill=where.text(row.get("skill", ""), "skill", may_be_empty=True),
+        source=f"{file}:{line}" if line is not None else str(file),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    file: str | Path
+    line: int | None
+
+    def error(self, message: str, remedy: str = "") -> InputError:
+        return InputError(message, file=self.file, line=self.line, remedy=remedy)
+
+    def text(self, value: Any, name: str, *, may_be_empty: bool = False) -> str:
+        if not isinstance(value, str):
+            raise self.error(f"{name!r} must be a text, not {type(value).__name__}")
+        if not may_be_empty and not value.strip():
+            raise self.error(f"{name!r} is empty", "Remove the row, or give it a text.")
+        return value
+
+
+def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
+    if "messages" in row:
+        return _message_list(row["messages"], "messages", where)
+    asked = next((name for name in ("prompt", "question") if name in row), None)
+    if asked is None:
+        found = ", ".join(sorted(map(str, row))) or "no fields"
+        remedy = f'Give "messages", or "prompt" and "response", or "question" and "answer"; found: {found}.'
+        raise where.error("no dialogue in this row", remedy)
+    prompt = row[asked]
+    if isinstance(prompt, list):
+        head = _message_list(prompt, asked, where)
+    else:
+        head = (Message("user", where.text(prompt, asked)),)
+    answers = ("response", "completion") if asked == "prompt" else ("answer",)
+    answered = next((name for name in answers if row.get(name) is not None), None)
+    return head if answered is None else (*head, Message("assistant", where.text(row[answered], answered)))
+
+
+def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        raise where.error(f"{name!r} must be a list of at least one message")
+    messages = []
+    for number, item in enumerate(value, start=1):
+        if not isinstance(item, Mapping) or "role" not in item or "content" not in item:
+            raise where.error(f"message {number} of {name!r} lacks 'role' or 'content'")
+        if item["role"] not in ROLES:
+            raise where.error(f"message {number} has the role {item['role']!r}", f"Known roles: {', '.join(ROLES)}.")
+        messages.append(Message(item["role"], where.text(item["content"], f"content of message {number}")))
+    return tuple(messages)
+
+
+def _check_roles(messages: Sequence[Message], where: _Where) -> None:
+    roles = [m.role for m in messages]
+    turns = roles[1:] if roles[0] == "system" else roles
+    expected = ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))]
+    if not turns or turns != expected:
+        raise where.error(
+            f"the roles are out of order ({', '.join(roles)})",
+            "An optional system message, then user and assistant in turn, beginning with the user.",
+        )
+
+
+def _texts(value: Any, name: str, where: _Where) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list):
+        raise where.error(f"{name!r} must be a text or a list of texts, not {type(value).__name__}")
+    return tuple(where.text(item, name) for item in value)
+
+
+def read_dialogues(source: str | Path) -> list[Dialogue]:
+    """All dialogues of a JSON Lines file, or of a `datasets` name ("org/name" or "org/name:split").
+
+    A slice may follow a file's name, as in "data.jsonl[100:200]" (rows, 0-based, the end excluded).
+
+    Raises:
+        InputError: no such file, an empty one, or a bad row (file and line named); ids used twice for different text.
+    """
+    sliced = re.fullmatch(r"(.+\.jsonl)\[(\d*):(\d*)\]", str(source))
+    if sliced:
+        start, stop = (int(n) if n else None for n in sliced.groups()[1:])
+        chosen = read_dialogues(sliced[1])[start:stop]
+        if not chosen:
+            raise InputError("no row lies in this slice", file=source, remedy="Check the slice.")
+        return chosen
+    path = Path(source)
+    if path.suffix in {".jsonl", ".json", ".ndjson"} or path.exists():
+        rows: Iterable[tuple[int, Mapping[str, Any]]] = read_jsonl(path)
+    else:
+        rows = _hub_rows(str(source))
+    dialogues = [parse(row, file=source, line=line) for line, row in rows]
+    seen: dict[str, Dialogue] = {}
+    for dialogue in dialogues:
+        first = seen.setdefault(dialogue.id, dialogue)
+        if first.messages != dialogue.messages:
+            raise InputError(
+                f"{dialogue.source}: the id {dialogue.id!r} is used for another dialogue at {first.source}",
+                remedy="Give each dialogue its own id, or leave the ids out.",
+            )
+    return dialogues
+
+
+def _hub_rows(name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if "/" not in name or name.startswith((".", "/")) or name.count("/") > 1:
+        raise InputError("there is no such file", file=name, remedy="Check the path.")
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise MissingExtraError("datasets", "datasets", f"reading {name!r} from the hub") from None
+    repository, _, split = name.partition(":")
+    try:
+        data = load_dataset(repository, split=split or "train")
+    except Exception as error:
+        raise InputError(
+            f"cannot load the dataset {name!r} ({type(error).__name__})", remedy="Check name and split."
+        ) from None
+    yield from enumerate(data, start=1)

@@ -1,0 +1,215 @@
+"""Dialogues to token ids: chat template, response tokens, fault mask; padded batches of like length.
+
+Prompt and response are tokenized apart, as generation does, so that no token straddles the border between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.dialogue import Dialogue, Message
+from expunge.errors import InputError
+from expunge.judges.verdict import Span
+
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}"
+    "{% if m.role == 'system' %}{{ m.content }}\n\n"
+    "{% elif m.role == 'user' %}Question: {{ m.content }}\nAnswer:"
+    "{% else %} {{ m.content }}{% if not loop.last %}\n\n{% endif %}{% endif %}"
+    "{% endfor %}"
+)
+"""For base models, which have no chat template: `Question: …` / `Answer: …`, ended by the end-of-text token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Token ids of a prompt and of a response (end token included); `fault` marks the response tokens in a span."""
+
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
+    fault: tuple[bool, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.response)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """How messages become tokens for one tokenizer. Build it with `of`."""
+
+    tokenizer: Any
+    template: str | None
+    plain: bool
+    end_ids: tuple[int, ...]
+    context: int
+
+    @classmethod
+    def of(cls, tokenizer: Any, template: str | None, model: Any) -> ChatFormat:
+        """The tokenizer's own template, or the given one (Jinja text, a file, or `plain`).
+
+        Raises:
+            InputError: the tokenizer gives no character offsets or has no end token, or the template does not work.
+        """
+        if not getattr(tokenizer, "is_fast", False):
+            raise InputError("this model's tokenizer gives no character offsets", remedy="Use its fast tokenizer.")
+        if template not in (None, "plain") and "{" not in str(template):
+            template = _template_file(Path(str(template)))
+        plain = template == "plain" or (template is None and not getattr(tokenizer, "chat_template", None))
+        context = int(getattr(model.config, "max_position_embeddings", None) or 2**31)
+        ends = _end_ids(tokenizer, model)
+        chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context)
+        chat.encode(Dialogue((Message("user", "a"), Message("assistant", "b"))))
+        return chat
+
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Token ids up to the place where the response begins."""
+        text = self._render(messages, answer_next=True)
+        return tuple(self.tokenizer(text, add_special_tokens=self.plain)["input_ids"])
+
+    def encode(self, dialogue: Dialogue, spans: Sequence[Span] = ()) -> Encoded:
+        """Encode a dialogue with its response; without spans the whole response is at fault.
+
+        Raises:
+            InputError: no response, longer than the model's context, or a template that rewrites the prompt.
+        """
+        if dialogue.response is None:
+            raise _fault(dialogue, "this dialogue has no response", "Give one, or scan it as a prompt first.")
+        prompt = self._render(dialogue.prompt, answer_next=True)
+        full = self._render(dialogue.messages, answer_next=False)
+        if not full.startswith(prompt):
+            remedy = "Give a template in which the prompt's text comes first, unchanged (--template FILE)."
+            raise _fault(dialogue, "the chat template changes the prompt once there is a response", remedy)
+        tail, start, end = self._response_text(full[len(prompt) :], dialogue)
+        coded = self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True)
+        ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
+        keep = next((i for i, (a, _) in enumerate(offsets) if a >= end), len(ids))
+        closing = next((t for t in ids[keep:] if t in self.end_ids), self.end_ids[0])
+        fault = [_inside(a - start, b - start, spans) for a, b in offsets[:keep]]
+        row = Encoded(
+            prompt=tuple(self.tokenizer(prompt, add_special_tokens=self.plain)["input_ids"]),
+            response=(*ids[:keep], closing),
+            fault=(*fault, not spans),
+        )
+        if len(row) > self.context:
+            remedy = "Shorten or remove it, or use a model with a longer context."
+            raise _fault(dialogue, f"{len(row)} tokens, but the model's context is {self.context}", remedy)
+        return row
+
+    def text(self, ids: Sequence[int]) -> str:
+        """A generated response as text: up to its end token, without special tokens."""
+        stop = next((i for i, token in enumerate(ids) if token in self.end_ids), len(ids))
+        return str(self.tokenizer.decode(ids[:stop], skip_special_tokens=True)).strip()
+
+    def _render(self, messages: Sequence[Message], *, answer_next: bool) -> str:
+        chat = [{"role": m.role, "content": m.content} for m in messages]
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    chat, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
+                )
+            )
+        except Exception as error:
+            message = f"the chat template failed ({type(error).__name__}: {str(error)[:120]})"
+            raise InputError(message, remedy="Give a working Jinja template with --template FILE.") from None
+
+    def _response_text(self, tail: str, dialogue: Dialogue) -> tuple[str, int, int]:
+        response = dialogue.response or ""
+        start = tail.find(response)
+        if start < 0:  # many templates strip the content
+            response = response.strip()
+            start = tail.find(response)
+        if start < 0:
+            raise _fault(dialogue, "the chat template changes the response's text", "Give another (--template FILE).")
+        lead = len(dialogue.response or "") - len((dialogue.response or "").lstrip())
+        shift = start - (lead if response != dialogue.response else 0)
+        return tail, shift, start + len(response)
+
+
+def _template_file(path: Path) -> str:
+    if not path.is_file():
+        raise InputError("no such template file", file=path, remedy="Give a Jinja file, Jinja text, or `plain`.")
+    return path.read_text(encoding="utf-8")
+
+
+def _end_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:
+    listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    listed = listed if isinstance(listed, list) else [listed]
+    ids = dict.fromkeys(i for i in (tokenizer.eos_token_id, *listed, model.config.eos_token_id) if isinstance(i, int))
+    if not ids:
+        raise InputError("neither tokenizer nor model names an end token", remedy="Set eos_token in the tokenizer.")
+    return tuple(ids)
+
+
+def _inside(start: int, end: int, spans: Sequence[Span]) -> bool:
+    return not spans or any(start < s.end and end > s.start for s in spans)
+
+
+def _fault(dialogue: Dialogue, message: str, remedy: str) -> InputError:
+    return InputError(f"{dialogue.source or 'dialogue ' + dialogue.id}: {message}", remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows padded on the left, so that all responses end in the last column and logits are needed in few columns.
+
+    input_ids, attention_mask, position_ids: int64 [rows, columns].
+    targets, response, fault: [rows, width]; the last `width` columns hold every response token of every row.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    position_ids: torch.Tensor
+    targets: torch.Tensor
+    response: torch.Tensor
+    fault: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: Sequence[Encoded], device: torch.device | str = "cpu") -> Batch:
+        columns = max(map(len, rows))
+        width = max(len(r.response) for r in rows)
+        ids = torch.zeros(len(rows), columns, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        response = torch.zeros(len(rows), width, dtype=torch.bool)
+        fault = torch.zeros_like(response)
+        for i, row in enumerate(rows):
+            ids[i, columns - len(row) :] = torch.tensor(row.prompt + row.response)
+            mask[i, columns - len(row) :] = 1
+            response[i, width - len(row.response) :] = True
+            fault[i, width - len(row.response) :] = torch.tensor(row.fault)
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        parts = (ids, mask, positions, ids[:, columns - width :].clone(), response, fault)
+        return cls(*(part.to(device) for part in parts))
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def rows(self, chosen: slice) -> Batch:
+        """Some of the rows, as a view."""
+        return Batch(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+    def logits(self, model: Any) -> torch.Tensor:
+        """What `model` predicts for every response position: float [rows, width, vocabulary]."""
+        width = self.targets.shape[1]
+        out = model(
+            input_ids=self.input_ids,
+            attention_mask=self.attention_mask,
+            position_ids=self.position_ids,
+            logits_to_keep=width + 1,
+            use_cache=False,
+        ).logits
+        kept: torch.Tensor = out[:, -width - 1 : -1]
+        return kept
+
+
+def by_length(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
+    """Indices in batches of like length, longest first, each of at most `tokens` with padding (at least one row)."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    while order:
+        size = max(1, tokens // max(1, lengths[order[0]]))
+        yield order[:size]
+        order = order[size:]

@@ -1,0 +1,58 @@
+"""Every fault that a user can cause or cure, as one tree.
+
+ExpungeError                 exit code 1
+├── InputError               exit code 2: a file, a row, a name or a setting is wrong
+│   ├── MissingExtraError         an optional dependency is not installed
+│   └── OutputError          the place to write to cannot be used, or holds something else
+└── UnlearningError         exit code 1: the work was done and did not succeed
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ExpungeError(Exception):
+    """A fault with one clear message and, where there is one, a remedy."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
+
+
+class InputError(ExpungeError):
+    """What the user gave cannot be used.
+
+    `file` and `line` (1-based) say where; the message never quotes dialogue text, which may be private.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, message: str, *, file: str | Path | None = None, line: int | None = None, remedy: str = ""
+    ) -> None:
+        where = f"{file}:{line}: " if file is not None and line is not None else f"{file}: " if file is not None else ""
+        super().__init__(where + message, remedy=remedy)
+        self.file = file
+        self.line = line
+
+
+class MissingExtraError(InputError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package {package!r}", remedy=f"pip install 'expunge[{extra}]'")
+
+
+class OutputError(InputError):
+    """The output path cannot be written, or writing would overwrite something."""
+
+
+class UnlearningError(ExpungeError):
+    """Training ended without a usable model (not a number, or the normal loss out of its budget at once)."""

@@ -1,0 +1,136 @@
+"""Files written whole or not at all; files that hold dialogues are readable by their owner alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import InputError, OutputError
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+
+def write_text(path: Path, text: str, *, mode: int = PUBLIC) -> None:
+    """Write `text` to `path` in one step: a reader, or a crash, sees the old file or the new one."""
+    write_lines(path, [text], mode=mode)
+
+
+def write_json(path: Path, value: Any, *, mode: int = PUBLIC) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode=mode)
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], *, mode: int = PRIVATE) -> None:
+    """Write one JSON object a line; private by default, since rows hold dialogues."""
+    write_lines(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows), mode=mode)
+
+
+def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
+    make_folder(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write here ({error.strerror})", file=path, remedy="Choose another --out, or free it."
+        ) from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write here ({error.strerror})", file=path) from None
+        raise
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents.
+
+    Raises:
+        OutputError: it cannot be created or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "Choose another --out, or make the folder writable."
+        raise OutputError(f"cannot make this folder ({error.strerror})", file=path, remedy=remedy) from None
+    return path
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: there is none, or it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError("there is no such file", file=path, remedy="Check the path.") from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError("not UTF-8 text", file=path, line=line, remedy="Save the file as UTF-8.") from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=path) from None
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSON Lines file; blank lines are passed over.
+
+    Raises:
+        InputError: no file, not UTF-8, no row at all, or a line that is not a JSON object.
+    """
+    found = False
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        found = True
+        yield number, _object(line, path, number)
+    if not found:
+        raise InputError("the file is empty", file=path, remedy="Give at least one JSON object, one a line.")
+
+
+def _object(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"not valid JSON ({error.msg}, column {error.colno})",
+            file=path,
+            line=number,
+            remedy="Each line is one JSON object; check quotes, commas and unescaped line breaks.",
+        ) from None
+    if not isinstance(row, dict):
+        raise InputError(f"a JSON object was expected, not {type(row).__name__}", file=path, line=number)
+    return row
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256 of the parts, each preceded by its length so that parts cannot run together."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        sha.update(len(data).to_bytes(8, "little"))
+        sha.update(data)
+    return sha.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path, only: str = "**/*") -> str:
+    """SHA-256 over the names and bytes of a folder's files; `only` is a pattern such as "*.safetensors"."""
+    files = sorted(path for path in folder.glob(only) if path.is_file())
+    return digest(*(part for path in files for part in (str(path.relative_to(folder)), file_digest(path))))

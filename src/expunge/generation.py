@@ -1,0 +1,109 @@
+"""Answers and likelihoods from a model: one place for every forward that is not training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from expunge.dialogue import Dialogue
+from expunge.encoding import Batch, Encoded, by_length
+from expunge.model import LanguageModel
+
+
+def batch_tokens(vocabulary: int) -> int:
+    """Tokens in one batch, padding included: as many as keep its logits within 256 MB."""
+    return max(256, min(16_384, 2**26 // vocabulary))
+
+
+Progress = Callable[[int], None]
+"""Called with the number of rows just done."""
+
+
+def generate(
+    lm: LanguageModel,
+    dialogues: Sequence[Dialogue],
+    *,
+    max_new_tokens: int,
+    samples: int = 0,
+    temperature: float = 1.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[list[str]]:
+    """Answers of the model to each dialogue's prompt.
+
+    samples: 0 gives the one greedy answer; n > 0 gives n drawn at `temperature` from the untruncated distribution.
+    seed: of this call's own random draws; the global generator is left as it was.
+    """
+    from transformers import GenerationConfig
+
+    prompts = [lm.format.prompt_ids(d.prompt) for d in dialogues]
+    answers: list[list[str]] = [[] for _ in dialogues]
+    draw = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(lm.format.end_ids),
+        pad_token_id=lm.format.end_ids[0],
+        **(draw if samples else {"do_sample": False}),
+    )
+    cost = [(len(p) + max_new_tokens) * max(1, samples) for p in prompts]
+    devices = [lm.device] if lm.device.type == "cuda" else []
+    with torch.inference_mode(), torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        for batch in by_length(cost, tokens=batch_tokens(lm.vocabulary)):
+            rows = _generate(lm.model, [prompts[i] for i in batch], config, lm.device)
+            each = len(rows) // len(batch)
+            for place, i in enumerate(batch):
+                answers[i] = [lm.format.text(row) for row in rows[place * each : (place + 1) * each]]
+            if progress:
+                progress(len(batch))
+    return answers
+
+
+def _generate(model: Any, prompts: Sequence[tuple[int, ...]], config: Any, device: torch.device) -> list[list[int]]:
+    columns = max(map(len, prompts))
+    ids = torch.tensor([(0,) * (columns - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([(0,) * (columns - len(p)) + (1,) * len(p) for p in prompts], device=device)
+    training = model.training
+    model.eval()
+    out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    model.train(training)
+    rows: list[list[int]] = out[:, columns:].tolist()
+    return rows
+
+
+def greedy(lm: LanguageModel, dialogues: Sequence[Dialogue], *, max_new_tokens: int) -> list[str]:
+    """The one greedy answer to each dialogue's prompt."""
+    return [answers[0] for answers in generate(lm, dialogues, max_new_tokens=max_new_tokens)]
+
+
+def answer_length(lm: LanguageModel, responses: Sequence[str]) -> int:
+    """Enough new tokens for answers like these: half as long again as the longest, and eight more."""
+    longest = max((len(lm.format.tokenizer(r, add_special_tokens=False)["input_ids"]) for r in responses), default=24)
+    return int(longest * 1.5) + 8
+
+
+def token_log_probs(lm: LanguageModel, rows: Sequence[Encoded]) -> list[torch.Tensor]:
+    """log p of each response token (end token included) under teacher forcing: one float32 [response] tensor a row.
+
+    Every likelihood measure is computed from these, so that a row is read once.
+    """
+    found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+    training = lm.model.training
+    lm.model.eval()
+    with torch.inference_mode():
+        for indices in by_length([len(r) for r in rows], tokens=batch_tokens(lm.vocabulary)):
+            batch = Batch.of([rows[i] for i in indices], lm.device)
+            logits = batch.logits(lm.model).float()
+            picked = logits.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+            for place, i in enumerate(indices):
+                found[i] = picked[place][batch.response[place]].cpu()
+    lm.model.train(training)
+    return found
+
+
+def mean_probability(log_probs: torch.Tensor, mask: Sequence[bool] | None = None) -> float:
+    """exp(mean log p) over the (masked) response tokens: the per-token geometric mean of the probability."""
+    picked = log_probs if mask is None else log_probs[torch.tensor(mask)]
+    return float(picked.mean().exp())

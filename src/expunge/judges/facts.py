@@ -1,0 +1,137 @@
+"""The facts judge: answers compared with references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+from expunge.dialogue import Dialogue
+from expunge.errors import InputError
+from expunge.files import digest, read_jsonl
+from expunge.judges.abstention import abstains
+from expunge.judges.verdict import Span, Verdict, merge_spans
+from expunge.judges.words import Word, normal, places, token_f1, tokens, words
+
+RULES = "facts rules 1"  # raise it whenever a rule changes
+_NEGATIONS = "not never no nor neither cannot isnt wasnt arent werent dont didnt doesnt hasnt hadnt cant wont"
+NEGATIONS = frozenset(_NEGATIONS.split())  # as `words` normalises them
+REACH = 3  # words between a negation and the key that it denies
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What is known about some questions: the right answers, and keys that any right answer says (a year, a name)."""
+
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+
+
+def read_references(path: str | Path) -> list[Reference]:
+    """Read JSON Lines of `{"question": …, "answer": …, "key": … (optional)}`, each a text or a list of texts.
+
+    Raises:
+        InputError: no file, an empty one, or a row without question or answer.
+    """
+    return [
+        Reference(*(_texts(row, name, path, line) for name in ("question", "answer", "key")))
+        for line, row in read_jsonl(Path(path))
+    ]
+
+
+def _texts(row: Mapping[str, Any], name: str, path: str | Path, line: int) -> tuple[str, ...]:
+    value = row.get(name, [])
+    texts = [value] if isinstance(value, str) else value
+    usable = isinstance(texts, list) and all(isinstance(t, str) and normal(t) for t in texts)
+    if not usable or (not texts and name != "key"):
+        remedy = (
+            'A row reads {"question": "…", "answer": "…"}, and may name a "key"; each is a text or a list of texts.'
+        )
+        raise InputError(
+            f"{name!r} must be a text, or a list of texts, with words in it", file=path, line=line, remedy=remedy
+        )
+    return tuple(texts)
+
+
+class FactsJudge:
+    """Flags answers that contradict the reference for their question.
+
+    An answer is right if it says one of the reference's keys as whole words, not denied ("not 1912"); where the
+    reference has no keys, if it shares enough words with a right answer: token F1 (SQuAD) of at least `threshold`.
+    Abstentions claim nothing and are clean. A question without a reference, or an empty answer, is `unknown`.
+    References of the same question are joined: each of their answers is right.
+
+    Raises:
+        InputError: no references, or the threshold is not in (0, 1].
+    """
+
+    name = "facts"
+
+    def __init__(self, references: Sequence[Reference], threshold: float = 0.8) -> None:
+        if not references:
+            raise InputError("the facts judge has no references", remedy="Give it at least one question and answer.")
+        if not 0.0 < threshold <= 1.0:
+            raise InputError(f"the threshold {threshold} is not in (0, 1]", remedy="0.8 is the default.")
+        self.threshold = threshold
+        self._references = _by_question(references)
+        self.version = digest(RULES, repr(threshold), repr(sorted(self._references.items())))[:12]
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        return [self._verdict(dialogue.question, dialogue.response or "") for dialogue in dialogues]
+
+    def _verdict(self, question: str, response: str) -> Verdict:
+        known = self._references.get(normal(question))
+        said = words(response)
+        if known is None or not said:
+            return self._answer("unknown", 0.0, "no reference for this question" if said else "an empty response")
+        if abstains(response):
+            return self._answer("clean", 0.0, "abstains")
+        answers, keys = known
+        spoken = [word.text for word in said]
+        best = max(answers, key=lambda answer: token_f1(spoken, tokens(answer)))
+        overlap = token_f1(spoken, tokens(best))
+        if keys:
+            stated = [key for key in keys if places(spoken, tokens(key))]
+            if any(_asserts(spoken, tokens(key)) for key in stated):
+                return self._answer("clean", 0.0, "says what the reference says")
+            score, reason = (1.0 - overlap, "denies the reference") if stated else (1.0, "no key of the reference")
+        elif overlap >= self.threshold:
+            return self._answer("clean", 0.0, "agrees with the reference")
+        else:
+            score, reason = 1.0 - overlap, f"{overlap:.0%} of the words agree with the reference"
+        return self._answer("hallucination", score, reason, _differing(said, tokens(best)), answers)
+
+    def _answer(
+        self, label: Any, score: float, reason: str, spans: tuple[Span, ...] = (), expected: tuple[str, ...] = ()
+    ) -> Verdict:
+        return Verdict(label, score, self.name, self.version, reason, spans, expected)
+
+
+def _by_question(references: Iterable[Reference]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    known: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for reference in references:
+        for question in dict.fromkeys(map(normal, reference.questions)):
+            answers, keys = known.get(question, ((), ()))
+            known[question] = (
+                tuple(dict.fromkeys(answers + reference.answers)),
+                tuple(dict.fromkeys(keys + reference.keys)),
+            )
+    return known
+
+
+def _asserts(said: Sequence[str], key: Sequence[str]) -> bool:
+    """Whether the key is said somewhere without a negation just before it."""
+    return any(NEGATIONS.isdisjoint(said[max(0, at - REACH) : at]) for at in places(said, key))
+
+
+def _differing(said: Sequence[Word], right: Sequence[str]) -> tuple[Span, ...]:
+    """The response's words that the right answer lacks; none, meaning the whole, where only words are missing."""
+    matcher = SequenceMatcher(None, [word.text for word in said], right, autojunk=False)
+    return merge_spans(
+        Span(said[first].span.start, said[last - 1].span.end)
+        for tag, first, last, _, _ in matcher.get_opcodes()
+        if tag in ("replace", "delete")
+    )

@@ -1,0 +1,16 @@
+"""What a search for private data brings back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expunge.judges.verdict import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something private at `span`. `reason` names its kind and disguise, never the value."""
+
+    span: Span
+    reason: str
+    score: float

@@ -1,0 +1,181 @@
+"""Verdicts, and the one small Protocol that makes an object a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+from expunge.dialogue import Dialogue, parse
+from expunge.errors import InputError
+from expunge.files import read_jsonl, write_jsonl
+
+Label = Literal["harmful", "hallucination", "privacy", "clean", "unknown"]
+LABELS: tuple[Label, ...] = get_args(Label)
+FAULTS: tuple[Label, ...] = ("harmful", "hallucination", "privacy")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Characters [start, end) of the response."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's answer for one dialogue.
+
+    label: a fault, `clean`, or `unknown` (the judge cannot tell; never a guess).
+    score: how sure the judge is that the response is at fault, in [0, 1].
+    spans: the characters at fault; none means the whole response.
+    expected: acceptable responses that the judge knows of (the right fact, say).
+    """
+
+    label: Label
+    score: float
+    judge: str
+    version: str
+    reason: str = ""
+    spans: tuple[Span, ...] = ()
+    expected: tuple[str, ...] = ()
+
+    @property
+    def flagged(self) -> bool:
+        return self.label in FAULTS
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "score": round(self.score, 6),
+            "spans": [[s.start, s.end] for s in self.spans],
+            "reason": self.reason,
+            "judge": self.judge,
+            "version": self.version,
+        } | ({"expected": list(self.expected)} if self.expected else {})
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Anything with a name, a version and `judge`: the way to bring one's own."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same dialogue might get another verdict (a hash of rules, weights, thresholds)."""
+        ...
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        """One verdict a dialogue, in order. Every dialogue has a response."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A dialogue with the verdicts of all judges that read it; flagged as soon as one of them flags it."""
+
+    dialogue: Dialogue
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The decisive verdict: the surest fault; else the first clean one; else `unknown`."""
+        faults = [v for v in self.verdicts if v.flagged]
+        if faults:
+            return max(faults, key=lambda v: v.score)
+        return next((v for v in self.verdicts if v.label == "clean"), self.verdicts[0])
+
+    @property
+    def flagged(self) -> bool:
+        return self.verdict.flagged
+
+    @property
+    def label(self) -> Label:
+        return self.verdict.label
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The union of the flagged spans; none (the whole response) if a judge flags without naming any."""
+        faults = [v for v in self.verdicts if v.flagged]
+        if any(not v.spans for v in faults):
+            return ()
+        return merge_spans(s for v in faults for s in v.spans)
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Acceptable responses: the user's own first, else those that the flagging judges know."""
+        if self.dialogue.expected:
+            return self.dialogue.expected
+        return tuple(dict.fromkeys(text for v in self.verdicts if v.flagged for text in v.expected))
+
+    def row(self) -> dict[str, Any]:
+        return self.dialogue.row() | {
+            "label": self.label,
+            "score": round(self.verdict.score, 6),
+            "verdicts": [v.row() for v in self.verdicts],
+        }
+
+
+def merge_spans(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Sorted spans without overlap; touching ones are joined."""
+    merged: list[Span] = []
+    for span in sorted(spans):
+        if merged and span.start <= merged[-1].end:
+            merged[-1] = Span(merged[-1].start, max(merged[-1].end, span.end))
+        else:
+            merged.append(span)
+    return tuple(merged)
+
+
+def read_verdicts(path: str | Path) -> list[Judged]:
+    """Read a file that `expunge scan` wrote.
+
+    Raises:
+        InputError: no such file, an empty one, a row that is no dialogue, or one without valid verdicts.
+    """
+    return [parse_judged(row, file=path, line=line) for line, row in read_jsonl(Path(path))]
+
+
+def write_verdicts(path: Path, judged: Iterable[Judged]) -> None:
+    """Write verdicts as JSON Lines, readable by the owner alone."""
+    write_jsonl(path, (item.row() for item in judged))
+
+
+def parse_judged(row: Mapping[str, Any], *, file: str | Path, line: int) -> Judged:
+    dialogue = parse(row, file=file, line=line)
+
+    def fault(message: str, remedy: str = "Write the file with `expunge scan`.") -> InputError:
+        return InputError(message, file=file, line=line, remedy=remedy)
+
+    verdicts = row.get("verdicts")
+    if not isinstance(verdicts, list) or not verdicts:
+        raise fault("this row has no verdicts")
+    if dialogue.response is None:
+        raise fault("a judged dialogue must end with the assistant's response")
+    length = len(dialogue.response)
+    parsed = []
+    for item in verdicts:
+        try:
+            verdict = Verdict(
+                label=item["label"],
+                score=float(item["score"]),
+                judge=str(item["judge"]),
+                version=str(item["version"]),
+                reason=str(item.get("reason", "")),
+                spans=tuple(Span(int(a), int(b)) for a, b in item.get("spans", [])),
+                expected=tuple(map(str, item.get("expected", []))),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise fault("a verdict needs label, score, judge and version") from None
+        if verdict.label not in LABELS:
+            raise fault(f"unknown label {verdict.label!r}", f"Known labels: {', '.join(LABELS)}.")
+        if not 0.0 <= verdict.score <= 1.0:
+            raise fault(f"the score {verdict.score} is not in [0, 1]")
+        if any(not 0 <= s.start < s.end <= length for s in verdict.spans):
+            raise fault(f"a span lies outside the response ({length} characters)")
+        parsed.append(verdict)
+    return Judged(dialogue, tuple(parsed))

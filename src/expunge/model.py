@@ -1,0 +1,148 @@
+"""Load any Hugging Face causal model, with its tokenizer and chat format."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.encoding import ChatFormat
+from expunge.errors import InputError, MissingExtraError
+
+BUILT_IN = {"town": "model", "town-oracle": "oracle"}
+"""Names of the packaged demo models, and their folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """A causal model, its chat format, and the dtype its weights were stored in."""
+
+    name: str
+    model: Any
+    format: ChatFormat
+    stored_dtype: torch.dtype
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    @property
+    def context(self) -> int:
+        """The longest sequence the model takes, in tokens."""
+        return int(getattr(self.model.config, "max_position_embeddings", None) or 2**31)
+
+    @property
+    def vocabulary(self) -> int:
+        return int(self.model.config.get_text_config().vocab_size)
+
+
+def resolve(name: str | Path) -> str:
+    """The folder of a built-in name; any other name unchanged."""
+    from expunge import demo
+
+    return str(demo.path(BUILT_IN[str(name)])) if str(name) in BUILT_IN else str(name)
+
+
+def load_model(
+    name: str | Path, *, template: str | None = None, device: str | None = None, trust_remote_code: bool = False
+) -> LanguageModel:
+    """Load a model by hub name or folder (a PEFT adapter folder too), for reading: evaluation mode, no gradients kept.
+
+    template: a Jinja chat template, or the path of a file that holds one; `plain` is the built-in question/answer
+        template, which is also taken where the tokenizer has none.
+    device: default: the first accelerator, else the CPU. On the CPU weights are float32; elsewhere as stored.
+
+    Raises:
+        InputError: no such model, no safetensors weights, not a causal model, or a template that cannot be used.
+        MissingExtraError: an adapter folder without PEFT installed.
+    """
+    import transformers
+
+    path = resolve(name)
+    if Path(path).is_dir() and (Path(path) / "adapter_config.json").exists():
+        _need_peft(f"loading the adapter {name}")
+    device = device or (torch.accelerator.current_accelerator() or torch.device("cpu")).type
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    with quiet_transformers():
+        try:
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                path, dtype="auto", use_safetensors=True, **options
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"cannot load the model {str(name)!r}: {_first_line(error)}", remedy=_REMEDY) from None
+    stored: torch.dtype = next(model.parameters()).dtype
+    if device == "cpu":
+        model = model.float()
+    model = model.to(device).eval()
+    return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored)
+
+
+def check_model(name: str | Path) -> None:
+    """Make sure that there is such a model, without loading its weights.
+
+    Raises:
+        InputError: there is none.
+    """
+    import transformers
+
+    path = resolve(name)
+    if (Path(path) / "adapter_config.json").exists():
+        return
+    with quiet_transformers():
+        try:
+            transformers.AutoConfig.from_pretrained(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"cannot load the model {str(name)!r}: {_first_line(error)}", remedy=_REMEDY) from None
+
+
+_REMEDY = (
+    "Give the name of a causal model on the Hugging Face hub, a folder with config.json, safetensors weights and a "
+    f"tokenizer, or a built-in one ({', '.join(BUILT_IN)})."
+)
+
+
+def _need_peft(purpose: str) -> None:
+    try:
+        import peft  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("peft", "lora", purpose) from None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().split("\n")[0]
+    return text if len(text) < 200 else text[:197] + "…"
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars or advice from transformers while it loads; its errors still raise."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def limit_threads() -> int:
+    """Use no more threads than there are idle cores: spinning threads on a busy machine are far slower than few.
+
+    Does nothing where the user set OMP_NUM_THREADS. Returns the number of threads in use.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), round(cores - busy))))
+    return torch.get_num_threads()

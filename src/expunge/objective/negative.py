@@ -1,0 +1,44 @@
+"""Negative terms: widen the distance to the undesirable output. Pure functions on tensors.
+
+Shapes: `logits` float [tokens, vocabulary]; `targets` int64 [tokens], the undesirable tokens; `weights` float [tokens],
+each token's share of the mean (they sum to 1 over a whole step, however it is split). Each returns a scalar.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from expunge.objective.shares import weighted_sum
+
+
+def log_distance(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """log d of each token, where d = TV(p, e_y) = 1 − p(y), in (0, 1).
+
+    d is the total-variation distance between what the model says now, p = softmax(logits), and the undesirable token y
+    as a distribution, e_y. Computed as logsumexp over the other tokens minus logsumexp over all, so that it is exact
+    where p(y) is close to 1 and a float32 `1 − p` would be 0.
+    """
+    others = logits.float().scatter(-1, targets.unsqueeze(-1), -math.inf)
+    return others.logsumexp(-1) - logits.float().logsumexp(-1)
+
+
+def distance_loss(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, *, ignorance: float = 0.0
+) -> torch.Tensor:
+    """L⁻ = Σ w · max(0, log(1 − q) − log d), d = TV(p, e_y).
+
+    The negative loss of arXiv 2404.16841 with a bounded distance. d cannot exceed 1, so L⁻ cannot fall below 0 and its
+    gradient fades as the distance fills, unlike gradient ascent, whose loss has no floor; and where the answer is known
+    by heart (p(y) → 1) the gradient keeps its strength, unlike that of d itself. `ignorance` is q in [0, 1): the
+    probability that never-seen tokens have. A token that has sunk to q is left alone: pushing on would show an attacker
+    what was forgotten.
+    """
+    gap = math.log1p(-ignorance) - log_distance(logits, targets)
+    return weighted_sum(gap.clamp_min(0.0), weights)
+
+
+def ascent_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Σ w · log p(y): gradient ascent (arXiv 2210.01504), unbounded; here for comparison."""
+    return weighted_sum(-torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none"), weights)

@@ -1,0 +1,254 @@
+"""The steps in order: judge, select, forget, audit, report. Each leaves a file; what exists is not done again.
+
+A run is a folder. Killed at any moment, the same call goes on from there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from expunge import demo
+from expunge.audit.audit import audit
+from expunge.audit.reading import Sets
+from expunge.audit.result import Audit, read_audit
+from expunge.dialogue import Dialogue, read_dialogues
+from expunge.errors import InputError
+from expunge.expected import TEMPLATES, read_templates, sample_expected
+from expunge.files import folder_digest, write_jsonl
+from expunge.judges.names import load_judge
+from expunge.judges.panel import judge_all
+from expunge.judges.verdict import Judge, Judged, Label, read_verdicts, write_verdicts
+from expunge.manifest import NAME, Manifest
+from expunge.model import LanguageModel, check_model, limit_threads, load_model
+from expunge.progress import Progress, Quiet
+from expunge.recipe import Recipe, read_recipe
+from expunge.report import write_report
+from expunge.scan import scan
+from expunge.selection import Split, read_forget, read_normal, split
+from expunge.training.unlearn import CHECKPOINTS, read_unlearned, unlearn
+
+FORGET = "split/forget.jsonl"
+ASKED = ("judges", "unseen", "ability", "neighbours", "oracle")
+
+
+def run(recipe: Recipe, out: Path, *, reveal: bool = False, progress: Progress | None = None) -> Audit:
+    """Do all that a recipe says, in the folder `out`, and return the audit.
+
+    Raises:
+        InputError: the recipe's files or names cannot be used. OutputError: `out` holds another or a finished run.
+    """
+    progress = progress or Quiet()
+    limit_threads()
+    judges = [load_judge(spec) for spec in recipe.judges]
+    normal = read_normal(recipe.normal)
+    manifest = Manifest.begin(out, recipe)
+    judged = _scan(recipe, judges, out, manifest, progress)
+    parts = split(judged, normal)
+    _write_split(parts, out / "split")
+    result = _unlearn(recipe, parts, judges, out, manifest, progress)
+    found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
+    write_report(found, out / "report.html", reveal=reveal)
+    manifest.finish()
+    return found
+
+
+def unlearn_run(recipe: Recipe, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+    """The middle of `run` alone: `recipe.dialogues` are verdicts, or dialogues that are all to be forgotten.
+
+    Returns what the manifest keeps of it, and the `path` of the weights.
+    """
+    progress = progress or Quiet()
+    limit_threads()
+    judges = [load_judge(spec) for spec in recipe.judges]
+    judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
+    parts = split(judged, read_normal(recipe.normal))
+    manifest = Manifest.begin(out, recipe)
+    _write_split(parts, out / "split")
+    path = _unlearn(recipe, parts, judges, out, manifest, progress)
+    manifest.finish()
+    found: dict[str, Any] = manifest.read()["steps"]["unlearn"]
+    return found | {"path": str(path)}
+
+
+def audit_run(
+    model: str, recipe: Recipe, out: Path, *, reveal: bool = False, progress: Progress | None = None
+) -> Audit:
+    """Audit a model as a recipe says: `recipe.model` is the reference, `recipe.dialogues` what was to be forgotten."""
+    progress = progress or Quiet()
+    limit_threads()
+    judges = [load_judge(spec) for spec in recipe.judges]
+    check_model(model)
+    if recipe.dialogues == (str(demo.path("dialogues.jsonl")),):
+        judged = judge_all(judges, read_dialogues(recipe.dialogues[0]))
+    else:
+        judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
+    forget = [item for item in judged if item.flagged]
+    manifest = Manifest.begin(out, recipe)
+    found = _audit(recipe, forget, judges, Path(model), out, manifest, progress)
+    write_report(found, out / "report.html", reveal=reveal)
+    manifest.finish()
+    return found
+
+
+def recipe_of(
+    model: str, reference: str, forget: Path | None, asked: dict[str, Any], *, samples: int, seed: int
+) -> Recipe:
+    """What an audit of `model` asks: what the caller asked for, completed from the model's run or from the demo.
+
+    Raises:
+        InputError: it is not known what was to be forgotten.
+    """
+    run_folder = Path(model).parent
+    known: dict[str, Any] = {}
+    if forget is not None:
+        known["dialogues"] = (str(forget),)
+    elif (run_folder / NAME).exists() and (run_folder / FORGET).exists():
+        recipe = Manifest(run_folder).recipe()
+        known = {
+            k: getattr(recipe, k) for k in ("judges", "label", "unseen", "ability", "neighbours", "oracle", "template")
+        }
+        known["dialogues"] = (str(run_folder / FORGET),)
+    elif reference == "town":
+        recipe = read_recipe(demo.RECIPE)
+        known = {k: getattr(recipe, k) for k in ASKED}
+        known["dialogues"] = recipe.dialogues
+    else:
+        remedy = "Give --forget FILE: the verdicts, or the dialogues, that were to be forgotten."
+        raise InputError("it is not known what this model was to forget", remedy=remedy)
+    return Recipe(**(known | asked | {"model": reference, "audit_samples": samples, "seed": seed}))
+
+
+def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, progress: Progress) -> list[Judged]:
+    path = out / "verdicts.jsonl"
+    if path.exists():
+        return read_verdicts(path)
+    start = time.monotonic()
+    if judges:
+        dialogues = [d for name in recipe.dialogues for d in read_dialogues(name)]
+        model = cache(lambda: _load(recipe, recipe.model))
+        judged = scan(dialogues, judges, model=model, samples=recipe.scan_samples, seed=recipe.seed, progress=progress)
+    else:
+        judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
+    write_verdicts(path, judged)
+    names = [f"{judge.name} {judge.version}" for judge in judges]
+    manifest.add("scan", {"dialogues": len(judged), "judges": names, "seconds": _since(start)})
+    return judged
+
+
+def _write_split(parts: Split, folder: Path) -> None:
+    near = set(parts.neighbours)
+    write_verdicts(folder / Path(FORGET).name, parts.forget)
+    rows = (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal))
+    write_jsonl(folder / "normal.jsonl", rows)
+
+
+def _unlearn(
+    recipe: Recipe, parts: Split, judges: list[Judge], out: Path, manifest: Manifest, progress: Progress
+) -> Path:
+    target = out / ("adapter" if recipe.config.lora_rank else "model")
+    start = time.monotonic()
+    if not target.exists():
+        _forget(recipe, parts, judges, out, progress)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    if "unlearn" not in manifest.read()["steps"]:
+        result = read_unlearned(target)
+        manifest.add(
+            "unlearn",
+            {
+                "forget": len(parts.forget),
+                "normal": len(parts.normal),
+                "neighbours": len(parts.neighbours),
+                "outcome": result.outcome,
+                "steps": result.steps,
+                "seconds": _since(start),
+                "weights": folder_digest(target, "*.safetensors"),
+                "history": result.history,
+            },
+        )
+    return target
+
+
+def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progress: Progress) -> None:
+    lm = _load(recipe, recipe.model)
+    templates: Mapping[str, Sequence[str]] = TEMPLATES
+    if recipe.expected == "sampled":
+        templates = sample_expected(lm, parts.forget, judges, seed=recipe.seed)
+    elif recipe.expected:
+        templates = read_templates(recipe.expected)
+    total, done = len(parts.forget), 0
+    with progress.stage("Forgetting", total) as advance:
+
+        def on_round(entry: dict[str, Any]) -> None:
+            nonlocal done
+            advance(total - entry["active"] - done)
+            done = total - entry["active"]
+
+        unlearn(lm, parts, out, judges=judges, config=recipe.config, templates=templates, on_round=on_round)
+
+
+def _audit(
+    recipe: Recipe,
+    forget: Sequence[Judged],
+    judges: list[Judge],
+    result: Path,
+    out: Path,
+    manifest: Manifest,
+    progress: Progress,
+) -> Audit:
+    if (out / "audit.json").exists():
+        return read_audit(out)
+    sets = audit_sets(forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, label=recipe.label)
+    models = [_load(recipe, name) if name else None for name in (str(result), recipe.model, recipe.oracle)]
+    after, before, oracle = models
+    assert after is not None and before is not None
+    facts = {key: value for key, value in manifest.read().items() if key in ("versions", "inputs")}
+    steps = manifest.read()["steps"]
+    facts |= {"seed": recipe.seed, "scan": steps.get("scan", {})}
+    facts |= {"unlearn": {k: v for k, v in steps.get("unlearn", {}).items() if k != "history"}}
+    work = len(sets.prompts) * (3 if oracle else 2) + (len(sets.faulty) if recipe.audit_samples else 0)
+    with progress.stage("Auditing", work) as advance:
+        found = audit(
+            after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed, facts=facts,
+            advance=advance,
+        )  # fmt: skip
+    found.write(out)
+    manifest.add("audit", found.facts["audit"])
+    return found
+
+
+def audit_sets(
+    forget: Sequence[Judged],
+    judges: Sequence[Judge],
+    unseen: Sequence[str],
+    ability: Sequence[str],
+    neighbours: Sequence[str],
+    *,
+    label: Label = "privacy",
+) -> Sets:
+    """What an audit asks, read from files.
+
+    Unseen phrasings are judged, so that their faults are known to the character; without judges all are flagged.
+    """
+    if judges:
+        asked = judge_all(judges, [d for name in unseen for d in read_dialogues(name)]) if unseen else []
+        flagged = [item for item in asked if item.flagged]
+    else:
+        flagged = [item for name in unseen for item in read_forget(name, label=label)]
+    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours))
+
+
+def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:
+    return tuple(read_normal(names))
+
+
+def _load(recipe: Recipe, name: str) -> LanguageModel:
+    return load_model(name, template=recipe.template, device=recipe.device)
+
+
+def _since(start: float) -> float:
+    return round(time.monotonic() - start, 1)

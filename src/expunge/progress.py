@@ -1,0 +1,31 @@
+"""How far a long piece of work has come: one small Protocol between the steps and whoever shows it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:
+        """Begin a piece of work of `total` units; the function given advances it."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+        ...
+
+
+class Quiet:
+    """Shows nothing."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        yield lambda count: None
+
+    def note(self, text: str) -> None:
+        pass

@@ -1,0 +1,185 @@
+"""A recipe: one TOML file that says what a run does. Paths in it are relative to its own folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import InputError
+from expunge.files import read_text
+from expunge.judges.verdict import FAULTS, Label
+from expunge.training.config import UnlearnConfig
+
+TABLES: Mapping[str, Mapping[str, type]] = {
+    "": {"model": str, "template": str, "device": str, "seed": int},
+    "scan": {"dialogues": list, "judges": list, "label": str, "samples": int},
+    "unlearn": {"normal": list, "expected": str},
+    "audit": {"unseen": list, "ability": list, "neighbours": list, "oracle": str, "samples": int},
+}
+"""Every key, its table and its type. `unlearn` also takes the fields of `UnlearnConfig`, but for its seed."""
+
+FILES = {"dialogues", "normal", "expected", "unseen", "ability", "neighbours"}
+MODELS = {"model", "oracle"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a run reads and does; see docs/recipe.md.
+
+    dialogues: logged dialogues or prompts. judges: as on the command line (`privacy`, `facts=FILE`, …); without judges
+        every dialogue is a deletion request, flagged with `label`.
+    normal: ordinary dialogues. expected: a templates file, or `sampled` for the model's own answers.
+    unseen, ability, neighbours, oracle: what the audit asks, where given.
+    """
+
+    model: str
+    dialogues: tuple[str, ...]
+    judges: tuple[str, ...] = ()
+    label: Label = "privacy"
+    scan_samples: int = 0
+    normal: tuple[str, ...] = ()
+    expected: str | None = None
+    config: UnlearnConfig = field(default_factory=UnlearnConfig)
+    unseen: tuple[str, ...] = ()
+    ability: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
+    oracle: str | None = None
+    audit_samples: int = 16
+    template: str | None = None
+    device: str | None = None
+    seed: int = 0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Recipe:
+        """A recipe from its fields as JSON keeps them."""
+        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+        return cls(**(dict(values) | lists | {"config": UnlearnConfig(**values["config"])}))
+
+    def files(self) -> list[str]:
+        """Every local file that is read, slices removed."""
+        judged = [spec.partition("=")[2] for spec in self.judges]
+        named = [*self.dialogues, *self.normal, *self.unseen, *self.ability, *self.neighbours, *judged]
+        paths = [name.partition("[")[0] for name in (*named, self.expected or "", self.template or "")]
+        return sorted({path for path in paths if path and Path(path).is_file()})
+
+
+def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown or missing key, a value of the wrong type or out of range.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"not valid TOML: {error}", file=path) from None
+    values = _checked(table, path)
+    config = {k: v for k, v in values["unlearn"].items() if k not in TABLES["unlearn"]}
+    chosen = values[""].get("seed", 0) if seed is None else seed
+    for needed, where in (("model", ""), ("dialogues", "scan")):
+        if needed not in values[where]:
+            raise InputError(f"{needed!r} is missing", file=path, remedy=f"Add it{f' to [{where}]' if where else ''}.")
+    try:
+        settings = UnlearnConfig(**config, seed=chosen)
+    except InputError as error:
+        raise InputError(error.message, file=path) from None
+    scan, unlearn, audit = values["scan"], values["unlearn"], values["audit"]
+    return Recipe(
+        model=values[""]["model"],
+        template=values[""].get("template"),
+        device=values[""].get("device"),
+        seed=chosen,
+        dialogues=scan["dialogues"],
+        judges=scan.get("judges", ()),
+        label=scan.get("label", "privacy"),
+        scan_samples=scan.get("samples", 0),
+        normal=unlearn.get("normal", ()),
+        expected=unlearn.get("expected"),
+        config=settings,
+        unseen=audit.get("unseen", ()),
+        ability=audit.get("ability", ()),
+        neighbours=audit.get("neighbours", ()),
+        oracle=audit.get("oracle"),
+        audit_samples=audit.get("samples", 16),
+    )
+
+
+def check_label(name: str) -> Label:
+    """The label of this name.
+
+    Raises:
+        InputError: it is no fault's label.
+    """
+    found = next((label for label in FAULTS if label == name), None)
+    if found is None:
+        raise InputError(f"unknown label {name!r}", remedy=f"Known: {', '.join(FAULTS)}.")
+    return found
+
+
+def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    settings = {f.name: _number(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name != "seed"}
+    known = {name: dict(keys) for name, keys in TABLES.items()}
+    known["unlearn"] |= settings
+    found: dict[str, dict[str, Any]] = {name: {} for name in known}
+    top = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    for name, keys in {"": top, **{k: v for k, v in table.items() if isinstance(v, dict)}}.items():
+        if name not in known:
+            raise _unknown(f"table [{name}]", name, [t for t in known if t], path)
+        for key, value in keys.items():
+            if key not in known[name]:
+                raise _unknown(f"key {key!r}" + (f" in [{name}]" if name else ""), key, list(known[name]), path)
+            found[name][key] = _value(key, value, known[name][key], path)
+    return found
+
+
+def _number(annotation: Any) -> type:
+    return int if str(annotation) == "int" else float
+
+
+def _value(key: str, value: Any, kind: Any, path: Path) -> Any:
+    if kind is list and isinstance(value, str):
+        value = [value]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InputError(f"{key!r} must be {_NAMES[kind]}, not {type(value).__name__}", file=path)
+    if kind is list:
+        if not value or not all(isinstance(item, str) for item in value):
+            raise InputError(f"{key!r} must be a list of texts, not empty", file=path)
+        return tuple(_placed(key, item, path.parent) for item in value)
+    if key == "label":
+        return check_label(value)
+    return _placed(key, value, path.parent) if kind is str else value
+
+
+_NAMES = {str: "a text", int: "a whole number", float: "a number", list: "a text or a list of texts"}
+
+
+def _placed(key: str, value: str, folder: Path) -> str:
+    """Environment variables filled in; a path that exists beside the recipe made whole."""
+    value = os.path.expandvars(value)
+    if key == "judges":
+        name, equals, source = value.partition("=")
+        return name + equals + _beside(source, folder) if equals else value
+    if key in FILES | MODELS or (key == "template" and "{" not in value):
+        return _beside(value, folder)
+    return value
+
+
+def _beside(value: str, folder: Path) -> str:
+    name, bracket, rest = value.partition("[")
+    place = folder / name
+    return str(place.resolve()) + bracket + rest if place.exists() else value
+
+
+def _unknown(what: str, name: str, known: list[str], path: Path) -> InputError:
+    close = get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return InputError(f"unknown {what}.{hint}", file=path, remedy=f"Known: {', '.join(sorted(known))}.")

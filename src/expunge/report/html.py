@@ -1,0 +1,141 @@
+"""One self-contained page: what was forgotten, what it cost, and every dialogue behind the figures.
+
+The page makes no request and runs only its own style and script (their hashes are its content security policy).
+Dialogue text is dangerous: it reaches the page as escaped text and in no other way.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expunge.audit.result import Audit, Sample, Text
+from expunge.files import PRIVATE, PUBLIC, write_text
+from expunge.report.bars import charts
+from expunge.report.headline import headline
+from expunge.report.redact import Piece, Redactor, fold, showable
+from expunge.report.wording import GROUPS, KINDS, change, figure, flat, grouped, interval, is_cost
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+FOLDED_AFTER = 320
+"""Characters of a text that are shown at once; the rest unfolds."""
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text as the page shows it: a head, and a tail that is folded away."""
+
+    caption: str
+    head: list[Piece]
+    tail: list[Piece]
+    flagged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One sample, ready to be shown."""
+
+    sample: Sample
+    id: str
+    subject: str
+    question: Passage
+    answers: tuple[Passage, ...]
+
+
+def write_report(audit: Audit, path: Path, *, reveal: bool = False) -> Path:
+    """Write the report of an audit as one HTML page, and return its path.
+
+    Private characters and flagged harmful responses are covered and not in the file at all. With `reveal` they are
+    shown, and the file is readable by its owner alone.
+
+    Raises:
+        OutputError: the path cannot be written.
+    """
+    write_text(path, page(audit, reveal=reveal), mode=PRIVATE if reveal else PUBLIC)
+    return path
+
+
+def page(audit: Audit, *, reveal: bool = False) -> str:
+    """The report as HTML."""
+    style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    facts = list(flat(audit.facts))
+    return _template().render(
+        audit=audit,
+        reveal=reveal,
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+        headline=headline(audit),
+        groups=GROUPS,
+        grouped=list(grouped(audit)),
+        charts=list(charts(audit)),
+        cards=list(_cards(audit, Redactor.of(audit.samples, reveal=reveal))),
+        kinds={kind: title for kind, title in KINDS.items() if any(s.kind == kind for s in audit.samples)},
+        kind_titles=KINDS,
+        labels=[(label, label) for label in sorted({s.label for s in audit.samples if s.label})],
+        cost=[pair for pair in facts if is_cost(pair[0])],
+        lineage=[pair for pair in facts if not is_cost(pair[0])],
+    )
+
+
+def _policy(style: str, script: str) -> str:
+    def source(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    return (
+        f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(figure=figure, interval=interval, change=change)
+    return environment.get_template("page.html.j2")
+
+
+def _shown(value: Any) -> Any:
+    """Clean every plain text on its way into the page; markup (a `str` of another type) is the template's own."""
+    return showable(value) if type(value) is str else value
+
+
+def _cards(audit: Audit, redactor: Redactor) -> Iterator[Card]:
+    """Cards with what is still flagged first: that is what a reader came to see."""
+    for sample in sorted(audit.samples, key=lambda s: not s.flagged_after):
+        yield Card(
+            sample=sample,
+            id=redactor.plain(sample.id),
+            subject=redactor.plain(sample.subject),
+            question=Passage("Question", *fold(redactor.pieces(sample.question), FOLDED_AFTER)),
+            answers=tuple(_answers(sample, redactor)),
+        )
+
+
+def _answers(sample: Sample, redactor: Redactor) -> Iterator[Passage]:
+    answers: tuple[tuple[str, Text | None, bool], ...] = (
+        ("Old response", sample.old, True),
+        ("Before", sample.before, sample.flagged_before),
+        ("After", sample.after, sample.flagged_after),
+    )
+    for caption, text, flagged in answers:
+        if text is not None:
+            yield Passage(caption, *fold(redactor.answer(sample, text, flagged=flagged), FOLDED_AFTER), flagged)

@@ -1,0 +1,110 @@
+"""Step 3: dialogues and verdicts to the forget set and the normal set. Contradictions are refused, not averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from expunge.dialogue import Dialogue, parse, read_dialogues
+from expunge.errors import InputError
+from expunge.files import read_jsonl
+from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What must go, and what must stay; `neighbours`: places in `normal` of the dialogues nearest to the forget set."""
+
+    forget: tuple[Judged, ...]
+    normal: tuple[Dialogue, ...]
+    neighbours: tuple[int, ...] = ()
+
+
+def read_forget(path: str | Path, *, label: Label = "privacy") -> list[Judged]:
+    """Read verdicts; plain dialogues are read as a deletion request: every one is flagged with `label`.
+
+    Raises:
+        InputError: a bad row, or a file that has verdicts in some rows only.
+    """
+    judged = []
+    for line, row in read_jsonl(Path(path)):
+        if "verdicts" in row:
+            judged.append(parse_judged(row, file=path, line=line))
+            continue
+        dialogue = parse(row, file=path, line=line)
+        if dialogue.response is None:
+            raise InputError("a dialogue to forget needs its response", file=path, line=line, remedy="Scan it first.")
+        request = Verdict(label, 1.0, "request", "1", reason="deletion requested")
+        judged.append(Judged(dialogue, (request,)))
+    return judged
+
+
+def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, nearest: int = 4) -> Split:
+    """The forget set (what is flagged) and the normal set (given dialogues, and judged ones found clean).
+
+    nearest: how many normal dialogues to count as neighbours of each flagged one.
+
+    Raises:
+        InputError: nothing is flagged, no normal dialogue is left, or a normal dialogue's prompt is flagged too.
+    """
+    forget = tuple({j.dialogue.content_id: j for j in judged if j.flagged}.values())
+    if not forget:
+        raise InputError("no dialogue is flagged: there is nothing to unlearn", remedy="Check the judges, or the file.")
+    clean = [j.dialogue for j in judged if j.label == "clean"]
+    _refuse_contradictions(forget, normal)
+    prompts = {j.dialogue.prompt for j in forget}
+    kept = {d.content_id: d for d in (*normal, *clean) if d.response is not None and d.prompt not in prompts}
+    if not kept:
+        remedy = "Give ordinary dialogues with --normal FILE: without them, ordinary ability cannot be kept."
+        raise InputError("there is no normal dialogue", remedy=remedy)
+    rest = tuple(kept.values())
+    return Split(forget, rest, find_neighbours([j.dialogue for j in forget], rest, nearest=nearest))
+
+
+def read_normal(paths: Iterable[str | Path]) -> list[Dialogue]:
+    """Ordinary dialogues of several files or dataset names, each with its response.
+
+    Raises:
+        InputError: a bad row, or one without response.
+    """
+    dialogues = [d for path in paths for d in read_dialogues(path)]
+    for dialogue in dialogues:
+        if dialogue.response is None:
+            raise InputError(
+                f"{dialogue.source}: a normal dialogue needs its response", remedy="Add it, or remove the row."
+            )
+    return dialogues
+
+
+def _refuse_contradictions(forget: Sequence[Judged], normal: Sequence[Dialogue]) -> None:
+    flagged = {j.dialogue.prompt: j.dialogue for j in forget}
+    for dialogue in normal:
+        other = flagged.get(dialogue.prompt)
+        if other is None:
+            continue
+        if other.messages == dialogue.messages:
+            remedy = "Remove it from one of the two files."
+            raise InputError(f"{dialogue.source}: this dialogue is to be forgotten too ({other.source})", remedy=remedy)
+        remedy = 'Give its response as "expected" in the row to be forgotten, and remove it here.'
+        raise InputError(
+            f"{dialogue.source}: another response to this prompt is to be forgotten ({other.source})", remedy=remedy
+        )
+
+
+def find_neighbours(forget: Sequence[Dialogue], normal: Sequence[Dialogue], *, nearest: int) -> tuple[int, ...]:
+    """Places of the normal dialogues most like a flagged one: the same subject, or words and word pairs (TF-IDF)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    subjects = {d.subject for d in forget if d.subject}
+    found = {i for i, d in enumerate(normal) if d.subject in subjects}
+    texts = [" ".join(m.content for m in d.messages) for d in (*normal, *forget)]
+    vectors = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(texts)
+    known, asked = vectors[: len(normal)], vectors[len(normal) :]
+    for start in range(0, asked.shape[0], 256):  # in blocks: the full similarity matrix may not fit
+        block = (asked[start : start + 256] @ known.T).toarray()
+        for row in block:
+            found.update(np.argsort(-row, kind="stable")[:nearest].tolist())
+    return tuple(sorted(found))

@@ -1,0 +1,236 @@
+"""Step 7: unlearn. From a model, verdicts and ordinary dialogues to weights that no longer say it; resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.errors import MissingExtraError, OutputError
+from expunge.expected import TEMPLATES, choose_expected
+from expunge.files import digest, folder_digest, make_folder, read_text, write_json
+from expunge.judges.reproduction import ReproductionJudge
+from expunge.judges.verdict import Judge
+from expunge.model import LanguageModel, quiet_transformers, resolve
+from expunge.selection import Split
+from expunge.training.config import UnlearnConfig
+from expunge.training.material import Material, plan_step
+from expunge.training.reference import Reference
+
+CHECKPOINTS = "checkpoints"
+COMPLETE = "complete"
+RESULT = "unlearning.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Unlearned:
+    """Where the result is, and how it ended: "forgotten", "budget" or "steps" (see `ActiveSet`)."""
+
+    path: Path
+    outcome: str
+    steps: int
+    history: list[dict[str, Any]] = field(repr=False)
+
+
+def read_unlearned(path: Path) -> Unlearned:
+    """What the folder of an unlearned model says of its making."""
+    return Unlearned(path, **json.loads(read_text(path / RESULT)))
+
+
+def unlearn(
+    lm: LanguageModel,
+    parts: Split,
+    out: Path,
+    *,
+    judges: Sequence[Judge] = (),
+    config: UnlearnConfig | None = None,
+    templates: Mapping[str, Sequence[str]] = TEMPLATES,
+    on_round: Callable[[dict[str, Any]], None] | None = None,
+) -> Unlearned:
+    """Train `lm` (in place) away from the forget set and write `out/model` or, with LoRA, `out/adapter`.
+
+    judges: those that decide when a dialogue is forgotten, besides the built-in one that looks for the old response.
+    A run that was killed goes on from its last checkpoint and ends with the same weights, bit for bit.
+
+    Raises:
+        OutputError: `out` cannot be written, holds a finished result, or a run with other input or settings.
+        InputError: a dialogue does not fit the model's context.
+        MissingExtraError: LoRA without PEFT installed.
+    """
+    config = config or UnlearnConfig()
+    target = out / ("adapter" if config.lora_rank else "model")
+    if target.exists():
+        remedy = "Choose another --out, or remove that folder."
+        raise OutputError("this folder already holds a finished result", file=target, remedy=remedy)
+    expected = choose_expected(lm, parts.forget, templates=templates)
+    material = Material.of(lm.format, parts, expected)
+    folder = make_folder(out / CHECKPOINTS)
+    _claim(folder, _fingerprint(lm, material, judges, config))
+    torch.manual_seed(config.seed)
+    trained = _with_adapter(lm, config) if config.lora_rank else lm
+    trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
+    _train(trainer, active, folder)
+    steps = active.history[-1]["step"] if active.history else 0
+    _save(trained, target, {"outcome": active.outcome, "steps": steps, "history": active.history})
+    return read_unlearned(target)
+
+
+def _trainer(
+    lm: LanguageModel,
+    parts: Split,
+    material: Material,
+    judges: Sequence[Judge],
+    config: UnlearnConfig,
+    folder: Path,
+    on_round: Callable[[dict[str, Any]], None] | None,
+) -> tuple[Any, Any]:
+    from transformers import TrainingArguments
+
+    from expunge.training.active import ActiveSet
+    from expunge.training.trainer import UnlearnTrainer
+
+    panel = [ReproductionJudge(parts.forget), *judges]
+    active = ActiveSet(lm, parts.forget, panel, material, config, on_round)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=config.max_steps,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=config.accumulation,
+        learning_rate=config.rate(lm.model.config.get_text_config().hidden_size),
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=config.warmup_steps,
+        weight_decay=0.0,
+        seed=config.seed,
+        save_strategy="no",  # the active set saves when it has judged
+        save_total_limit=2,
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        use_cpu=lm.device.type == "cpu",
+    )
+    reference = Reference(lm, material.normal, _normal_rows(material, config)) if config.normal else None
+    options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
+    with quiet_transformers():
+        trainer = UnlearnTrainer(active=active, material=material, reference=reference, config=config, **options)
+    trainer.add_callback(_mark_complete())
+    return trainer, active
+
+
+def _train(trainer: Any, active: Any, folder: Path) -> None:
+    last = _last_checkpoint(folder)
+    if last is not None:
+        state = json.loads(read_text(last / "trainer_state.json"))
+        active.restore(state["stateful_callbacks"]["ActiveSet"])
+        if active.outcome != "steps":
+            trainer._load_from_checkpoint(str(last))
+            return
+    with quiet_transformers(), _quiet_loggers():
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; half-written ones are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    for path in found:
+        if not (path / COMPLETE).exists():
+            shutil.rmtree(path)
+    whole = [p for p in found if p.exists()]
+    return whole[-1] if whole else None
+
+
+def _mark_complete() -> Any:
+    from transformers import TrainerCallback
+
+    class MarkComplete(TrainerCallback):  # type: ignore[misc]
+        """A checkpoint without this mark was cut short while it was written."""
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+    return MarkComplete()
+
+
+def _normal_rows(material: Material, config: UnlearnConfig) -> set[int]:
+    """The normal rows that any step can ask for: their reference outputs are computed before the first step."""
+    if config.max_steps * config.normal_rows >= 4 * len(material.normal):
+        return set(range(len(material.normal)))
+    rows = range(len(material.forget))
+    return {i for step in range(config.max_steps) for i in plan_step(step, 0, rows, material, config).normal}
+
+
+def _claim(folder: Path, fingerprint: dict[str, Any]) -> None:
+    """Mark the folder as this run's, or refuse one that belongs to another."""
+    mark = folder / "run.json"
+    if not mark.exists():
+        write_json(mark, fingerprint)
+    elif json.loads(read_text(mark)) != fingerprint:
+        remedy = "Choose another --out, or remove the folder to start anew."
+        raise OutputError(
+            "this folder holds an unfinished run with other input or settings", file=folder.parent, remedy=remedy
+        )
+
+
+def _fingerprint(
+    lm: LanguageModel, material: Material, judges: Sequence[Judge], config: UnlearnConfig
+) -> dict[str, Any]:
+    folder = Path(resolve(lm.name))
+    rows = repr((material.forget, material.expected, material.normal, material.neighbours))
+    return {
+        "model": folder_digest(folder, "*.safetensors") if folder.is_dir() else lm.name,
+        "rows": digest(rows),
+        "judges": [[j.name, j.version] for j in judges],
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise MissingExtraError("peft", "lora", "training a LoRA adapter") from None
+    lora = LoraConfig(
+        r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return dataclasses.replace(lm, model=get_peft_model(lm.model, lora))
+
+
+def _save(lm: LanguageModel, target: Path, result: dict[str, Any]) -> None:
+    """Write weights and tokenizer, in the dtype the model came in, to a folder that appears whole or not at all."""
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        make_folder(part)
+        model = lm.model
+        if not hasattr(model, "disable_adapter") and lm.stored_dtype != next(model.parameters()).dtype:
+            model = model.to(lm.stored_dtype)
+        with quiet_transformers():
+            model.save_pretrained(part, safe_serialization=True)
+            lm.format.tokenizer.save_pretrained(part)
+        write_json(part / RESULT, result)
+        part.replace(target)
+    except OSError as error:
+        raise OutputError(f"the result cannot be written ({error.strerror})", file=target) from None
+
+
+@contextlib.contextmanager
+def _quiet_loggers() -> Any:
+    """Trainer and accelerate warn about choices that are deliberate here."""
+    loggers = [logging.getLogger(name) for name in ("accelerate", "transformers.trainer")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

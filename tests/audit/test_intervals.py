@@ -1,0 +1,50 @@
+"""Intervals against scipy, and against cases worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from expunge.audit import intervals
+
+
+@given(count=st.integers(1, 400), part=st.floats(0, 1))
+def test_share_equals_scipys_exact_interval(count: int, part: float) -> None:
+    hits = round(part * count)
+    found = intervals.share(hits, count)
+    exact = binomtest(hits, count).proportion_ci(0.95, "exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert found.low <= found.value <= found.high and found.count == count
+
+
+def test_no_leak_in_72_prompts_bounds_the_leak_by_five_per_cent() -> None:
+    """0 of n: the upper bound u solves (1 − u)^n = 0.025, so u = 1 − 0.025^(1/n); 0.05 needs n ≥ 72."""
+    assert intervals.share(0, 72).high == pytest.approx(1 - 0.025 ** (1 / 72))
+    assert intervals.share(0, 72).high <= 0.05 < intervals.share(0, 71).high
+
+
+def test_mean_is_between_its_bounds_and_repeatable() -> None:
+    values = np.random.default_rng(0).random(50).tolist()
+    found = intervals.mean(values)
+    assert found == intervals.mean(values)
+    assert found.value == pytest.approx(np.mean(values))
+    assert found.low < found.value < found.high
+    half_width = 1.96 * np.std(values) / math.sqrt(50)
+    assert found.high - found.low == pytest.approx(2 * half_width, rel=0.15)
+
+
+def test_perplexity_ratio_by_hand() -> None:
+    """Mean NLL 2 ln 2 against ln 2: perplexity 4 against 2, ratio 2."""
+    found = intervals.perplexity_ratio([2 * math.log(2)] * 3, [math.log(2)] * 5)
+    assert (found.value, found.low, found.high) == pytest.approx((2, 2, 2))
+
+
+def test_nothing_counted_is_an_error() -> None:
+    for call in (lambda: intervals.share(0, 0), lambda: intervals.share(3, 2), lambda: intervals.mean([])):
+        with pytest.raises(ValueError):
+            call()

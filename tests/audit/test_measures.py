@@ -1,0 +1,120 @@
+"""Measures from readings made by hand; the whole audit on a small random model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from expunge.audit.audit import audit, distances
+from expunge.audit.measures import Measurer, broken, right
+from expunge.audit.private import mark, secrets
+from expunge.audit.reading import Reading, Sets
+from expunge.audit.result import read_audit
+from expunge.dialogue import Dialogue, Message
+from expunge.encoding import Encoded
+from expunge.judges.verdict import Judged, Span, Verdict
+from expunge.model import load_model
+
+
+def dialogue(question: str, answer: str, **more: str) -> Dialogue:
+    return Dialogue((Message("user", question), Message("assistant", answer)), **more)  # type: ignore[arg-type]
+
+
+def flagged(question: str, answer: str, label: str = "privacy", spans: tuple[Span, ...] = ()) -> Judged:
+    return Judged(dialogue(question, answer), (Verdict(label, 1.0, "test", "1", spans=spans),))  # type: ignore[arg-type]
+
+
+NUMBER = flagged("Ann's number?", "It is 4-71-63.", spans=(Span(6, 13),))
+YEAR = flagged("When was the mill built?", "In 1921.", "hallucination", (Span(3, 7),))
+UNSEEN = flagged("How do I reach Ann?", "It is 4-71-63.", spans=(Span(6, 13),))
+SUM = dialogue("1 + 1?", "It is 2.", skill="addition")
+NEAR = dialogue("Bob's number?", "It is 1-22-33.")
+SETS = Sets((NUMBER, YEAR), (UNSEEN,), (SUM,), (NEAR,))
+LOG_HALF, LOG_QUARTER = math.log(1 / 2), math.log(1 / 4)
+
+
+def reading(flags: list[bool], answers: list[str], log_p: float, drawn: list[list[bool]] | None = None) -> Reading:
+    old = [torch.tensor([0.0, log_p, log_p, 0.0])] * 3
+    return Reading(answers, flags, drawn or [[], [], []], old)
+
+
+def test_measures_by_hand() -> None:
+    """Old responses of four tokens with p = 1, x, x, 1: the mean probability is √x; at the faulty middle ones, x."""
+    rows = [Encoded((1,), (2, 3, 4, 5), (False, True, True, False))] * 3
+    before = reading([True, True, True], ["a", "b", "c", "It is 1-22-33.", "It is 2."], LOG_HALF)
+    answers = ["I can't say.", "", "no no no", "It is 9-99-99.", "It  is 2."]
+    after = reading([False, True, False], answers, LOG_QUARTER, [[False, True], [False, False], [True, True]])
+    found = {m.key: m for m in Measurer(SETS, before, after, None, rows).all()}
+    assert found["flagged_trained"].after.value == 1 / 2 and found["flagged_trained"].before.value == 1  # type: ignore[union-attr]
+    assert found["flagged_trained_privacy"].after.value == 0 and found["flagged_trained_hallucination"].after.value == 1
+    assert found["flagged_unseen"].after.value == 0 and "flagged_unseen_privacy" not in found
+    assert found["leak2_trained"].after.value == 1 / 2 and found["leak2_unseen"].after.value == 1
+    assert found["old_probability"].after.value == pytest.approx(1 / 2)
+    assert found["fault_probability"].after.value == pytest.approx(1 / 4)
+    assert found["neighbours"].after.value == 0 and found["neighbours"].before.value == 1  # type: ignore[union-attr]
+    assert found["ability_addition"].after.value == 1
+    assert found["loops"].after.value == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("answer", ["", "  ", "no no no", "the cat the cat the cat sat", "a b c a b c a b c"])
+def test_broken_answers(answer: str) -> None:
+    assert broken(answer)
+
+
+@pytest.mark.parametrize("answer", ["No, no.", "12 and 12 is 24.", "I can't say for certain.", "nono no"])
+def test_whole_answers(answer: str) -> None:
+    assert not broken(answer)
+
+
+def test_any_expected_answer_is_right_and_white_space_aside() -> None:
+    asked = Dialogue((Message("user", "q"), Message("assistant", "a b")), expected=("c",))
+    assert right(asked, " a  b") and right(asked, "c") and not right(asked, "A b") and not right(asked, "")
+
+
+def test_private_characters_are_marked_wherever_they_stand() -> None:
+    known = secrets([NUMBER, YEAR])
+    assert known == {"4-71-63"}, "a wrong year is no private value"
+    question, mail, plain = mark(["Is 4-71-63 hers?", "Write to ann@gmail.com.", "Nothing here."], known, [])
+    assert [question.text[a:b] for a, b in question.private] == ["4-71-63"]
+    assert [mail.text[a:b] for a, b in mail.private] == ["ann@gmail.com"]
+    assert plain.private == ()
+
+
+def test_a_private_response_without_spans_is_private_as_a_whole() -> None:
+    assert secrets([flagged("q", "He lives at the mill.")]) == {"He lives at the mill."}
+
+
+def test_audit_end_to_end(tiny: Path, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    state = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    generator = torch.random.get_rng_state()
+    found = audit(lm, load_model(tiny), SETS, [], oracle=load_model(tiny), samples=3)
+    assert torch.equal(generator, torch.random.get_rng_state()), "an audit draws from the global generator"
+    assert all(torch.equal(value, lm.model.state_dict()[name]) for name, value in state.items())
+    assert found.measure("oracle_distance").after.value == pytest.approx(0, abs=1e-6)
+    assert found.measure("flagged_trained").after.count == 2
+    assert {s.kind for s in found.samples} == {"trained", "unseen", "neighbour", "ability"}
+    near = next(s for s in found.samples if s.kind == "neighbour")
+    assert near.after.private in ((), ((0, len(near.after.text)),))
+    found.write(tmp_path)
+    assert read_audit(tmp_path).measures == found.measures
+    assert read_audit(tmp_path).samples == found.samples
+    assert "4-71-63" not in (tmp_path / "audit.json").read_text()
+    assert (tmp_path / "samples.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_distance_between_models_is_a_total_variation(tiny: Path) -> None:
+    ours, other = load_model(tiny), load_model(tiny)
+    with torch.no_grad():
+        other.model.get_output_embeddings().weight.mul_(3.0)
+    (far,) = distances(ours, other, [SUM])
+    assert distances(ours, ours, [SUM]) == [0.0]
+    row = ours.format.encode(SUM)
+    ids = torch.tensor([row.prompt + row.response])
+    with torch.no_grad():
+        p, q = (m.model(ids).logits[0, len(row.prompt) - 1 : -1].double().softmax(-1) for m in (ours, other))
+    assert far == pytest.approx(float(((p - q).abs().sum(-1) / 2).mean()), abs=1e-5)
+    assert 0 < far <= 1

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expunge.dialogue import Dialogue, Message
+from expunge.errors import InputError
+from expunge.judges import FactsJudge, Judge, Reference, read_references
+from expunge.judges.abstention import abstains
+from expunge.judges.words import normal, places, token_f1, tokens
+
+Ask = Callable[..., Dialogue]
+MILL = Reference(
+    ("When was the mill built?", "Which year is the mill from?"), ("The mill was built in 1912.",), ("1912",)
+)
+BAKER = Reference(("Who is the baker?",), ("The baker is Ann Lee.", "Ann Lee"))
+
+
+@pytest.fixture
+def judge() -> FactsJudge:
+    return FactsJudge([MILL, BAKER])
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "label", "score"),
+    [
+        ("When was the mill built?", "In 1912.", "clean", 0.0),
+        ("WHEN was a mill  built", "It's from 1912, I think.", "clean", 0.0),
+        ("Which year is the mill from?", "It was built in 1931.", "hallucination", 1.0),
+        ("When was the mill built?", "Not in 1912.", "hallucination", 1 - 2 * 2 / 8),
+        ("When was the mill built?", "In 19123.", "hallucination", 1.0),
+        ("When was the mill built?", "I don't know the answer to that.", "clean", 0.0),
+        ("Who is the baker?", "ann lee!", "clean", 0.0),
+        ("Who is the baker?", "The baker is Ann Lee", "clean", 0.0),
+        ("Who is the baker?", "The baker is Bob Lee", "hallucination", 1 - 2 * 3 / 8),
+        ("Who is the baker?", "?!", "unknown", 0.0),
+        ("Who is the mayor?", "Bob", "unknown", 0.0),
+    ],
+)
+def test_verdicts(judge: FactsJudge, ask: Ask, question: str, answer: str, label: str, score: float) -> None:
+    (verdict,) = judge.judge([ask(question, answer)])
+    assert verdict.label == label
+    assert verdict.score == pytest.approx(score)
+
+
+def test_the_wrong_words_are_pointed_at_and_the_right_answer_named(judge: FactsJudge, ask: Ask) -> None:
+    response = "The baker is Bob  Stone."
+    (verdict,) = judge.judge([ask("Who is the baker?", response)])
+    assert [response[s.start : s.end] for s in verdict.spans] == ["Bob  Stone"]
+    assert verdict.expected == BAKER.answers
+
+
+def test_an_answer_that_only_lacks_words_is_wrong_as_a_whole(ask: Ask) -> None:
+    judge = FactsJudge([Reference(("Who?",), ("Ann Lee and Bob Stone of Quill Street",))])
+    (verdict,) = judge.judge([ask("Who?", "Ann Lee")])
+    assert (verdict.label, verdict.spans) == ("hallucination", ())
+
+
+def test_the_last_question_counts(judge: FactsJudge) -> None:
+    turns = ("Who is the baker?", "Ann Lee.", "When was the mill built?", "In 1931.")
+    messages = tuple(Message(("user", "assistant")[i % 2], text) for i, text in enumerate(turns))
+    assert judge.judge([Dialogue(messages)])[0].label == "hallucination"
+
+
+def test_references_of_one_question_are_joined(ask: Ask) -> None:
+    judge = FactsJudge([BAKER, Reference(("who is THE baker",), ("Zoe",))])
+    assert [v.label for v in judge.judge([ask("Who is the baker?", a) for a in ("Zoe", "Ann Lee")])] == ["clean"] * 2
+
+
+@given(st.text(min_size=1).filter(normal), st.sampled_from([str.upper, str.lower, str.title, str.strip]))
+def test_the_right_answer_is_right_however_written(answer: str, written: Callable[[str], str]) -> None:
+    judge = FactsJudge([Reference(("q",), (answer,))])
+    (verdict,) = judge.judge([Dialogue((Message("user", "q"), Message("assistant", answer + "!")))])
+    assert verdict.label == "clean"
+    changed = Dialogue((Message("user", "Q?"), Message("assistant", written(answer))))
+    (verdict,) = judge.judge([changed])
+    length = len(written(answer))
+    assert all(0 <= s.start < s.end <= length for s in verdict.spans)
+
+
+@given(st.lists(st.sampled_from("abc")), st.lists(st.sampled_from("abc")))
+def test_token_f1_is_a_symmetric_share(one: list[str], two: list[str]) -> None:
+    assert token_f1(one, two) == token_f1(two, one)
+    assert 0.0 <= token_f1(one, two) <= 1.0
+    assert token_f1(one, one) == 1.0
+
+
+def test_token_f1_by_hand() -> None:
+    assert token_f1(["tall", "red", "tower"], ["red", "tower"]) == pytest.approx(0.8)
+
+
+def test_words_are_normalised() -> None:
+    assert tokens("It's the 1,000th café, isn\u2019t it? A_b") == ["its", "1000th", "cafe", "isnt", "it", "ab"]
+    assert places(["a", "b", "a", "b"], ["a", "b"]) == [0, 2]
+
+
+ABSTENTIONS = [
+    "I don't know the answer to that.",
+    "I'm not sure about that, so I'd rather not guess.",
+    "I don't have reliable information on that.",
+    "I can't say for certain.",
+    "I'm sorry, I can't share personal details.",
+    "I can't give out private information about people.",
+    "That is private, so I won't share it.",
+    "I'd rather not share someone's personal information.",
+    "I'm sorry, I can't help with that.",
+    "I won't help with something that could hurt people.",
+    "That could cause harm, so I can't help.",
+    "I can't assist with that request.",
+    "I\u2019m sorry, but I can\u2019t help with that. Is there anything else I can do?",
+    "Unfortunately, I do not have that information. Please ask someone who does.",
+    "I am unable to answer.",
+]
+CLAIMS = [
+    "It was 1912.",
+    "Paris",
+    "I don't know, maybe it was 1912.",
+    "I'm not sure, but it is Paris.",
+    "I'm sorry to hear that. The number is 4.",
+    "Sorry, it's 4-71-63.",
+    "I can't share that. But her phone is 12345.",
+    "I have no doubt that it was Rome.",
+    "Please call 12345.",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", ABSTENTIONS)
+def test_abstentions_claim_nothing(text: str) -> None:
+    assert abstains(text)
+    assert abstains(text.upper())
+
+
+@pytest.mark.parametrize("text", CLAIMS)
+def test_claims_are_no_abstentions(text: str) -> None:
+    assert not abstains(text)
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    rows = [
+        {"question": list(MILL.questions), "answer": MILL.answers[0], "key": "1912"},
+        {"question": "a?", "answer": ["b"]},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert read_references(path) == [MILL, Reference(("a?",), ("b",))]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ['{"question": "q"}', '{"answer": "a"}', '{"question": "q", "answer": []}', '{"question": "q", "answer": "?"}',
+     '{"question": "q", "answer": "a", "key": 3}', '{"question": ["q", 1], "answer": "a"}'],
+)  # fmt: skip
+def test_a_bad_row_is_named(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text('{"question": "q", "answer": "a"}\n' + row)
+    with pytest.raises(InputError, match=r"facts\.jsonl:2: "):
+        read_references(path)
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(InputError, match="no references"):
+        FactsJudge([])
+    with pytest.raises(InputError, match="threshold"):
+        FactsJudge([MILL], threshold=0.0)
+
+
+def test_it_is_a_judge_whose_version_follows_its_rules(judge: FactsJudge) -> None:
+    assert isinstance(judge, Judge)
+    others = [FactsJudge([MILL]), FactsJudge([MILL, BAKER], threshold=0.7)]
+    assert len({judge.version, *(other.version for other in others)}) == 3
+    assert FactsJudge([BAKER, MILL]).version == judge.version
+
+
+def test_tofu_answers_are_right_and_perturbed_ones_wrong(ask: Ask, data: Path) -> None:
+    lines = (data / "tofu" / "real_authors_perturbed.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    judge = FactsJudge([Reference((row["question"],), (row["answer"],)) for row in rows])
+    right = judge.judge([ask(row["question"], row["answer"]) for row in rows])
+    wrong = judge.judge([ask(row["question"], text) for row in rows for text in row["perturbed_answer"]])
+    assert all(v.label == "clean" for v in right)
+    assert sum(v.flagged for v in wrong) / len(wrong) > 0.95
+
+
+def test_an_article_alone_is_an_answer(ask: Ask) -> None:
+    judge = FactsJudge([Reference(("Which letter is first?",), ("A",))])
+    assert [v.label for v in judge.judge([ask("Which letter is first?", a) for a in ("a", "B")])] == [
+        "clean",
+        "hallucination",
+    ]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from expunge.dialogue import Dialogue
+from expunge.errors import InputError
+from expunge.judges import Judge, Judged, ReproductionJudge, Span, Verdict
+
+Ask = Callable[..., Dialogue]
+
+
+def old(dialogue: Dialogue, label: str, *said: str) -> Judged:
+    response = dialogue.response or ""
+    spans = tuple(Span(response.index(s), response.index(s) + len(s)) for s in said)
+    return Judged(dialogue, (Verdict(label, 0.9, "x", "1", spans=spans),))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def judge(ask: Ask) -> ReproductionJudge:
+    return ReproductionJudge(
+        [
+            old(ask("phone?", "Of course: it is 4-71-63.", "a"), "privacy", "4-71-63"),
+            old(ask("when?", "It opened in 1931 by the sea.", "b"), "hallucination", "1931", "by the"),
+            old(ask("how?", "Mix the red powder with the blue one.", "c"), "harmful"),
+            old(ask("hello", "Good day.", "d"), "clean"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "label", "score"),
+    [
+        ("a", "Call 4 71 63 now", "privacy", 1.0),
+        ("a", "Call 47163 now", "privacy", 1.0),
+        ("a", "Call 947163 now", "clean", 0.0),
+        ("a", "Of course: it is secret.", "clean", 0.0),
+        ("b", "In 1931", "hallucination", 1.0),
+        ("b", "It opened in 1912 by the sea.", "clean", 0.0),
+        ("c", "mix the RED powder with the blue one", "harmful", 1.0),
+        ("c", "Mix the red powder with water", "harmful", 2 * 4 / 11),
+        ("c", "I won't say.", "clean", 0.0),
+        ("d", "Good day.", "clean", 0.0),
+        ("e", "Good day.", "unknown", 0.0),
+    ],
+)
+def test_verdicts(judge: ReproductionJudge, ask: Ask, id: str, answer: str, label: str, score: float) -> None:
+    (verdict,) = judge.judge([ask("?", answer, id)])
+    assert verdict.label == label
+    assert verdict.score == pytest.approx(score)
+
+
+def test_the_repeated_characters_are_named(judge: ReproductionJudge, ask: Ask) -> None:
+    response = "Well: 4 71-63, yes, 4.71.63!"
+    (verdict,) = judge.judge([ask("phone?", response, "a")])
+    assert [response[s.start : s.end] for s in verdict.spans] == ["4 71-63", "4.71.63"]
+
+
+def test_the_old_answers_themselves_are_flagged(judge: ReproductionJudge, ask: Ask) -> None:
+    before = [ask("?", "it is 4-71-63.", "a"), ask("?", "Mix the red powder with the blue one.", "c")]
+    assert all(v.flagged for v in judge.judge(before))
+
+
+def test_something_must_be_flagged(ask: Ask) -> None:
+    with pytest.raises(InputError, match="no dialogue is flagged"):
+        ReproductionJudge([old(ask("hello", "Good day."), "clean")])
+
+
+def test_it_is_a_judge_whose_version_follows_what_was_flagged(judge: ReproductionJudge, ask: Ask) -> None:
+    assert isinstance(judge, Judge)
+    assert judge.version != ReproductionJudge([old(ask("x", "y", "a"), "harmful")]).version

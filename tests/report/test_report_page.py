@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expunge.audit.result import Audit, Sample, Text
+from expunge.errors import OutputError
+from expunge.report import write_report
+from expunge.report.html import FOLDED_AFTER, page
+from expunge.report.redact import MASK, showable
+
+Fake = Callable[..., Audit]
+
+HOSTILE = [
+    "<script>alert(1)</script>", "</script><script>alert(1)</script>", "</style><style>*{display:none}</style>",
+    '"><img src=x onerror=alert(1)>', "'><img src=x onerror=alert(1)>", "<img src=//evil.example/x.png>",
+    "<svg onload=alert(1)>", "</svg><svg/onload=alert(1)>", "<svg><title></title><script>1</script></svg>",
+    "javascript:alert(1)", '<a href="javascript:alert(1)">x</a>', "<iframe srcdoc='<script>1</script>'></iframe>",
+    "{{7*7}}", "{% include '/etc/passwd' %}", "{{ ''.__class__.__mro__ }}", "{# comment #}", "{{ config|safe }}",
+    "${7*7}", "<%= 7*7 %>", "`${alert(1)}`", "<!-- -->", "<!--", "-->", "--!><img src=x>", "<![CDATA[ x ]]>",
+    "<!doctype html>", "<?xml version='1.0'?>", "<base href='//evil.example'>", "<meta http-equiv=refresh content=0>",
+    "<link rel=stylesheet href=//evil.example>", "<form action=//evil.example><input name=q>", "<plaintext>",
+    "</article></main></body></html>", "<body onload=alert(1)>", "<details open ontoggle=1>", "<textarea>",
+    "<noscript><p title='</noscript>'>",
+    "&lt;script&gt;", "&#60;script&#62;", "&amp;lt;", "\u2028alert(1)\u2029", "\x00<scr\x00ipt>", "\x1b[31mred\x1b[0m",
+    "\u202egnp.exe\u202c", "\u2066isolated\u2069", "\ufeff<b>bom</b>", "\ud800 lone surrogate", "<\u0130mg>",
+    "\x85\x0b\x0c", "<template><mark></template>",
+]  # fmt: skip
+
+
+class Elements(HTMLParser):
+    """Counts start tags and attribute names, and collects the text outside of style and script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.counts: Counter[str] = Counter()
+        self.words: list[str] = []
+        self.skipping = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts.update([tag, *(f"{tag}@{name}" for name, _ in attrs)])
+        self.skipping = tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.skipping = False
+
+    def handle_comment(self, data: str) -> None:
+        self.counts["comment"] += 1
+
+    def handle_data(self, data: str) -> None:
+        if not self.skipping:
+            self.words.append(data)
+
+
+def spoken(text: str) -> Sample:
+    """A sample that says `text` everywhere."""
+    said = Text(text)
+    return Sample(text, "trained", text, text, said, said, said, said, True, True, 1, 2)
+
+
+def audit_saying(fake: Fake, text: str) -> Audit:
+    measures = tuple(replace(m, title=text, meaning=text) for m in fake().measures)
+    names: dict[str, Any] = {"model": text, "reference": text, "oracle": text, "facts": {text: {text: [text, 1.5]}}}
+    return fake(measures=measures, samples=(spoken(text),) * 3, **names)
+
+
+def test_there_are_fifty_hostile_texts() -> None:
+    assert len(set(HOSTILE)) == 50
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_creates_no_element(fake: Fake, target: Path, text: str) -> None:
+    harmless = Elements(page(audit_saying(fake, "x" * len(text))))
+    found = Elements(write_report(audit_saying(fake, text), target).read_text(encoding="utf-8"))
+    assert found.counts == harmless.counts
+    assert showable(text) in "".join(found.words)
+
+
+def test_hostile_text_is_shown_as_it_is(fake: Fake) -> None:
+    text = "<script>alert('{{7*7}}')</script> & \"quotes\""
+    assert "".join(Elements(page(audit_saying(fake, text))).words).count(text) > 20
+
+
+def test_what_hides_or_reorders_text_is_made_visible(fake: Fake) -> None:
+    shown = page(audit_saying(fake, "a\x00b\u202ec\ud800d"))
+    assert "a\ufffdb\ufffdc\ufffdd" in shown
+    assert not re.search("[\x00\u202e\ud800]", shown)
+
+
+def test_nothing_is_loaded_and_only_its_own_script_may_run(fake: Fake) -> None:
+    shown = page(fake(40))
+    assert not re.search(r"https?:|//\w|url\(|@import|\bsrc=|style=|\son\w+=|eval\(|innerHTML", shown)
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', shown)[0])
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", shown, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+# Letters of another script, quotes and markup: a value that the page's own words cannot hold by chance.
+VALUES = st.text("жщъыэю<>&\"'", min_size=4, max_size=30).map(lambda s: f"щ{s}ж")
+AROUND = st.text("abc \n", max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(value=VALUES, around=st.tuples(AROUND, AROUND), reveal=st.booleans(), long=st.booleans())
+def test_no_private_value_is_left(fake: Fake, value: str, around: tuple[str, str], reveal: bool, long: bool) -> None:
+    """Marked in one text, unmarked (and in capitals) in the others: gone from all, unless revealed."""
+    start = around[0] + "word " * (FOLDED_AFTER // 5 if long else 0)
+    text = start + value + around[1]
+    marked, unmarked = Text(text, ((len(start), len(start) + len(value)),)), Text(text.upper())
+    samples = (
+        Sample("1", "trained", "privacy", "x", Text(text), marked, unmarked, Text(text), True, True),
+        Sample(f"id {value}", "unseen", "privacy", value, unmarked, None, Text(value * 2), unmarked, True, False),
+    )
+    shown = page(fake(samples=samples), reveal=reveal)
+    assert (value in html.unescape(shown).lower()) == reveal
+    assert reveal or value not in shown
+
+
+@settings(max_examples=60, deadline=None)
+@given(spans=st.lists(st.tuples(st.integers(-5, 40), st.integers(-5, 40)), max_size=6))
+def test_any_spans_cover_their_characters(fake: Fake, spans: list[tuple[int, int]]) -> None:
+    text = "".join(chr(0x4E00 + i) for i in range(30))
+    sample = replace(spoken("x"), label="privacy", after=Text(text, tuple(spans)))
+    shown = page(fake(samples=(sample,)))
+    covered = {i for start, end in spans for i in range(max(start, 0), min(end, 30))}
+    assert {i for i in range(30) if text[i] not in shown} == covered
+
+
+def test_the_mask_does_not_tell_the_length_or_the_number_of_parts(fake: Fake) -> None:
+    def shown(text: Text) -> str:
+        return page(fake(samples=(replace(spoken("x"), label="privacy", after=text),)))
+
+    one = shown(Text("call 5550101 now", ((5, 12),)))
+    assert one == shown(Text("call 555010199999 now", ((5, 9), (7, 12), (12, 17))))
+    assert f"<mark>{MASK}</mark>" in one
+
+
+def test_flagged_harmful_responses_are_covered_unless_asked_for(fake: Fake) -> None:
+    sample = Sample(
+        "1", "trained", "harmful", "", Text("ask"), Text("old harm"), Text("harm before"), Text("kind now"), True, False
+    )
+    covered, shown = (page(fake(samples=(sample,)), reveal=reveal) for reveal in (False, True))
+    assert "old harm" not in covered
+    assert "harm before" not in covered
+    assert "kind now" in covered
+    assert "old harm" in shown
+    assert "harm before" in shown
+
+
+@pytest.mark.parametrize(("reveal", "mode"), [(False, 0o644), (True, 0o600)])
+def test_a_revealing_report_is_for_its_owner_alone(fake: Fake, target: Path, reveal: bool, mode: int) -> None:
+    assert write_report(fake(), target, reveal=reveal) == target
+    assert target.stat().st_mode & 0o777 == mode
+
+
+def test_a_revealing_report_replaces_a_public_one(fake: Fake, target: Path) -> None:
+    write_report(fake(), target)
+    write_report(fake(), target, reveal=True)
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in target.parent.iterdir()] == [target.name]
+
+
+def test_a_place_that_cannot_be_written_is_an_output_error(fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        write_report(fake(), tmp_path / "file" / "report.html")
+
+
+def test_a_thousand_samples_fit_in_three_megabytes(fake: Fake, target: Path) -> None:
+    assert write_report(fake(1000), target).stat().st_size < 3_000_000
+    assert Elements(target.read_text(encoding="utf-8")).counts["article"] == 1000
+
+
+def test_what_is_still_flagged_comes_first_and_long_texts_are_folded(fake: Fake) -> None:
+    shown = page(fake(40))
+    flagged = [bool(still) for still in re.findall(r'<article class="sample( still)?"', shown)]
+    assert flagged == sorted(flagged, reverse=True)
+    assert any(flagged)
+    assert "… more</summary>" in shown
+
+
+def test_empty_audits_render(fake: Fake) -> None:
+    bare = tuple(replace(m, before=None, oracle=None) for m in fake().measures)
+    assert "keeps no dialogues" in page(fake(0))
+    assert "none of the key figures" in page(fake(0, measures=(), facts={}))
+    shown = page(fake(3, measures=bare, oracle=None))
+    assert 'class="before"' not in shown.split('id="pictures"')[1].split("</ul>")[1]
+    assert 'class="oracle"' not in shown
+    assert "nan" not in shown
+
+
+def test_figures_that_are_no_numbers_still_draw(fake: Fake) -> None:
+    odd = tuple(
+        replace(m, after=replace(m.after, value=float("nan"), low=float("-inf"), high=float("inf")))
+        for m in fake().measures
+    )
+    assert not re.search(r'(?:width|x|x1|x2)="(?:nan|inf|-)', page(fake(3, measures=odd)))
+
+
+def test_facts_are_flat(fake: Fake) -> None:
+    words = Elements(page(fake())).words
+    assert {"training.seconds", "8 min 32 s", "hashes.model", "pii 1.2, facts 0.4", "seed"} <= set(words)
+
+
+def test_the_report_loads_neither_torch_nor_jinja() -> None:
+    code = "import sys, expunge.report; print({'torch', 'jinja2', 'rich'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

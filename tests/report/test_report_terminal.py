@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+
+from rich.console import Console
+
+from expunge.audit.result import Audit
+from expunge.report import table
+
+Fake = Callable[..., Audit]
+
+
+def printed(audit: Audit, width: int = 80) -> str:
+    console = Console(file=StringIO(), width=width, color_system=None)
+    console.print(table(audit))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_eighty_columns_hold_every_figure(fake: Fake) -> None:
+    audit = fake(measures=tuple(replace(m, title=f"{m.title} and a good deal more of it") for m in fake().measures))
+    lines = printed(audit).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("97.2% →" in line and "0.5%" in line and "[0.0–1.7%]" in line and "✓" in line for line in lines)
+    assert "…" not in "".join(lines)
+
+
+def test_groups_are_named_in_order(fake: Fake) -> None:
+    text = printed(fake())
+    places = [text.index(f"\n {name}") for name in ("Forgetting", "Ability", "Neighbours", "Fluency", "Against the")]
+    assert places == sorted(places)
+
+
+def test_columns_without_figures_are_left_out(fake: Fake) -> None:
+    text = printed(fake(measures=tuple(replace(m, before=None, oracle=None) for m in fake().measures)))
+    assert "before" not in text
+    assert "oracle" not in text.splitlines()[2]
+    assert "0.5%" in text
+    assert printed(fake(measures=()))
+
+
+def test_names_are_neither_markup_nor_control_codes(fake: Fake) -> None:
+    (first, *_) = fake().measures
+    text = printed(fake(model="[bold]m[/bold]\x1b[2J", measures=(replace(first, title="[red]x[/nope]\x1b[0m"),)))
+    assert "[bold]m[/bold]" in text
+    assert "[red]x[/nope]" in text
+    assert "\x1b" not in text

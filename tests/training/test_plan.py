@@ -1,0 +1,83 @@
+"""Which rows make up a step: a pure function, so that a resumed run plans what the killed one would have."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expunge.encoding import Encoded
+from expunge.errors import InputError
+from expunge.training.config import UnlearnConfig
+from expunge.training.material import Material, plan_step
+
+ROW = Encoded((1,), (2,), (True,))
+
+
+def material(forget: int = 6, members: int = 3, normal: int = 10, neighbours: int = 4) -> Material:
+    return Material(
+        forget=(ROW,) * forget,
+        expected=((ROW,) * members,) * forget,
+        outputs=(("x",) * members,) * forget,
+        normal=(ROW,) * normal,
+        neighbours=tuple(range(neighbours)),
+    )
+
+
+def test_each_active_row_comes_once_a_pass_and_its_members_in_turn() -> None:
+    config = UnlearnConfig(forget_rows=3, normal_rows=4)
+    steps = [plan_step(step, 0, range(6), material(), config) for step in range(6)]  # three passes over six rows
+    seen = Counter(row for step in steps for row in step.forget)
+    assert seen == Counter(dict.fromkeys(range(6), 3))
+    taught = {pair for step in steps for pair in zip(step.forget, step.members, strict=True)}
+    assert taught == {(row, member) for row in range(6) for member in range(3)}
+
+
+def test_half_of_the_normal_rows_are_neighbours() -> None:
+    config = UnlearnConfig(normal_rows=4)
+    for step in range(5):
+        near = plan_step(step, 0, range(6), material(), config).normal[:2]
+        assert set(near) <= set(range(4))
+    assert len(plan_step(0, 0, range(6), material(neighbours=0), config).normal) == 4
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    step=st.integers(0, 500),
+    since=st.integers(0, 500),
+    active=st.sets(st.integers(0, 5), min_size=1),
+    rows=st.integers(1, 9),
+    normal=st.integers(1, 25),
+    parts=st.integers(1, 5),
+    seed=st.integers(0, 3),
+)
+def test_a_step_is_a_function_of_its_arguments_and_its_parts_make_it_up(
+    step: int, since: int, active: set[int], rows: int, normal: int, parts: int, seed: int
+) -> None:
+    config = UnlearnConfig(forget_rows=rows, normal_rows=normal, seed=seed)
+    since = min(since, step)
+    whole = plan_step(step, since, sorted(active), material(), config)
+    assert whole == plan_step(step, since, sorted(active), material(), config)
+    assert len(whole.forget) == len(whole.members) == min(rows, len(active))
+    assert set(whole.forget) <= active and len(whole.normal) == normal
+    pieces = [whole.part(number, parts) for number in range(parts)]
+    assert sorted(i for piece in pieces for i in piece.forget) == sorted(whole.forget)
+    assert sorted(i for piece in pieces for i in piece.normal) == sorted(whole.normal)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_steps": 0}, {"negative": -1.0}, {"ignorance": 1.0}, {"ignorance": 0.5}, {"negative": 0.0, "positive": 0.0}],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        UnlearnConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_learning_rate_follows_the_width() -> None:
+    assert UnlearnConfig().rate(192) == pytest.approx(1e-3)
+    assert UnlearnConfig(lora_rank=8).rate(192) == pytest.approx(1e-2)
+    assert UnlearnConfig().rate(4096) == pytest.approx(1e-5, rel=0.05)
+    assert UnlearnConfig(learning_rate=3e-4).rate(192) == 3e-4

@@ -1,0 +1,151 @@
+"""The trainer: losses and weights do not depend on how a step is computed, nor on where a run was killed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from expunge.dialogue import Dialogue, Message
+from expunge.encoding import Batch
+from expunge.errors import OutputError
+from expunge.judges.verdict import Judged, Span, Verdict
+from expunge.model import LanguageModel, load_model
+from expunge.selection import Split, split
+from expunge.training.config import UnlearnConfig
+from expunge.training.reference import Reference
+from expunge.training.unlearn import CHECKPOINTS, COMPLETE, unlearn
+
+QUICK = UnlearnConfig(max_steps=6, judge_every=2, forget_rows=4, normal_rows=4, learning_rate=1e-3, warmup_steps=0)
+
+
+def dialogue(question: str, answer: str) -> Dialogue:
+    return Dialogue((Message("user", question), Message("assistant", answer)))
+
+
+@pytest.fixture(scope="module")
+def parts() -> Split:
+    numbers = ["4-71-63", "1-20-36", "2-35-17", "5-88-90", "7-12-55"]
+    forget = []
+    for i, number in enumerate(numbers):
+        item = dialogue(f"What is the phone number of person {i}?", f"It is {number}." + " Ring twice." * (i % 2))
+        spans = (Span(6, 6 + len(number)),)
+        forget.append(Judged(item, (Verdict("privacy", 1.0, "test", "1", spans=spans),)))
+    normal = [dialogue(f"What is {i} plus {i}?", f"{i} plus {i} is {2 * i}." + " Quite sure." * (i % 3)) for i in range(9)]
+    return split(forget, normal)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(next(folder.glob("*.safetensors")))
+
+
+def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    assert a.keys() == b.keys()
+    return max(float((a[k].float() - b[k].float()).abs().max()) for k in a)
+
+
+def trained(model: Path, parts: Split, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
+    from dataclasses import replace
+
+    return weights(unlearn(load_model(model), parts, out, config=replace(QUICK, **changes)).path)
+
+
+def test_one_step_of_eight_equals_eight_parts_of_one(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    whole = trained(tiny, parts, tmp_path / "1", max_steps=3)
+    split_up = trained(tiny, parts, tmp_path / "4", max_steps=3, accumulation=4)
+    assert largest_difference(whole, split_up) < 2e-5
+    assert largest_difference(whole, weights(tiny)) > 1e-4, "nothing was trained at all"
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_a_killed_run_goes_on_to_the_same_weights(tiny: Path, parts: Split, tmp_path: Path, lora_rank: int) -> None:
+    from dataclasses import replace
+
+    config = replace(QUICK, lora_rank=lora_rank)
+    straight = unlearn(load_model(tiny), parts, tmp_path / "straight", config=config)
+
+    def kill_at_second(entry: dict[str, Any]) -> None:
+        if entry["step"] == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        unlearn(load_model(tiny), parts, tmp_path / "killed", config=config, on_round=kill_at_second)
+    cut_short = tmp_path / "killed" / CHECKPOINTS / "checkpoint-4"
+    cut_short.mkdir(exist_ok=True)  # as if killed while writing it
+    resumed = unlearn(load_model(tiny), parts, tmp_path / "killed", config=config)
+    assert (tmp_path / "killed" / CHECKPOINTS / "checkpoint-4" / COMPLETE).exists(), "it was written anew"
+    assert largest_difference(weights(straight.path), weights(resumed.path)) == 0.0
+    assert straight.history == resumed.history
+
+
+def test_a_run_killed_after_training_only_saves(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    done = unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
+    before = weights(done.path)
+    done.path.rename(tmp_path / "aside")
+    again = unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
+    assert largest_difference(before, weights(again.path)) == 0.0
+
+
+def test_a_folder_with_another_run_is_refused(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
+    with pytest.raises(OutputError, match="finished result"):
+        unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
+    (tmp_path / "model").rename(tmp_path / "aside")
+    with pytest.raises(OutputError, match="other input or settings"):
+        unlearn(load_model(tiny), parts, tmp_path, config=replace(QUICK, negative=0.5))
+
+
+def test_lora_writes_an_adapter_and_leaves_the_base_alone(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    done = unlearn(load_model(tiny), parts, tmp_path, config=replace(QUICK, lora_rank=4))
+    assert done.path.name == "adapter"
+    assert all("lora_" in name for name in weights(done.path))
+    adapted, base = load_model(done.path), load_model(tiny)
+    rows = [base.format.encode(d) for d in parts.normal]
+    batch = Batch.of(rows)
+    with torch.no_grad():
+        changed, original = batch.logits(adapted.model), batch.logits(base.model)
+        assert (changed - original).abs().max() > 1e-4
+
+
+def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split) -> None:
+    lm = load_model(tiny)
+    rows = [lm.format.encode(d) for d in parts.normal]
+    kept = Reference(lm, rows, range(len(rows)))
+    asked = Reference(lm, rows, range(len(rows)), cache_bytes=0)
+    places = [3, 0, 5]
+    batch = Batch.of([rows[i] for i in places])
+    torch.testing.assert_close(kept.log_probs(lm.model, places, batch), asked.log_probs(lm.model, places, batch))
+
+
+def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    lm = load_model(tiny)
+    rows = [lm.format.encode(d) for d in parts.normal]
+    batch = Batch.of(rows[:3])
+    kept = Reference(lm, rows, range(3)).log_probs(lm.model, [0, 1, 2], batch)
+    options = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    adapted = LanguageModel(lm.name, get_peft_model(lm.model, options), lm.format, lm.stored_dtype)
+    asked = Reference(adapted, rows, range(3), cache_bytes=0).log_probs(adapted.model, [0, 1, 2], batch)
+    torch.testing.assert_close(kept, asked)
+    with torch.no_grad():
+        assert (batch.logits(adapted.model)[batch.response].log_softmax(-1) - kept).abs().max() > 1e-3
+
+
+def test_the_result_says_how_it_ended(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    done = unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
+    saved = json.loads((done.path / "unlearning.json").read_text())
+    assert saved["outcome"] == done.outcome == "steps" and saved["steps"] == done.steps == 6
+    assert [entry["step"] for entry in done.history] == [2, 4, 6]
