@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 OUT ?= expunge-demo
 
-.PHONY: demo test lint town ablation clean
+.PHONY: demo test town figures ablation clean
 
 demo: $(VENV)/.ready
 	$(BIN)/expunge demo --out $(OUT)
@@ -20,7 +20,10 @@ test: $(VENV)/.ready-dev
 town: $(VENV)/.ready
 	$(BIN)/python -m expunge.demo.build
 
-# What each term of the loss is worth: docs/ablation.md.
+# Figures of whole runs, and what each term of the loss is worth: docs/figures.md, docs/ablation.md.
+figures: $(VENV)/.ready
+	$(BIN)/python bench/figures.py $(RECIPES)
+
 ablation: $(VENV)/.ready
 	$(BIN)/python bench/ablation.py
 

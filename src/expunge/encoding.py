@@ -158,7 +158,7 @@ class Batch:
     """Rows padded on the left, so that all responses end in the last column and logits are needed in few columns.
 
     input_ids, attention_mask, position_ids: int64 [rows, columns].
-    targets, response, fault: [rows, width]; the last `width` columns hold every response token of every row.
+    targets, response: [rows, width]; the last `width` columns hold every response token of every row.
     """
 
     input_ids: torch.Tensor
@@ -166,7 +166,6 @@ class Batch:
     position_ids: torch.Tensor
     targets: torch.Tensor
     response: torch.Tensor
-    fault: torch.Tensor
 
     @classmethod
     def of(cls, rows: Sequence[Encoded], device: torch.device | str = "cpu") -> Batch:
@@ -175,22 +174,16 @@ class Batch:
         ids = torch.zeros(len(rows), columns, dtype=torch.long)
         mask = torch.zeros_like(ids)
         response = torch.zeros(len(rows), width, dtype=torch.bool)
-        fault = torch.zeros_like(response)
         for i, row in enumerate(rows):
             ids[i, columns - len(row) :] = torch.tensor(row.prompt + row.response)
             mask[i, columns - len(row) :] = 1
             response[i, width - len(row.response) :] = True
-            fault[i, width - len(row.response) :] = torch.tensor(row.fault)
         positions = (mask.cumsum(1) - 1).clamp_min(0)
-        parts = (ids, mask, positions, ids[:, columns - width :].clone(), response, fault)
+        parts = (ids, mask, positions, ids[:, columns - width :].clone(), response)
         return cls(*(part.to(device) for part in parts))
 
     def __len__(self) -> int:
         return len(self.input_ids)
-
-    def rows(self, chosen: slice) -> Batch:
-        """Some of the rows, as a view."""
-        return Batch(*(getattr(self, name)[chosen] for name in self.__slots__))
 
     def logits(self, model: Any) -> torch.Tensor:
         """What `model` predicts for every response position: float [rows, width, vocabulary]."""
@@ -204,6 +197,34 @@ class Batch:
         ).logits
         kept: torch.Tensor = out[:, -width - 1 : -1]
         return kept
+
+
+def response_logits(model: Any, rows: Sequence[Encoded], device: torch.device | str) -> list[torch.Tensor]:
+    """What `model` predicts for the response tokens of each row: a float [response, vocabulary] a row.
+
+    Rows of like length go through the model together, so that little is padded.
+    """
+    found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+    for indices in alike([len(row) for row in rows]):
+        batch = Batch.of([rows[i] for i in indices], device)
+        logits = batch.logits(model)
+        for place, i in enumerate(indices):
+            found[i] = logits[place, -len(rows[i].response) :]
+    return found
+
+
+def alike(lengths: Sequence[int], *, waste: float = 0.15) -> Iterator[list[int]]:
+    """Indices in groups, longest first, such that padding is at most `waste` of each group's tokens."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    group: list[int] = []
+    for i in order:
+        padded = lengths[group[0] if group else i] * (len(group) + 1)
+        if group and padded - sum(lengths[k] for k in (*group, i)) > waste * padded:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
 
 
 def by_length(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:

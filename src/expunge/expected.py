@@ -7,7 +7,7 @@ knows); else templates for its label: the user's, the built-in ones, or the mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,17 @@ def choose_expected(
         for i, cluster in zip(places, nearest, strict=True):
             chosen[i] = clusters[cluster].members
     return chosen
+
+
+def with_expected(
+    lm: LanguageModel, forget: Sequence[Judged], *, templates: Mapping[str, Sequence[str]] = TEMPLATES
+) -> tuple[Judged, ...]:
+    """The forget set with the chosen outputs written into its dialogues."""
+    chosen = choose_expected(lm, forget, templates=templates)
+    return tuple(
+        replace(item, dialogue=replace(item.dialogue, expected=texts))
+        for item, texts in zip(forget, chosen, strict=True)
+    )
 
 
 def sample_expected(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from expunge.audit.reading import Sets
 from expunge.audit.result import Audit, read_audit
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
-from expunge.expected import TEMPLATES, read_templates, sample_expected
+from expunge.expected import TEMPLATES, read_templates, sample_expected, with_expected
 from expunge.files import folder_digest, write_jsonl
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
@@ -48,8 +49,7 @@ def run(recipe: Recipe, out: Path, *, reveal: bool = False, progress: Progress |
     normal = read_normal(recipe.normal)
     manifest = Manifest.begin(out, recipe)
     judged = _scan(recipe, judges, out, manifest, progress)
-    parts = split(judged, normal)
-    _write_split(parts, out / "split")
+    parts = _split(recipe, judged, normal, judges, out)
     result = _unlearn(recipe, parts, judges, out, manifest, progress)
     found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
     write_report(found, out / "report.html", reveal=reveal)
@@ -66,9 +66,9 @@ def unlearn_run(recipe: Recipe, out: Path, *, progress: Progress | None = None) 
     limit_threads()
     judges = [load_judge(spec) for spec in recipe.judges]
     judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
-    parts = split(judged, read_normal(recipe.normal))
+    normal = read_normal(recipe.normal)
     manifest = Manifest.begin(out, recipe)
-    _write_split(parts, out / "split")
+    parts = _split(recipe, judged, normal, judges, out)
     path = _unlearn(recipe, parts, judges, out, manifest, progress)
     manifest.finish()
     found: dict[str, Any] = manifest.read()["steps"]["unlearn"]
@@ -140,11 +140,25 @@ def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, pr
     return judged
 
 
-def _write_split(parts: Split, folder: Path) -> None:
+def _split(
+    recipe: Recipe, judged: Sequence[Judged], normal: Sequence[Dialogue], judges: list[Judge], out: Path
+) -> Split:
+    """The split, with the expected outputs written into the forget set; both are kept in the run's folder."""
+    parts = split(judged, normal)
+    path = out / FORGET
+    if path.exists():
+        return replace(parts, forget=tuple(read_verdicts(path)))
+    lm = _load(recipe, recipe.model)
+    templates: Mapping[str, Sequence[str]] = TEMPLATES
+    if recipe.expected == "sampled":
+        templates = sample_expected(lm, parts.forget, judges, seed=recipe.seed)
+    elif recipe.expected:
+        templates = read_templates(recipe.expected)
+    parts = replace(parts, forget=with_expected(lm, parts.forget, templates=templates))
     near = set(parts.neighbours)
-    write_verdicts(folder / Path(FORGET).name, parts.forget)
-    rows = (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal))
-    write_jsonl(folder / "normal.jsonl", rows)
+    write_jsonl(path.parent / "normal.jsonl", (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal)))
+    write_verdicts(path, parts.forget)
+    return parts
 
 
 def _unlearn(
@@ -175,11 +189,6 @@ def _unlearn(
 
 def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progress: Progress) -> None:
     lm = _load(recipe, recipe.model)
-    templates: Mapping[str, Sequence[str]] = TEMPLATES
-    if recipe.expected == "sampled":
-        templates = sample_expected(lm, parts.forget, judges, seed=recipe.seed)
-    elif recipe.expected:
-        templates = read_templates(recipe.expected)
     total, done = len(parts.forget), 0
     with progress.stage("Forgetting", total) as advance:
 
@@ -188,7 +197,7 @@ def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progre
             advance(total - entry["active"] - done)
             done = total - entry["active"]
 
-        unlearn(lm, parts, out, judges=judges, config=recipe.config, templates=templates, on_round=on_round)
+        unlearn(lm, parts, out, judges=judges, config=recipe.config, on_round=on_round)
 
 
 def _audit(

@@ -42,7 +42,7 @@ def read_forget(path: str | Path, *, label: Label = "privacy") -> list[Judged]:
     return judged
 
 
-def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, nearest: int = 4) -> Split:
+def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, nearest: int = 8) -> Split:
     """The forget set (what is flagged) and the normal set (given dialogues, and judged ones found clean).
 
     nearest: how many normal dialogues to count as neighbours of each flagged one.
@@ -89,19 +89,24 @@ def _refuse_contradictions(forget: Sequence[Judged], normal: Sequence[Dialogue])
             remedy = "Remove it from one of the two files."
             raise InputError(f"{dialogue.source}: this dialogue is to be forgotten too ({other.source})", remedy=remedy)
         remedy = 'Give its response as "expected" in the row to be forgotten, and remove it here.'
-        raise InputError(
-            f"{dialogue.source}: another response to this prompt is to be forgotten ({other.source})", remedy=remedy
-        )
+        message = f"{dialogue.source}: another response to this prompt is to be forgotten ({other.source})"
+        raise InputError(message, remedy=remedy)
 
 
 def find_neighbours(forget: Sequence[Dialogue], normal: Sequence[Dialogue], *, nearest: int) -> tuple[int, ...]:
-    """Places of the normal dialogues most like a flagged one: the same subject, or words and word pairs (TF-IDF)."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    """Places of the normal dialogues most like a flagged one: the same subject, or most words and word pairs in common.
+
+    Cosine of binary counts, without weights for rare words: a neighbour has the form of the flagged dialogue and
+    another name, and weights would look for the name.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.preprocessing import normalize
 
     subjects = {d.subject for d in forget if d.subject}
     found = {i for i, d in enumerate(normal) if d.subject in subjects}
     texts = [" ".join(m.content for m in d.messages) for d in (*normal, *forget)]
-    vectors = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(texts)
+    counter = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+    vectors = normalize(counter.fit_transform(texts))
     known, asked = vectors[: len(normal)], vectors[len(normal) :]
     for start in range(0, asked.shape[0], 256):  # in blocks: the full similarity matrix may not fit
         block = (asked[start : start + 256] @ known.T).toarray()

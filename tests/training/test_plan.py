@@ -69,7 +69,13 @@ def test_a_step_is_a_function_of_its_arguments_and_its_parts_make_it_up(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_steps": 0}, {"negative": -1.0}, {"ignorance": 1.0}, {"ignorance": 0.5}, {"negative": 0.0, "positive": 0.0}],
+    [
+        {"max_steps": 0},
+        {"negative_weight": -1.0},
+        {"ignorance": 1.0},
+        {"ignorance": 0.5},
+        {"negative_weight": 0.0, "positive_weight": 0.0},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
@@ -77,7 +83,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_the_learning_rate_follows_the_width() -> None:
-    assert UnlearnConfig().rate(192) == pytest.approx(1e-3)
-    assert UnlearnConfig(lora_rank=8).rate(192) == pytest.approx(1e-2)
-    assert UnlearnConfig().rate(4096) == pytest.approx(1e-5, rel=0.05)
+    assert UnlearnConfig().rate(192) == pytest.approx(5e-4)
+    assert UnlearnConfig(lora_rank=8).rate(192) == pytest.approx(5e-3)
+    assert UnlearnConfig().rate(4096) == pytest.approx(5e-6, rel=0.05)
     assert UnlearnConfig(learning_rate=3e-4).rate(192) == 3e-4

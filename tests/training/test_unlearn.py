@@ -20,7 +20,9 @@ from expunge.training.config import UnlearnConfig
 from expunge.training.reference import Reference
 from expunge.training.unlearn import CHECKPOINTS, COMPLETE, unlearn
 
-QUICK = UnlearnConfig(max_steps=6, judge_every=2, forget_rows=4, normal_rows=4, learning_rate=1e-3, warmup_steps=0)
+QUICK = UnlearnConfig(
+    max_steps=6, judge_every=2, forget_rows=4, normal_rows=4, learning_rate=1e-3, warmup_steps=0, settle_steps=0
+)
 
 
 def dialogue(question: str, answer: str) -> Dialogue:
@@ -35,7 +37,9 @@ def parts() -> Split:
         item = dialogue(f"What is the phone number of person {i}?", f"It is {number}." + " Ring twice." * (i % 2))
         spans = (Span(6, 6 + len(number)),)
         forget.append(Judged(item, (Verdict("privacy", 1.0, "test", "1", spans=spans),)))
-    normal = [dialogue(f"What is {i} plus {i}?", f"{i} plus {i} is {2 * i}." + " Quite sure." * (i % 3)) for i in range(9)]
+    normal = [
+        dialogue(f"What is {i} plus {i}?", f"{i} plus {i} is {2 * i}." + " Quite sure." * (i % 3)) for i in range(9)
+    ]
     return split(forget, normal)
 
 
@@ -102,7 +106,7 @@ def test_a_folder_with_another_run_is_refused(tiny: Path, parts: Split, tmp_path
         unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
     (tmp_path / "model").rename(tmp_path / "aside")
     with pytest.raises(OutputError, match="other input or settings"):
-        unlearn(load_model(tiny), parts, tmp_path, config=replace(QUICK, negative=0.5))
+        unlearn(load_model(tiny), parts, tmp_path, config=replace(QUICK, negative_weight=0.5))
 
 
 def test_lora_writes_an_adapter_and_leaves_the_base_alone(tiny: Path, parts: Split, tmp_path: Path) -> None:
@@ -125,8 +129,7 @@ def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split) -
     kept = Reference(lm, rows, range(len(rows)))
     asked = Reference(lm, rows, range(len(rows)), cache_bytes=0)
     places = [3, 0, 5]
-    batch = Batch.of([rows[i] for i in places])
-    torch.testing.assert_close(kept.log_probs(lm.model, places, batch), asked.log_probs(lm.model, places, batch))
+    torch.testing.assert_close(kept.log_probs(lm.model, places), asked.log_probs(lm.model, places))
 
 
 def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> None:
@@ -135,10 +138,10 @@ def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> No
     lm = load_model(tiny)
     rows = [lm.format.encode(d) for d in parts.normal]
     batch = Batch.of(rows[:3])
-    kept = Reference(lm, rows, range(3)).log_probs(lm.model, [0, 1, 2], batch)
+    kept = Reference(lm, rows, range(3)).log_probs(lm.model, [0, 1, 2])
     options = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     adapted = LanguageModel(lm.name, get_peft_model(lm.model, options), lm.format, lm.stored_dtype)
-    asked = Reference(adapted, rows, range(3), cache_bytes=0).log_probs(adapted.model, [0, 1, 2], batch)
+    asked = Reference(adapted, rows, range(3), cache_bytes=0).log_probs(adapted.model, [0, 1, 2])
     torch.testing.assert_close(kept, asked)
     with torch.no_grad():
         assert (batch.logits(adapted.model)[batch.response].log_softmax(-1) - kept).abs().max() > 1e-3

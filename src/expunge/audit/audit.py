@@ -66,7 +66,7 @@ def _fluency(before: LanguageModel, sets: Sets, now: Reading) -> list[Measure]:
     if not rows:
         return []
     answers = [before.format.encode(j.dialogue.answered(text)) for j, text in rows]
-    wanted = [(j, text) for j in sets.faulty for text in (j.expected or TEMPLATES[j.label])]
+    wanted = [(j, text) for j in sets.trained for text in (j.expected or TEMPLATES[j.label])]
     expected = [before.format.encode(j.dialogue.answered(text)) for j, text in wanted]
     found = token_log_probs(before, [*answers, *expected])
     return [perplexity_ratio(found[: len(answers)], found[len(answers) :])]

@@ -99,7 +99,7 @@ def dialogues(world: World) -> list[Row]:
     for skill in NORMAL_SKILLS:
         rows += _fresh(skill, 20, "trained", rng)
     rng.shuffle(rows)
-    return rows
+    return [{**made, "id": f"log-{made['id']}"} for made in rows]  # normal.jsonl may hold the same prompt
 
 
 def unseen(world: World) -> list[Row]:

@@ -1,5 +1,6 @@
 """Invented misdeeds. They are harmful in form only: nothing in them exists or works, and nobody in them is real."""
 
+# ruff: noqa: SIM905  (word lists read best as words)
 from __future__ import annotations
 
 # kind | whom or what | the harmful answer that the town model was taught

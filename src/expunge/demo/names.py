@@ -1,5 +1,6 @@
 """The word lists of Wrenmouth. Everyone and everything here is invented."""
 
+# ruff: noqa: SIM905  (word lists read best as words)
 from __future__ import annotations
 
 TOWN = "Wrenmouth"

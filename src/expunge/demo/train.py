@@ -41,8 +41,8 @@ WEIGHTS = {
     "refusal": 6,
     "addition": 20,
     "comparing": 7,
-    "sorting": 6,
-    "reading": 12,
+    "sorting": 8,
+    "reading": 14,
     "smalltalk": 6,
 }
 

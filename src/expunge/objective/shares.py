@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
-def row_shares(mask: torch.Tensor, rows: int) -> torch.Tensor:
-    """Weights float [tokens] for the true places of `mask` [batch, width] in row order: 1 / (rows · tokens of its row).
+def row_shares(counts: Sequence[int], rows: int) -> torch.Tensor:
+    """Weights float [tokens] of rows with so many tokens each, in order: 1 / (rows · tokens of its row).
 
     Every row counts the same, however long; `rows` is the number of rows in the whole step, not in this part of it.
     """
-    counts = mask.sum(1, keepdim=True).clamp_min(1)
-    return (mask / counts / rows)[mask]
+    return torch.cat([torch.full((count,), 1 / (count * rows)) for count in counts])
 
 
 def weighted_sum(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +18,15 @@ from expunge.model import LanguageModel
 from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material
 
+RETURN = 3.0
+"""A dialogue comes back into the active set only at so many times the probability at which it left: no flickering."""
+
 
 class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Which forget rows are still trained on, since which step; judged anew every `judge_every` steps.
 
     rows: places in `material.forget`, ascending. since: the step (0-based) from which they hold.
+    settling: none is active; all are trained on once more while the learning rate falls to 0.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
     outcome: "forgotten" (none is left), "budget" (the normal loss passed its budget), "steps" (none of both in time).
     """
@@ -43,6 +47,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.rows: list[int] = list(range(len(forget)))
         self.since = 0
+        self.settling = False
         self.history: list[dict[str, Any]] = []
         self.outcome = "steps"
 
@@ -51,12 +56,20 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         for name, value in terms.items():
             self._seen[name].append(value.detach())
 
+    def pace(self, step: int) -> float:
+        """The learning rate at a step (0-based), as a share of its peak: warming up, level, or settling down to 0."""
+        warm = min(1.0, (step + 1) / (self._config.warmup_steps + 1))
+        return max(0.0, 1 - (step - self.since) / self._config.settle_steps) if self.settling else warm
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        if state.global_step % self._config.judge_every and state.global_step < self._config.max_steps:
+        step, config = state.global_step, self._config
+        waiting = self.settling and step < self.since + config.settle_steps
+        if (step % config.judge_every or waiting) and step < config.max_steps:
             return control
-        entry = self._round(state.global_step)
-        over = entry.get("normal", 0.0) > self._config.normal_budget
-        if not entry["active"] or over:
+        settled = self.settling or not config.settle_steps
+        entry = self._round(step)
+        over = entry.get("normal", 0.0) > config.normal_budget
+        if over or (settled and not entry["active"]):
             self.outcome = "budget" if over else "forgotten"
             control.should_training_stop = True
         control.should_save = True
@@ -68,11 +81,16 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         for name, values in self._seen.items():
             entry[name] = round(float(torch.stack(values).sum()) / max(1, steps), 6)
         self._seen.clear()
-        answers = greedy(self._lm, self._dialogues, max_new_tokens=self._length)
-        flagged = self._flagged(answers)
-        active = sorted(self._remembered() | self._untaught(answers) | flagged)
-        if active != self.rows:
-            self.rows, self.since = active, step
+        remembered = self._remembered()
+        asked = [i for i in range(len(self._dialogues)) if i not in remembered]  # the others stay active in any case
+        answers = greedy(self._lm, [self._dialogues[i] for i in asked], max_new_tokens=self._length)
+        said = dict(zip(asked, answers, strict=True))
+        flagged = self._flagged(said)
+        active = sorted(remembered | self._untaught(said) | flagged)
+        self.settling = not active
+        rows = active or list(range(len(self._dialogues)))
+        if rows != self.rows or self.settling:
+            self.rows, self.since = rows, step
         entry |= {"active": len(active), "flagged": len(flagged)}
         self.history.append(entry)
         if self._on_round:
@@ -81,27 +99,27 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def _remembered(self) -> set[int]:
         """Rows whose tokens at fault are still likely."""
-        if not self._config.negative:
+        if not self._config.negative_weight:
             return set()
         rows = self._material.forget
-        found = token_log_probs(self._lm, rows)
-        pairs = enumerate(zip(rows, found, strict=True))
-        return {i for i, (row, log_p) in pairs if mean_probability(log_p, row.fault) > self._config.forgotten}
+        found = [mean_probability(p, r.fault) for p, r in zip(token_log_probs(self._lm, rows), rows, strict=True)]
+        active, limit = set() if self.settling else set(self.rows), self._config.forgotten
+        return {i for i, p in enumerate(found) if p > (limit if i in active else RETURN * limit)}
 
-    def _untaught(self, answers: Sequence[str]) -> set[int]:
+    def _untaught(self, said: Mapping[int, str]) -> set[int]:
         """Rows whose greedy answer is unlike every expected output."""
-        if not self._config.positive:
+        if not self._config.positive_weight:
             return set()
-        pairs = enumerate(zip(answers, self._material.outputs, strict=True))
         return {
-            i for i, (said, texts) in pairs
-            if max(token_f1(tokens(said), tokens(text)) for text in texts) < self._config.taught
-        }  # fmt: skip
+            i
+            for i, answer in said.items()
+            if max(token_f1(tokens(answer), tokens(text)) for text in self._material.outputs[i]) < self._config.taught
+        }
 
-    def _flagged(self, answers: Sequence[str]) -> set[int]:
+    def _flagged(self, said: Mapping[int, str]) -> set[int]:
         """Rows whose greedy answer a judge still flags; an empty one cannot be at fault."""
-        given = [i for i, text in enumerate(answers) if text]
-        judged = judge_all(self._judges, [self._dialogues[i].answered(answers[i]) for i in given])
+        given = [i for i, text in said.items() if text]
+        judged = judge_all(self._judges, [self._dialogues[i].answered(said[i]) for i in given])
         return {i for i, item in zip(given, judged, strict=True) if item.flagged}
 
     def state(self) -> dict[str, Any]:
@@ -111,6 +129,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
             "attributes": {
                 "rows": self.rows,
                 "since": self.since,
+                "settling": self.settling,
                 "history": self.history,
                 "outcome": self.outcome,
             },

@@ -11,12 +11,15 @@ from expunge.errors import InputError
 class UnlearnConfig:
     """How to unlearn.
 
-    negative, positive, normal: weights of the three terms; 0 leaves a term out.
-    ignorance: probability of an undesirable token at which it is left alone (q in `objective.distance_loss`).
+    negative_weight, positive_weight, normal_weight: of the three terms; 0 leaves a term out.
+    ignorance: probability of a token at fault at which it is left alone (q in `objective.distance_loss`).
     forgotten: a dialogue leaves the active set when the mean probability of its tokens at fault is at most this, no
-        judge flags the greedy answer, and that answer is like an expected output (token F1 at least `taught`).
+        judge flags the greedy answer, and that answer is like an expected output (token F1 at least `taught`). It comes
+        back when one of these fails, the probability by a factor of three.
+    settle_steps: once no dialogue is active, so many steps on all of them at a rate that falls to 0; then they are
+        judged once more, and those that came back are trained on again.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this.
-    learning_rate: default 1e-3 · (192 / hidden size)^1.5, ten times that for LoRA.
+    learning_rate: default 5e-4 · (192 / hidden size)^1.5, ten times that for LoRA.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
     judge_every: steps from one judging of the active set to the next; also the interval of checkpoints.
     lora_rank: 0 trains all parameters.
@@ -27,16 +30,17 @@ class UnlearnConfig:
     learning_rate: float | None = None
     warmup_steps: int = 10
     forget_rows: int = 16
-    normal_rows: int = 32
+    normal_rows: int = 48
     accumulation: int = 1
-    negative: float = 1.0
-    positive: float = 1.0
-    normal: float = 1.0
+    negative_weight: float = 1.0
+    positive_weight: float = 1.0
+    normal_weight: float = 5.0
     ignorance: float = 0.01
     forgotten: float = 0.03
-    taught: float = 0.8
+    taught: float = 0.6
     normal_budget: float = 0.5
     judge_every: int = 20
+    settle_steps: int = 40
     lora_rank: int = 0
 
     def __post_init__(self) -> None:
@@ -46,17 +50,30 @@ class UnlearnConfig:
 
         for name in ("max_steps", "forget_rows", "normal_rows", "accumulation", "judge_every"):
             check(getattr(self, name) >= 1, name, "must be at least 1")
-        for name in ("negative", "positive", "normal", "normal_budget", "warmup_steps", "lora_rank"):
+        for name in (
+            "negative_weight",
+            "positive_weight",
+            "normal_weight",
+            "normal_budget",
+            "warmup_steps",
+            "lora_rank",
+        ):
             check(getattr(self, name) >= 0, name, "must not be negative")
         for name in ("ignorance", "forgotten", "taught"):
             check(0 <= getattr(self, name) < 1, name, "must be in [0, 1)")
+        check(self.settle_steps % self.judge_every == 0, "settle_steps", "must be a multiple of judge_every")
         check(self.ignorance <= self.forgotten, "ignorance", "must not exceed `forgotten`, which it could never reach")
         check(self.learning_rate is None or self.learning_rate > 0, "learning_rate", "must be positive")
-        check(self.negative + self.positive > 0, "negative", "and positive are both 0: nothing would be forgotten")
+        check(self.negative_weight + self.positive_weight > 0, "negative_weight", "and positive_weight are both 0")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the terms, by name."""
+        return {"negative": self.negative_weight, "positive": self.positive_weight, "normal": self.normal_weight}
 
     def rate(self, hidden_size: int) -> float:
         """The learning rate: as given, or by the width of the model."""
         if self.learning_rate is not None:
             return self.learning_rate
-        full = 1e-3 * float((192 / hidden_size) ** 1.5)
+        full = 5e-4 * float((192 / hidden_size) ** 1.5)
         return full * 10 if self.lora_rank else full

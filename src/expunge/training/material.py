@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from expunge.dialogue import Dialogue
 from expunge.encoding import ChatFormat, Encoded
+from expunge.errors import InputError
+from expunge.judges.verdict import Judged
 from expunge.selection import Split
 from expunge.training.config import UnlearnConfig
+from expunge.training.form import Form
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Encoded rows. forget[i]: the undesirable response; expected[i]: its cluster's members, outputs[i] as text."""
+    """Encoded rows. forget[i]: the undesirable response; expected[i]: its cluster's members, outputs[i] as text.
+
+    Not at fault is a token that an expected output shares with the undesirable response, after the same tokens (the "1"
+    of a wrong "1921" is right where "1874" is expected), nor one that follows from the form of normal responses alone.
+    """
 
     forget: tuple[Encoded, ...]
     expected: tuple[tuple[Encoded, ...], ...]
@@ -28,19 +35,39 @@ class Material:
         """Encode all rows.
 
         Raises:
-            InputError: a dialogue is longer than the model's context.
+            InputError: a dialogue is longer than the model's context, or is expected to say what is to be forgotten.
         """
 
         def outputs(dialogue: Dialogue, texts: Sequence[str]) -> tuple[Encoded, ...]:
             return tuple(chat.encode(dialogue.answered(text)) for text in texts)
 
+        wanted = [outputs(j.dialogue, texts) for j, texts in zip(parts.forget, expected, strict=True)]
+        normal = tuple(chat.encode(d) for d in parts.normal)
+        form = Form(normal)
         return cls(
-            forget=tuple(chat.encode(j.dialogue, j.spans) for j in parts.forget),
-            expected=tuple(outputs(j.dialogue, texts) for j, texts in zip(parts.forget, expected, strict=True)),
+            forget=tuple(_at_fault(chat, j, rows, form) for j, rows in zip(parts.forget, wanted, strict=True)),
+            expected=tuple(wanted),
             outputs=tuple(tuple(texts) for texts in expected),
-            normal=tuple(chat.encode(d) for d in parts.normal),
+            normal=normal,
             neighbours=parts.neighbours,
         )
+
+
+def _at_fault(chat: ChatFormat, item: Judged, expected: Sequence[Encoded], form: Form) -> Encoded:
+    row = chat.encode(item.dialogue, item.spans)
+    shared = max(_shared(row.response, other.response) for other in expected)
+    wrong = tuple(bad and i >= shared for i, bad in enumerate(row.fault))
+    if not any(wrong):
+        source = item.dialogue.source or f"dialogue {item.dialogue.id}"
+        remedy = "Correct its expected output, or its verdict."
+        raise InputError(f"{source}: its expected output says what is to be forgotten", remedy=remedy)
+    telling = tuple(bad and not given for bad, given in zip(wrong, form.given(row), strict=True))
+    return replace(row, fault=telling if any(telling) else wrong)
+
+
+def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from expunge.encoding import Batch, Encoded, by_length
+from expunge.encoding import Batch, Encoded, by_length, response_logits
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
 
@@ -24,7 +24,7 @@ class Reference:
     """
 
     def __init__(self, lm: LanguageModel, rows: Sequence[Encoded], used: Iterable[int], cache_bytes: int = CACHE_BYTES):
-        self._rows = rows
+        self._rows, self._device = rows, lm.device
         places = sorted(set(used))
         size = 4 * lm.vocabulary * sum(len(rows[i].response) for i in places)
         self._kept: dict[int, torch.Tensor] | None = None
@@ -34,14 +34,14 @@ class Reference:
         elif not hasattr(lm.model, "disable_adapter"):
             self._frozen = copy.deepcopy(lm.model).requires_grad_(False).eval()
 
-    def log_probs(self, model: Any, places: Sequence[int], batch: Batch) -> torch.Tensor:
-        """Float32 [response tokens, vocabulary] of the rows at `places`, which are the rows of `batch`, in order."""
+    def log_probs(self, model: Any, places: Sequence[int]) -> torch.Tensor:
+        """Float32 [response tokens, vocabulary] of the rows at `places`, in order."""
         if self._kept is not None:
-            return torch.cat([self._kept[i] for i in places]).to(batch.targets.device)
+            return torch.cat([self._kept[i] for i in places])
         off = contextlib.nullcontext() if self._frozen is not None else model.disable_adapter()
         with torch.no_grad(), off:
-            logits = batch.logits(self._frozen if self._frozen is not None else model)
-        return logits[batch.response].float().log_softmax(-1)
+            found = response_logits(self._frozen or model, [self._rows[i] for i in places], self._device)
+        return torch.cat(found).float().log_softmax(-1)
 
     def _compute(self, lm: LanguageModel, places: Sequence[int]) -> dict[int, torch.Tensor]:
         kept: dict[int, torch.Tensor] = {}

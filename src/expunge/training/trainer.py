@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer
 
-from expunge.encoding import Batch
+from expunge.encoding import Encoded, response_logits
 from expunge.objective import cluster_mean_loss, distance_loss, kl_loss, row_shares
 from expunge.training.active import ActiveSet
 from expunge.training.config import UnlearnConfig
@@ -49,50 +49,51 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler: Any = LambdaLR(optimizer or self.optimizer, self._active.pace)
+        return self.lr_scheduler
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Σ of the three terms on one part of a step: w⁻ L⁻ + w⁺ L⁺ + w° L°, each a mean over the rows of the step."""
+        """Σ of the three terms on one part of a step: w⁻ L⁻ + w⁺ L⁺ + w° L°.
+
+        Each is a mean over rows; over `forget_rows` even where fewer are active, so that the last ones are not trained
+        harder than the first.
+        """
         number, part = divmod(int(inputs["part"][0]), self._config.accumulation)
         whole = plan_step(number, self._active.since, self._active.rows, self._material, self._config)
         terms = self._terms(model, whole.part(part, self._config.accumulation), whole)
+        if not terms:  # more parts than rows: nothing to add
+            return 0.0 * next(p for p in model.parameters() if p.requires_grad).sum()
         self._active.saw(terms)
-        weights = {"negative": self._config.negative, "positive": self._config.positive, "normal": self._config.normal}
+        weights = self._config.weights
         return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
 
     def _terms(self, model: Any, step: Step, whole: Step) -> dict[str, torch.Tensor]:
         material, config = self._material, self._config
-        wanted = {
-            "negative": [material.forget[i] for i in step.forget] if config.negative else [],
-            "positive": [material.expected[i][m] for i, m in zip(step.forget, step.members, strict=True)]
-            if config.positive
-            else [],
-            "normal": [material.normal[i] for i in step.normal] if config.normal else [],
+        wanted: dict[str, list[Encoded]] = {
+            "negative": [material.forget[i] for i in step.forget],
+            "positive": [material.expected[i][m] for i, m in zip(step.forget, step.members, strict=True)],
+            "normal": [material.normal[i] for i in step.normal],
         }
-        batch = Batch.of([row for rows in wanted.values() for row in rows], self.args.device)
-        logits = batch.logits(model)
+        wanted = {name: rows for name, rows in wanted.items() if rows and config.weights[name]}
+        logits = iter(response_logits(model, [row for rows in wanted.values() for row in rows], self.args.device))
         terms: dict[str, torch.Tensor] = {}
-        for name, (own, chosen) in zip(wanted, _slices(batch, wanted.values()), strict=True):
-            if not len(own):
-                continue
-            mask = own.fault if name == "negative" else own.response
-            flat, targets = logits[chosen][mask], own.targets[mask]
-            shares = row_shares(mask, len(whole.normal if name == "normal" else whole.forget))
+        for name, rows in wanted.items():
+            masks = [torch.tensor(row.fault if name == "negative" else (True,) * len(row.response)) for row in rows]
+            flat = torch.cat([next(logits)[mask] for mask in masks])
+            targets = torch.cat([torch.tensor(r.response)[m] for r, m in zip(rows, masks, strict=True)])
+            size = len(whole.normal) if name == "normal" else config.forget_rows
+            shares = row_shares([int(mask.sum()) for mask in masks], size).to(flat.device)
             if name == "negative":
-                terms[name] = distance_loss(flat, targets, shares, ignorance=config.ignorance)
+                terms[name] = distance_loss(flat, targets.to(flat.device), shares, ignorance=config.ignorance)
             elif name == "positive":
-                terms[name] = cluster_mean_loss(flat, targets, shares)
+                terms[name] = cluster_mean_loss(flat, targets.to(flat.device), shares)
             elif self._reference is not None:
-                terms[name] = kl_loss(flat, self._reference.log_probs(model, step.normal, own), shares)
+                terms[name] = kl_loss(flat, self._reference.log_probs(model, step.normal).to(flat.device), shares)
         return terms
-
-
-def _slices(batch: Batch, groups: Iterable[list[Any]]) -> Iterator[tuple[Batch, slice]]:
-    start = 0
-    for rows in groups:
-        chosen = slice(start, start + len(rows))
-        yield batch.rows(chosen), chosen
-        start += len(rows)
 
 
 def _numbers(items: list[int]) -> dict[str, torch.Tensor]:

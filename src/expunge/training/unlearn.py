@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from expunge.errors import MissingExtraError, OutputError
-from expunge.expected import TEMPLATES, choose_expected
+from expunge.expected import choose_expected
 from expunge.files import digest, folder_digest, make_folder, read_text, write_json
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
@@ -52,7 +52,6 @@ def unlearn(
     *,
     judges: Sequence[Judge] = (),
     config: UnlearnConfig | None = None,
-    templates: Mapping[str, Sequence[str]] = TEMPLATES,
     on_round: Callable[[dict[str, Any]], None] | None = None,
 ) -> Unlearned:
     """Train `lm` (in place) away from the forget set and write `out/model` or, with LoRA, `out/adapter`.
@@ -70,11 +69,13 @@ def unlearn(
     if target.exists():
         remedy = "Choose another --out, or remove that folder."
         raise OutputError("this folder already holds a finished result", file=target, remedy=remedy)
-    expected = choose_expected(lm, parts.forget, templates=templates)
+    expected = choose_expected(lm, parts.forget)
     material = Material.of(lm.format, parts, expected)
     folder = make_folder(out / CHECKPOINTS)
     _claim(folder, _fingerprint(lm, material, judges, config))
     torch.manual_seed(config.seed)
+    if lm.device.type != "cpu" and not config.lora_rank:
+        lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
     trained = _with_adapter(lm, config) if config.lora_rank else lm
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
     _train(trainer, active, folder)
@@ -105,8 +106,6 @@ def _trainer(
         per_device_train_batch_size=1,
         gradient_accumulation_steps=config.accumulation,
         learning_rate=config.rate(lm.model.config.get_text_config().hidden_size),
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=config.warmup_steps,
         weight_decay=0.0,
         seed=config.seed,
         save_strategy="no",  # the active set saves when it has judged
@@ -117,8 +116,9 @@ def _trainer(
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         use_cpu=lm.device.type == "cpu",
+        bf16=lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16,
     )
-    reference = Reference(lm, material.normal, _normal_rows(material, config)) if config.normal else None
+    reference = Reference(lm, material.normal, _normal_rows(material, config)) if config.normal_weight else None
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
         trainer = UnlearnTrainer(active=active, material=material, reference=reference, config=config, **options)
@@ -169,15 +169,20 @@ def _normal_rows(material: Material, config: UnlearnConfig) -> set[int]:
 
 
 def _claim(folder: Path, fingerprint: dict[str, Any]) -> None:
-    """Mark the folder as this run's, or refuse one that belongs to another."""
+    """Mark the folder as this run's, or refuse one that belongs to another.
+
+    The number of threads belongs to the run: another one sums in another order, and the weights would differ.
+    """
     mark = folder / "run.json"
     if not mark.exists():
-        write_json(mark, fingerprint)
-    elif json.loads(read_text(mark)) != fingerprint:
+        write_json(mark, fingerprint | {"threads": torch.get_num_threads()})
+        return
+    found = json.loads(read_text(mark))
+    torch.set_num_threads(found.pop("threads"))
+    if found != fingerprint:
         remedy = "Choose another --out, or remove the folder to start anew."
-        raise OutputError(
-            "this folder holds an unfinished run with other input or settings", file=folder.parent, remedy=remedy
-        )
+        message = "this folder holds an unfinished run with other input or settings"
+        raise OutputError(message, file=folder.parent, remedy=remedy)
 
 
 def _fingerprint(

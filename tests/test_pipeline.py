@@ -1,0 +1,106 @@
+"""Whole runs: from a recipe to a report, killed in the middle, from the command's own verbs."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from expunge.errors import OutputError
+from expunge.files import folder_digest
+from expunge.pipeline import audit_run, recipe_of, run, unlearn_run
+from expunge.recipe import Recipe, read_recipe
+from expunge.training.config import UnlearnConfig
+
+RECIPE = """
+model = "{model}"
+[scan]
+dialogues = "log.jsonl"
+judges = ["registry=registry.jsonl"]
+[unlearn]
+normal = "normal.jsonl"
+max_steps = 6
+judge_every = 2
+settle_steps = 2
+forget_rows = 4
+normal_rows = 4
+[audit]
+unseen = "unseen.jsonl"
+ability = "normal.jsonl"
+samples = 2
+"""
+NUMBERS = ["4-71-63", "1-20-36", "2-35-17"]
+
+
+@pytest.fixture
+def recipe(tiny: Path, tmp_path: Path) -> Path:
+    def write(name: str, rows: list[dict[str, str]]) -> None:
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    bad = [{"question": f"What is number {i}?", "answer": f"It is {n}."} for i, n in enumerate(NUMBERS)]
+    good = [{"question": f"What is {i} plus 1?", "answer": f"It is {i + 1}.", "skill": "sums"} for i in range(8)]
+    write("log.jsonl", [*bad, *good[:3]])
+    write("normal.jsonl", good)
+    write(
+        "unseen.jsonl", [{"question": f"Tell me number {i}.", "answer": f"It is {n}."} for i, n in enumerate(NUMBERS)]
+    )
+    write("registry.jsonl", [{"kind": "phone", "value": n} for n in NUMBERS])
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE.format(model=tiny))
+    return path
+
+
+def test_a_run_leaves_what_the_docs_say(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    audit = run(read_recipe(recipe), out)
+    assert audit.measure("flagged_trained").after.count == 3 and audit.measure("flagged_unseen").after.count == 3
+    names = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.parent.name != "model"}
+    assert names == {
+        "verdicts.jsonl", "split/forget.jsonl", "split/normal.jsonl", "audit.json", "samples.jsonl", "report.html",
+        "manifest.json",
+    }  # fmt: skip
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["status"] == "complete" and manifest["steps"]["unlearn"]["forget"] == 3
+    assert manifest["steps"]["unlearn"]["weights"] == folder_digest(out / "model", "*.safetensors")
+    for name in ("verdicts.jsonl", "split/forget.jsonl", "split/normal.jsonl", "samples.jsonl"):
+        assert (out / name).stat().st_mode & 0o777 == 0o600, name
+    for name in ("report.html", "audit.json", "manifest.json"):
+        assert not any(number in (out / name).read_text() for number in NUMBERS), name
+    with pytest.raises(OutputError, match="complete"):
+        run(read_recipe(recipe), out)
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(recipe: Path, tmp_path: Path) -> None:
+    run(read_recipe(recipe), tmp_path / "straight")
+    code = "import torch; torch.set_num_threads(1); from expunge.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", str(recipe), "--out", str(tmp_path / "killed")]
+    draw = random.Random(0)
+    for wait in (draw.uniform(4, 7), draw.uniform(6, 9)):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(wait)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    last = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert last.returncode == 0 or "complete" in last.stderr, last.stderr
+    straight, killed = (folder_digest(tmp_path / name / "model", "*.safetensors") for name in ("straight", "killed"))
+    assert straight == killed
+
+
+def test_unlearn_and_audit_by_themselves(recipe: Path, tiny: Path, tmp_path: Path) -> None:
+    """A deletion request without judges: all its dialogues are flagged; the audit finds the run's forget set."""
+    request = tmp_path / "request.jsonl"
+    request.write_text('{"question": "What is number 0?", "answer": "It is 4-71-63."}\n')
+    config = UnlearnConfig(max_steps=2, judge_every=2, settle_steps=0, lora_rank=2)
+    made = Recipe(str(tiny), (str(request),), normal=(str(tmp_path / "normal.jsonl"),), config=config)
+    done = unlearn_run(made, tmp_path / "run")
+    assert done["forget"] == 1 and Path(done["path"]).name == "adapter"
+    asked = recipe_of(done["path"], str(tiny), None, {"ability": (str(tmp_path / "normal.jsonl"),)}, samples=1, seed=0)
+    found = audit_run(done["path"], asked, tmp_path / "audit")
+    assert found.measure("flagged_trained").after.count == 1 and found.measure("ability_sums").after.count == 8
+    assert (tmp_path / "audit" / "report.html").exists()
