@@ -32,7 +32,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random Llama (2 layers, width 32, context 128) and the town's tokenizer with its chat template."""
+    """A folder with a random Llama (2 layers, width 32, context 128) and the town's tokenizer and chat template."""
     return _tiny(tmp_path_factory.mktemp("tiny"), template=True)
 
 

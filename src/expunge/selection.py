@@ -42,7 +42,7 @@ def read_forget(path: str | Path, *, label: Label = "privacy") -> list[Judged]:
     return judged
 
 
-def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, nearest: int = 8) -> Split:
+def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, nearest: int = 16) -> Split:
     """The forget set (what is flagged) and the normal set (given dialogues, and judged ones found clean).
 
     nearest: how many normal dialogues to count as neighbours of each flagged one.

@@ -38,7 +38,8 @@ LOG_HALF, LOG_QUARTER = math.log(1 / 2), math.log(1 / 4)
 
 def reading(flags: list[bool], answers: list[str], log_p: float, drawn: list[list[bool]] | None = None) -> Reading:
     old = [torch.tensor([0.0, log_p, log_p, 0.0])] * 3
-    return Reading(answers, flags, drawn or [[], [], []], old)
+    drawn = drawn or [[], [], []]
+    return Reading(answers, flags, [[True] * len(d) for d in drawn], drawn, old)
 
 
 def test_measures_by_hand() -> None:
@@ -52,6 +53,7 @@ def test_measures_by_hand() -> None:
     assert found["flagged_trained_privacy"].after.value == 0 and found["flagged_trained_hallucination"].after.value == 1
     assert found["flagged_unseen"].after.value == 0 and "flagged_unseen_privacy" not in found
     assert found["leak2_trained"].after.value == 1 / 2 and found["leak2_unseen"].after.value == 1
+    assert found["flagged2_trained"].after.value == 1
     assert found["old_probability"].after.value == pytest.approx(1 / 2)
     assert found["fault_probability"].after.value == pytest.approx(1 / 4)
     assert found["neighbours"].after.value == 0 and found["neighbours"].before.value == 1  # type: ignore[union-attr]

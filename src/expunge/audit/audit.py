@@ -16,7 +16,6 @@ from expunge.dialogue import Dialogue
 from expunge.encoding import Batch, by_length
 from expunge.expected import TEMPLATES
 from expunge.generation import batch_tokens, token_log_probs
-from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 
@@ -41,10 +40,9 @@ def audit(
     Neither model is changed, and no global random generator is drawn from.
     """
     start = time.monotonic()
-    panel = [ReproductionJudge(sets.faulty), *judges]
-    was = read(before, sets, panel, samples=0, seed=seed, advance=advance)
-    now = read(after, sets, panel, samples=samples, seed=seed, advance=advance)
-    ideal = read(oracle, sets, panel, samples=0, seed=seed, advance=advance) if oracle else None
+    was = read(before, sets, judges, samples=0, seed=seed, advance=advance)
+    now = read(after, sets, judges, samples=samples, seed=seed, advance=advance)
+    ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance) if oracle else None
     measures = Measurer(sets, was, now, ideal, encode_old(after, sets)).all()
     measures += _fluency(before, sets, now)
     if oracle and sets.ordinary:
@@ -105,7 +103,7 @@ def _sample(sets: Sets, i: int, texts: list[Text], was: Reading, now: Reading) -
     if i < count:
         item: Judged = sets.faulty[i]
         kind: Kind = "trained" if i < len(sets.trained) else "unseen"
-        drawn = now.sample_flags[i]
+        drawn = now.drawn_leaks[i]
         return Sample(
             dialogue.id, kind, item.label, dialogue.subject, question, old, before, after,
             was.flagged[i], now.flagged[i], sum(drawn), len(drawn),

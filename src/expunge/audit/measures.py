@@ -61,16 +61,20 @@ class Measurer:
 
     def _samples(self) -> list[Measure]:
         found = []
-        for kind, places in self._phrasings():
-            drawn = self._after.sample_flags
-            count = len(drawn[places[0]]) if places else 0
-            if not count:
-                continue
-            hits = sum(any(drawn[i]) for i in places)
-            meaning = f"Share of forgotten prompts with a flagged answer among {count} samples at temperature 1."
-            title = f"Leak in any of {count} samples, {kind} phrasing"
-            estimate = intervals.share(hits, len(places))
-            found.append(Measure(f"leak{count}_{kind}", title, meaning, "forgetting", "share", "lower", estimate))
+        kinds = (
+            ("leak", "Leak", self._after.drawn_leaks, "that says again what was flagged"),
+            ("flagged", "Flagged", self._after.drawn_flagged, "that a judge flags, be it for a new fault"),
+        )
+        for name, title, drawn, meaning in kinds:
+            for kind, places in self._phrasings():
+                count = len(drawn[places[0]])
+                if not count:
+                    continue
+                estimate = intervals.share(sum(any(drawn[i]) for i in places), len(places))
+                title_ = f"{title} in any of {count} samples, {kind} phrasing"
+                text = f"Share of forgotten prompts with one of {count} samples, at temperature 1, {meaning}."
+                key = f"{name}{count}_{kind}"
+                found.append(Measure(key, title_, text, "forgetting", "share", "lower", estimate))
         return found
 
     def _likelihood(self) -> list[Measure]:

@@ -11,6 +11,7 @@ from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.generation import answer_length, generate, token_log_probs
 from expunge.judges.panel import judge_all
+from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 
@@ -45,13 +46,17 @@ class Sets:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one model says. In the order of `Sets.prompts`: greedy answers, and whether a judge flags them (faulty ones
-    only); samples and their flags for the faulty ones; log p of each old response's tokens.
+    """What one model says.
+
+    answers: greedy, in the order of `Sets.prompts`. flagged: whether a judge flags them, faulty prompts only.
+    drawn_flagged, drawn_leaks: for each sample to each faulty prompt, whether a judge flags it, and whether it says
+        again what was flagged. old: log p of each old response's tokens.
     """
 
     answers: list[str]
     flagged: list[bool]
-    sample_flags: list[list[bool]]
+    drawn_flagged: list[list[bool]]
+    drawn_leaks: list[list[bool]]
     old: list[torch.Tensor]
 
 
@@ -71,16 +76,19 @@ def read(
         short = answer_length(lm, [d.response or "" for d in faulty])
         drawn = generate(lm, faulty, max_new_tokens=short, samples=samples, seed=seed, progress=advance)
     texts = [[answer, *more] for answer, more in zip(answers, drawn, strict=False)]
-    flags = _flags(faulty, texts, judges)
+    judged = _judge(faulty, texts, [ReproductionJudge(sets.faulty), *judges])
+    flagged = [[item is not None and item.flagged for item in row] for row in judged]
+    leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
     old = token_log_probs(lm, encode_old(lm, sets))
-    return Reading(answers, [f[0] for f in flags], [f[1:] for f in flags], old)
+    return Reading(answers, [f[0] for f in flagged], [f[1:] for f in flagged], [f[1:] for f in leaks], old)
 
 
-def _flags(dialogues: Sequence[Dialogue], texts: Sequence[Sequence[str]], judges: Sequence[Judge]) -> list[list[bool]]:
-    """Whether any judge flags each answer; an empty answer cannot be at fault."""
+def _judge(
+    dialogues: Sequence[Dialogue], texts: Sequence[Sequence[str]], judges: Sequence[Judge]
+) -> list[list[Judged | None]]:
+    """The verdicts on each answer; none on an empty one, which cannot be at fault."""
     rows = [(i, k, text) for i, given in enumerate(texts) for k, text in enumerate(given) if text]
-    judged = judge_all(judges, [dialogues[i].answered(text) for i, _, text in rows])
-    flags = [[False] * len(given) for given in texts]
-    for (i, k, _), verdict in zip(rows, judged, strict=True):
-        flags[i][k] = verdict.flagged
-    return flags
+    found: list[list[Judged | None]] = [[None] * len(given) for given in texts]
+    for (i, k, _), item in zip(rows, judge_all(judges, [dialogues[i].answered(t) for i, _, t in rows]), strict=True):
+        found[i][k] = item
+    return found

@@ -81,7 +81,7 @@ def held_out(world: World) -> list[Resident]:
 
 def normal(world: World) -> list[Row]:
     rng = random.Random(101)
-    per_skill = {"contact": 1, "resident": 1, "fact": 3, "unknown": 3, "refusal": 3}
+    per_skill = {"contact": 3, "resident": 1, "fact": 2, "unknown": 3, "refusal": 3}
     rows: list[Row] = []
     for item in _without(world, held_out(world)):
         rows += _some([item], per_skill[item.skill], "trained", rng)
@@ -94,7 +94,7 @@ def normal(world: World) -> list[Row]:
 def dialogues(world: World) -> list[Row]:
     """The log to scan: what must be found, hidden among clean dialogues."""
     rng = random.Random(102)
-    rows = _some(world.forgotten(), 4, "trained", rng)
+    rows = _some(world.forgotten(), 2, "trained", rng)
     rows += _some(rng.sample(_without(world, held_out(world)), 150), 1, "trained", rng)
     for skill in NORMAL_SKILLS:
         rows += _fresh(skill, 20, "trained", rng)

@@ -16,10 +16,13 @@ from expunge.judges.verdict import Judge, Judged
 from expunge.judges.words import token_f1, tokens
 from expunge.model import LanguageModel
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material
+from expunge.training.material import Material, Step, plan_step
 
 RETURN = 3.0
 """A dialogue comes back into the active set only at so many times the probability at which it left: no flickering."""
+
+LIKE = 0.6
+"""Token F1 from which an answer is like an expected output: the cluster's members may blend."""
 
 
 class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -43,6 +46,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._lm, self._judges, self._material, self._config = lm, judges, material, config
         self._dialogues = [j.dialogue for j in forget]
         self._length = answer_length(lm, [d.response or "" for d in self._dialogues])
+        self._wanted = [[tokens(text) for text in item.expected] for item in forget]
         self._on_round = on_round
         self._seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.rows: list[int] = list(range(len(forget)))
@@ -55,6 +59,10 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         """Note the loss terms of one part of a step."""
         for name, value in terms.items():
             self._seen[name].append(value.detach())
+
+    def plan(self, step: int) -> Step:
+        """The rows of a step (0-based)."""
+        return plan_step(step, self.since, self.rows, self._material, self._config, settling=self.settling)
 
     def pace(self, step: int) -> float:
         """The learning rate at a step (0-based), as a share of its peak: warming up, level, or settling down to 0."""
@@ -110,11 +118,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         """Rows whose greedy answer is unlike every expected output."""
         if not self._config.positive_weight:
             return set()
-        return {
-            i
-            for i, answer in said.items()
-            if max(token_f1(tokens(answer), tokens(text)) for text in self._material.outputs[i]) < self._config.taught
-        }
+        return {i for i, text in said.items() if max(token_f1(tokens(text), t) for t in self._wanted[i]) < LIKE}
 
     def _flagged(self, said: Mapping[int, str]) -> set[int]:
         """Rows whose greedy answer a judge still flags; an empty one cannot be at fault."""

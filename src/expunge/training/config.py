@@ -14,30 +14,29 @@ class UnlearnConfig:
     negative_weight, positive_weight, normal_weight: of the three terms; 0 leaves a term out.
     ignorance: probability of a token at fault at which it is left alone (q in `objective.distance_loss`).
     forgotten: a dialogue leaves the active set when the mean probability of its tokens at fault is at most this, no
-        judge flags the greedy answer, and that answer is like an expected output (token F1 at least `taught`). It comes
-        back when one of these fails, the probability by a factor of three.
-    settle_steps: once no dialogue is active, so many steps on all of them at a rate that falls to 0; then they are
-        judged once more, and those that came back are trained on again.
+        judge flags the greedy answer, and that answer is like an expected output. It comes back when one of these
+        fails, the first by a factor of three.
+    settle_steps: once no dialogue is active, so many steps on mostly normal rows, at a rate that falls to 0; then all
+        are judged once more, and those that came back are trained on again.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this.
     learning_rate: default 5e-4 · (192 / hidden size)^1.5, ten times that for LoRA.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
     judge_every: steps from one judging of the active set to the next; also the interval of checkpoints.
-    lora_rank: 0 trains all parameters.
+    lora_rank: 0 trains all weight matrices but the embeddings and the output layer, whose change reaches every token.
     """
 
     seed: int = 0
     max_steps: int = 600
     learning_rate: float | None = None
     warmup_steps: int = 10
-    forget_rows: int = 16
+    forget_rows: int = 12
     normal_rows: int = 48
     accumulation: int = 1
     negative_weight: float = 1.0
     positive_weight: float = 1.0
-    normal_weight: float = 5.0
+    normal_weight: float = 10.0
     ignorance: float = 0.01
     forgotten: float = 0.03
-    taught: float = 0.6
     normal_budget: float = 0.5
     judge_every: int = 20
     settle_steps: int = 40
@@ -59,7 +58,7 @@ class UnlearnConfig:
             "lora_rank",
         ):
             check(getattr(self, name) >= 0, name, "must not be negative")
-        for name in ("ignorance", "forgotten", "taught"):
+        for name in ("ignorance", "forgotten"):
             check(0 <= getattr(self, name) < 1, name, "must be in [0, 1)")
         check(self.settle_steps % self.judge_every == 0, "settle_steps", "must be a multiple of judge_every")
         check(self.ignorance <= self.forgotten, "ignorance", "must not exceed `forgotten`, which it could never reach")

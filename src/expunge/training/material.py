@@ -18,7 +18,7 @@ from expunge.training.form import Form
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Encoded rows. forget[i]: the undesirable response; expected[i]: its cluster's members, outputs[i] as text.
+    """Encoded rows. forget[i]: the undesirable response; expected[i]: the members of its cluster.
 
     Not at fault is a token that an expected output shares with the undesirable response, after the same tokens (the "1"
     of a wrong "1921" is right where "1874" is expected), nor one that follows from the form of normal responses alone.
@@ -26,7 +26,6 @@ class Material:
 
     forget: tuple[Encoded, ...]
     expected: tuple[tuple[Encoded, ...], ...]
-    outputs: tuple[tuple[str, ...], ...]
     normal: tuple[Encoded, ...]
     neighbours: tuple[int, ...]
 
@@ -47,7 +46,6 @@ class Material:
         return cls(
             forget=tuple(_at_fault(chat, j, rows, form) for j, rows in zip(parts.forget, wanted, strict=True)),
             expected=tuple(wanted),
-            outputs=tuple(tuple(texts) for texts in expected),
             normal=normal,
             neighbours=parts.neighbours,
         )
@@ -83,23 +81,32 @@ class Step:
         return Step(self.forget[number::parts], self.members[number::parts], self.normal[number::parts])
 
 
-def plan_step(step: int, since: int, active: Sequence[int], material: Material, config: UnlearnConfig) -> Step:
+def plan_step(
+    step: int, since: int, active: Sequence[int], material: Material, config: UnlearnConfig, *, settling: bool = False
+) -> Step:
     """The rows of step `step` (0-based), a pure function of its arguments: a resumed run plans the same steps.
 
     The active rows are gone through in passes, each in an order of its own, counted from step `since`, when the active
-    set last changed; the members of a cluster are taught in turn. Half of the normal rows are neighbours, where there
-    are any, and the other half goes through all normal rows.
+    set last changed. Where fewer are active than a step holds, the other forget rows are rehearsed in the places left,
+    so that what has been forgotten does not come back meanwhile. The members of a cluster are taught in turn. Half of
+    the normal rows are neighbours, where there are any, and the other half goes through all normal rows. While the
+    model settles, two thirds of the places of forget rows go to normal ones.
     """
-    size = min(config.forget_rows, len(active))
-    places = _cycle([config.seed, 1, since], (step - since) * size, size, len(active))
-    forget = tuple(active[i] for i, _ in places)
-    members = tuple((turn + i) % len(material.expected[row]) for row, (i, turn) in zip(forget, places, strict=True))
-    near = config.normal_rows // 2 if material.neighbours else 0
-    far = config.normal_rows - near
+    rows = max(1, config.forget_rows // 3) if settling else config.forget_rows
+    size = min(rows, len(active))
+    first = _cycle([config.seed, 1, since], (step - since) * size, size, len(active))
+    places = [(active[i], turn) for i, turn in first]
+    resting = sorted(set(range(len(material.forget))) - set(active))
+    spare = min(rows - size, len(resting))
+    others = _cycle([config.seed, 4, since], (step - since) * spare, spare, len(resting))
+    places += [(resting[i], turn) for i, turn in others]
+    members = tuple((turn + row) % len(material.expected[row]) for row, turn in places)
+    count = config.normal_rows + config.forget_rows - rows
+    near = count // 2 if material.neighbours else 0
     close = _cycle([config.seed, 2], step * near, near, len(material.neighbours))
-    rest = _cycle([config.seed, 3], step * far, far, len(material.normal))
+    rest = _cycle([config.seed, 3], step * (count - near), count - near, len(material.normal))
     normal = (*(material.neighbours[i] for i, _ in close), *(i for i, _ in rest))
-    return Step(forget, members, normal)
+    return Step(tuple(row for row, _ in places), members, normal)
 
 
 def _cycle(seed: Sequence[int], start: int, count: int, length: int) -> list[tuple[int, int]]:

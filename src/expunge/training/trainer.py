@@ -13,7 +13,7 @@ from expunge.encoding import Encoded, response_logits
 from expunge.objective import cluster_mean_loss, distance_loss, kl_loss, row_shares
 from expunge.training.active import ActiveSet
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material, Step, plan_step
+from expunge.training.material import Material, Step
 from expunge.training.reference import Reference
 
 
@@ -57,13 +57,9 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Σ of the three terms on one part of a step: w⁻ L⁻ + w⁺ L⁺ + w° L°.
-
-        Each is a mean over rows; over `forget_rows` even where fewer are active, so that the last ones are not trained
-        harder than the first.
-        """
+        """Σ of the three terms on one part of a step, w⁻ L⁻ + w⁺ L⁺ + w° L°, each a mean over the rows of the step."""
         number, part = divmod(int(inputs["part"][0]), self._config.accumulation)
-        whole = plan_step(number, self._active.since, self._active.rows, self._material, self._config)
+        whole = self._active.plan(number)
         terms = self._terms(model, whole.part(part, self._config.accumulation), whole)
         if not terms:  # more parts than rows: nothing to add
             return 0.0 * next(p for p in model.parameters() if p.requires_grad).sum()
@@ -85,7 +81,7 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
             masks = [torch.tensor(row.fault if name == "negative" else (True,) * len(row.response)) for row in rows]
             flat = torch.cat([next(logits)[mask] for mask in masks])
             targets = torch.cat([torch.tensor(r.response)[m] for r, m in zip(rows, masks, strict=True)])
-            size = len(whole.normal) if name == "normal" else config.forget_rows
+            size = len(whole.normal if name == "normal" else whole.forget)
             shares = row_shares([int(mask.sum()) for mask in masks], size).to(flat.device)
             if name == "negative":
                 terms[name] = distance_loss(flat, targets.to(flat.device), shares, ignorance=config.ignorance)

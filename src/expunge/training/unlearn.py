@@ -76,7 +76,7 @@ def unlearn(
     torch.manual_seed(config.seed)
     if lm.device.type != "cpu" and not config.lora_rank:
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
-    trained = _with_adapter(lm, config) if config.lora_rank else lm
+    trained = _with_adapter(lm, config) if config.lora_rank else _without_embeddings(lm)
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
     _train(trainer, active, folder)
     steps = active.history[-1]["step"] if active.history else 0
@@ -165,7 +165,10 @@ def _normal_rows(material: Material, config: UnlearnConfig) -> set[int]:
     if config.max_steps * config.normal_rows >= 4 * len(material.normal):
         return set(range(len(material.normal)))
     rows = range(len(material.forget))
-    return {i for step in range(config.max_steps) for i in plan_step(step, 0, rows, material, config).normal}
+    plans = (
+        plan_step(n, 0, rows, material, config, settling=s) for n in range(config.max_steps) for s in (False, True)
+    )
+    return {i for step in plans for i in step.normal}
 
 
 def _claim(folder: Path, fingerprint: dict[str, Any]) -> None:
@@ -196,6 +199,15 @@ def _fingerprint(
         "judges": [[j.name, j.version] for j in judges],
         "config": dataclasses.asdict(config),
     }
+
+
+def _without_embeddings(lm: LanguageModel) -> LanguageModel:
+    """Only the weight matrices between embeddings and output layer stay trainable."""
+    ends = (lm.model.get_input_embeddings(), lm.model.get_output_embeddings())
+    fixed = {id(parameter) for module in ends if module is not None for parameter in module.parameters()}
+    for parameter in lm.model.parameters():
+        parameter.requires_grad_(parameter.ndim >= 2 and id(parameter) not in fixed)
+    return lm
 
 
 def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
