@@ -13,8 +13,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("same every time", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.load_profile("same every time")
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +43,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same without a chat template."""
     return _tiny(tmp_path_factory.mktemp("plain"), template=False)
+
+
+@pytest.fixture(scope="session")
+def lm(tiny: Path) -> Any:
+    """The tiny model, loaded once."""
+    from expunge.model import load_model
+
+    return load_model(tiny)
+
+
+@pytest.fixture(scope="session")
+def lm_plain(tiny_plain: Path) -> Any:
+    """The tiny model without chat template, loaded once."""
+    from expunge.model import load_model
+
+    return load_model(tiny_plain)
 
 
 def _tiny(folder: Path, *, template: bool) -> Path:

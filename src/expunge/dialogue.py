@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from expunge.errors import InputError, MissingExtraError
-from expunge.files import digest, read_jsonl
+from expunge.files import digest, exists, read_jsonl
 
 ROLES = ("system", "user", "assistant")
+
+_WORD = re.compile(r"[A-Za-z_-]{1,24}")
+"""Field names and roles that messages may quote; anything else might be dialogue text in the wrong place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class Dialogue:
     def content_id(self) -> str:
         """Sixteen hex digits of the messages' hash: equal dialogues have equal ids."""
         return digest(*(part for m in self.messages for part in (m.role, m.content)))[:16]
+
+    @property
+    def place(self) -> str:
+        """Where it was read, or its id: what messages call it."""
+        return self.source or f"dialogue {self.id}"
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -94,10 +102,10 @@ def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None 
     _check_roles(messages, where)
     return Dialogue(
         messages=messages,
-        id=where.text(row.get("id", ""), "id", may_be_empty=True),
+        id=_identity(row.get("id"), where),
         expected=_texts(row.get("expected"), "expected", where),
-        subject=where.text(row.get("subject", ""), "subject", may_be_empty=True),
-        skill=where.text(row.get("skill", ""), "skill", may_be_empty=True),
+        subject=where.optional(row.get("subject"), "subject"),
+        skill=where.optional(row.get("skill"), "skill"),
         source=f"{file}:{line}" if line is not None else str(file),
     )
 
@@ -110,12 +118,24 @@ class _Where:
     def error(self, message: str, remedy: str = "") -> InputError:
         return InputError(message, file=self.file, line=self.line, remedy=remedy)
 
-    def text(self, value: Any, name: str, *, may_be_empty: bool = False) -> str:
+    def text(self, value: Any, name: str) -> str:
+        text = self.optional(value, name)
+        if not text.strip():
+            raise self.error(f"{name!r} is empty", "Remove the row, or give it a text.")
+        return text
+
+    def optional(self, value: Any, name: str) -> str:
+        if value is None:
+            return ""
         if not isinstance(value, str):
             raise self.error(f"{name!r} must be a text, not {type(value).__name__}")
-        if not may_be_empty and not value.strip():
-            raise self.error(f"{name!r} is empty", "Remove the row, or give it a text.")
+        if any("\ud800" <= c <= "\udfff" for c in value):
+            raise self.error(f"{name!r} holds half a character (a lone surrogate)", "Write it again as UTF-8.")
         return value
+
+
+def _identity(value: Any, where: _Where) -> str:
+    return where.optional(str(value) if type(value) is int else value, "id")
 
 
 def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
@@ -123,7 +143,7 @@ def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
         return _message_list(row["messages"], "messages", where)
     asked = next((name for name in ("prompt", "question") if name in row), None)
     if asked is None:
-        found = ", ".join(sorted(map(str, row))) or "no fields"
+        found = ", ".join(sorted(name for name in map(str, row) if _WORD.fullmatch(name))) or "no fields known"
         remedy = f'Give "messages", or "prompt" and "response", or "question" and "answer"; found: {found}.'
         raise where.error("no dialogue in this row", remedy)
     prompt = row[asked]
@@ -144,7 +164,9 @@ def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
         if not isinstance(item, Mapping) or "role" not in item or "content" not in item:
             raise where.error(f"message {number} of {name!r} lacks 'role' or 'content'")
         if item["role"] not in ROLES:
-            raise where.error(f"message {number} has the role {item['role']!r}", f"Known roles: {', '.join(ROLES)}.")
+            word = isinstance(item["role"], str) and _WORD.fullmatch(item["role"])
+            fault = f"the role {item['role']!r}" if word else "a role that is no word"
+            raise where.error(f"message {number} has {fault}", f"Known roles: {', '.join(ROLES)}.")
         messages.append(Message(item["role"], where.text(item["content"], f"content of message {number}")))
     return tuple(messages)
 
@@ -178,19 +200,46 @@ def read_dialogues(source: str | Path) -> list[Dialogue]:
     Raises:
         InputError: no such file, an empty one, or a bad row (file and line named); ids used twice for different text.
     """
-    sliced = re.fullmatch(r"(.+\.jsonl)\[(\d*):(\d*)\]", str(source))
-    if sliced:
-        start, stop = (int(n) if n else None for n in sliced.groups()[1:])
-        chosen = read_dialogues(sliced[1])[start:stop]
-        if not chosen:
-            raise InputError("no row lies in this slice", file=source, remedy="Check the slice.")
-        return chosen
-    path = Path(source)
-    if path.suffix in {".jsonl", ".json", ".ndjson"} or path.exists():
-        rows: Iterable[tuple[int, Mapping[str, Any]]] = read_jsonl(path)
-    else:
-        rows = _hub_rows(str(source))
-    dialogues = [parse(row, file=source, line=line) for line, row in rows]
+    file, _ = unsliced(source)
+    dialogues = [parse(row, file=file, line=line) for line, row in read_rows(source)]
+    check_ids(dialogues)
+    return dialogues
+
+
+def read_rows(source: str | Path) -> list[tuple[int, Mapping[str, Any]]]:
+    """(line, row) of what `read_dialogues` takes, unparsed.
+
+    Raises:
+        InputError: no such file, an empty one, a line that is not a JSON object, or a slice without rows.
+    """
+    name, rows = unsliced(source)
+    path = Path(name)
+    local = path.suffix in _SUFFIXES or exists(path)
+    found = list(read_jsonl(path) if local else _hub_rows(name))[rows]
+    if not found:
+        raise InputError("no row lies in this slice", file=source, remedy="Check the slice.")
+    return found
+
+
+def unsliced(source: str | Path) -> tuple[str, slice]:
+    """The name without its slice, and the slice.
+
+    Raises:
+        InputError: a slice that is none.
+    """
+    cut = re.fullmatch(r"(.+\.(?:jsonl|json|ndjson))\[(.*)\]", str(source))
+    if not cut:
+        return str(source), slice(None)
+    bounds = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", cut[2])
+    if not bounds:
+        remedy = "Write it as data.jsonl[100:200]: rows from 0, the end excluded."
+        raise InputError("this slice cannot be used", file=source, remedy=remedy)
+    start, stop = (int(n) if n else None for n in bounds.groups())
+    return cut[1], slice(start, stop)
+
+
+def check_ids(dialogues: Iterable[Dialogue]) -> None:
+    """Raise InputError if one id stands for two different dialogues."""
     seen: dict[str, Dialogue] = {}
     for dialogue in dialogues:
         first = seen.setdefault(dialogue.id, dialogue)
@@ -199,11 +248,13 @@ def read_dialogues(source: str | Path) -> list[Dialogue]:
                 f"{dialogue.source}: the id {dialogue.id!r} is used for another dialogue at {first.source}",
                 remedy="Give each dialogue its own id, or leave the ids out.",
             )
-    return dialogues
+
+
+_SUFFIXES = {".jsonl", ".json", ".ndjson"}
 
 
 def _hub_rows(name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if "/" not in name or name.startswith((".", "/")) or name.count("/") > 1:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+(:.+)?", name) or name.startswith("."):
         raise InputError("there is no such file", file=name, remedy="Check the path.")
     try:
         from datasets import load_dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,9 @@ from expunge.errors import InputError, OutputError
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+
+_OTHER = "Choose another --out, or free it."
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def write_text(path: Path, text: str, *, mode: int = PUBLIC) -> None:
@@ -35,9 +39,7 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise OutputError(
-            f"cannot write here ({error.strerror})", file=path, remedy="Choose another --out, or free it."
-        ) from None
+        raise OutputError(f"cannot write here ({error.strerror})", file=path, remedy=_OTHER) from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(lines)
@@ -48,8 +50,39 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise OutputError(f"cannot write here ({error.strerror})", file=path) from None
+            raise OutputError(f"cannot write here ({error.strerror})", file=path, remedy=_OTHER) from None
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Make sure, before long work, that a file can be written at `path`. Creates nothing.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        nearest = path.parent
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        if path.is_dir():
+            fault = errno.EISDIR
+        elif not nearest.is_dir():
+            fault = errno.ENOTDIR
+        else:
+            path.exists()  # a name too long is an OSError
+            fault = 0 if os.access(nearest, os.W_OK | os.X_OK) else errno.EACCES
+    except OSError as error:
+        fault = error.errno or errno.EIO
+    if fault:
+        raise OutputError(f"cannot write here ({os.strerror(fault)})", file=path, remedy=_OTHER)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`; not so for a name that is no path, or one that cannot be looked at."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def make_folder(path: Path) -> Path:
@@ -73,14 +106,13 @@ def read_text(path: Path) -> str:
         InputError: there is none, or it is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError("there is no such file", file=path, remedy="Check the path.") from None
+        return path.read_text(encoding="utf-8-sig")  # with or without byte order mark
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise InputError("not UTF-8 text", file=path, line=line, remedy="Save the file as UTF-8.") from None
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=path) from None
+        fault = "there is no such file" if error.errno in _NO_FILE else f"cannot be read ({error.strerror})"
+        raise InputError(fault, file=path, remedy="Check the path.") from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -100,17 +132,18 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _object(line: str, path: Path, number: int) -> dict[str, Any]:
+    remedy = "Each line is one JSON object; check quotes, commas and unescaped line breaks."
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"not valid JSON ({error.msg}, column {error.colno})",
-            file=path,
-            line=number,
-            remedy="Each line is one JSON object; check quotes, commas and unescaped line breaks.",
-        ) from None
+        fault = f"not valid JSON ({error.msg}, column {error.colno})"
+        raise InputError(fault, file=path, line=number, remedy=remedy) from None
+    except (ValueError, RecursionError):
+        fault = "not valid JSON (a number too long, or too many brackets)"
+        raise InputError(fault, file=path, line=number, remedy=remedy) from None
     if not isinstance(row, dict):
-        raise InputError(f"a JSON object was expected, not {type(row).__name__}", file=path, line=number)
+        fault = f"a JSON object was expected, not {type(row).__name__}"
+        raise InputError(fault, file=path, line=number, remedy=remedy)
     return row
 
 

@@ -30,8 +30,8 @@ class Material:
     neighbours: tuple[int, ...]
 
     @classmethod
-    def of(cls, chat: ChatFormat, parts: Split, expected: Sequence[Sequence[str]]) -> Material:
-        """Encode all rows.
+    def of(cls, chat: ChatFormat, parts: Split) -> Material:
+        """Encode all rows; the forget set's dialogues hold their expected outputs.
 
         Raises:
             InputError: a dialogue is longer than the model's context, or is expected to say what is to be forgotten.
@@ -40,7 +40,7 @@ class Material:
         def outputs(dialogue: Dialogue, texts: Sequence[str]) -> tuple[Encoded, ...]:
             return tuple(chat.encode(dialogue.answered(text)) for text in texts)
 
-        wanted = [outputs(j.dialogue, texts) for j, texts in zip(parts.forget, expected, strict=True)]
+        wanted = [outputs(j.dialogue, j.expected) for j in parts.forget]
         normal = tuple(chat.encode(d) for d in parts.normal)
         form = Form(normal)
         return cls(

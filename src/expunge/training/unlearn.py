@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from expunge.errors import MissingExtraError, OutputError
-from expunge.expected import choose_expected
+from expunge.expected import with_expected
 from expunge.files import digest, folder_digest, make_folder, read_text, write_json
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
@@ -69,8 +69,8 @@ def unlearn(
     if target.exists():
         remedy = "Choose another --out, or remove that folder."
         raise OutputError("this folder already holds a finished result", file=target, remedy=remedy)
-    expected = choose_expected(lm, parts.forget)
-    material = Material.of(lm.format, parts, expected)
+    parts = dataclasses.replace(parts, forget=with_expected(lm, parts.forget))
+    material = Material.of(lm.format, parts)
     folder = make_folder(out / CHECKPOINTS)
     _claim(folder, _fingerprint(lm, material, judges, config))
     torch.manual_seed(config.seed)

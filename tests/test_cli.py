@@ -1,0 +1,161 @@
+"""The command: one clear message on stderr, exit code 2, nothing overwritten, nothing private told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from expunge import cli
+from expunge.dialogue import Dialogue
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def expunge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+            sys.exit(0)
+        told = capsys.readouterr()
+        return int(caught.value.code or 0), told.out, told.err
+
+    return run
+
+
+def write(path: Path, *rows: object) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+BAD = {"question": "What is Ann's number?", "answer": "It is 4-71-63."}
+GOOD = [{"question": f"What is {i} plus 1?", "answer": f"It is {i + 1}."} for i in range(5)]
+
+
+def refused(told: tuple[int, str, str], *parts: str) -> None:
+    code, out, err = told
+    assert code == 2 and out == "", (code, out, err)
+    assert err.startswith("error: ") and "Traceback" not in err
+    for part in parts:
+        assert part in err, err
+    assert "4-71-63" not in err
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        (
+            [BAD, *GOOD[:1], '{"question": "What', *GOOD],
+            ("in.jsonl:3", "not valid JSON", "Each line is one JSON object"),
+        ),
+        ([BAD, {"text": "4-71-63"}], ("in.jsonl:2", "no dialogue in this row", 'Give "messages"')),
+        ([{"messages": [{"role": "bot", "content": "4-71-63"}]}], ("in.jsonl:1", "'bot'", "Known roles")),
+        ([], ("in.jsonl", "empty", "one JSON object")),
+    ],
+    ids=["malformed", "missing fields", "wrong roles", "empty"],
+)
+def test_bad_rows(expunge: Run, tiny: Path, tmp_path: Path, rows: list[object], parts: tuple[str, ...]) -> None:
+    data, out = write(tmp_path / "in.jsonl", *rows), tmp_path / "v.jsonl"
+    refused(expunge("scan", tiny, data, "--judge", "privacy", "--out", out), *parts)
+    refused(expunge("unlearn", tiny, data, "--out", tmp_path / "run"), *parts)
+    assert not out.exists() and not (tmp_path / "run").exists()
+
+
+def test_unknown_model_and_judge(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    data, out = write(tmp_path / "in.jsonl", BAD), tmp_path / "v.jsonl"
+    refused(expunge("scan", tmp_path / "no", data, "--judge", "privacy", "--out", out), "cannot load the model", "hub")
+    refused(expunge("scan", tiny, data, "--judge", "privcy", "--out", out), "Did you mean 'privacy'?")
+    refused(expunge("scan", tiny, data, "--out", out), "no judge was named")
+    refused(expunge("scan", tiny, tmp_path / "no.jsonl", "--judge", "privacy", "--out", out), "no such file")
+    refused(expunge("audit", tiny, "--reference", tiny, "--out", tmp_path / "a"), "--forget FILE")
+    refused(expunge("run", tmp_path / "no.toml", "--out", tmp_path / "a"), "no such file")
+    refused(expunge("report", tmp_path), "no such file")
+
+
+def test_a_dialogue_longer_than_the_context(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    long = {"question": "Tell me all.", "answer": "4-71-63 " * 60}
+    data, normal = write(tmp_path / "in.jsonl", BAD, long), write(tmp_path / "n.jsonl", *GOOD)
+    told = expunge("unlearn", tiny, data, "--normal", normal, "--out", tmp_path / "run")
+    refused(told, "in.jsonl:2", "context is 128", "Shorten")
+
+
+def test_sets_that_contradict_each_other(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    data, normal = write(tmp_path / "in.jsonl", BAD), write(tmp_path / "n.jsonl", *GOOD, BAD)
+    told = expunge("unlearn", tiny, data, "--normal", normal, "--out", tmp_path / "run")
+    refused(told, "n.jsonl:6", "in.jsonl:1", "Remove it from one")
+
+
+def test_nothing_is_overwritten(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    data, out = write(tmp_path / "in.jsonl", BAD), write(tmp_path / "v.jsonl", "mine")
+    refused(expunge("scan", tiny, data, "--judge", "privacy", "--out", out), "exists; nothing was overwritten")
+    assert out.read_text() == "mine\n"
+    refused(expunge("scan", tiny, data, "--judge", "privacy", "--out", out / "below.jsonl"), "cannot make this folder")
+    normal = write(tmp_path / "n.jsonl", *GOOD)
+    words = ("unlearn", tiny, data, "--normal", normal, "--steps", "1", "--out")
+    refused(expunge(*words, tmp_path), "not empty, and holds no run")
+    refused(expunge(*words, out / "below"), "cannot make this folder")
+    assert expunge(*words, tmp_path / "run")[0] == 0
+    refused(expunge(*words, tmp_path / "run"), "this run is complete", "Choose another --out")
+
+
+def test_scan_prints_json_on_stdout_alone(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    registry = write(tmp_path / "r.jsonl", {"kind": "phone", "value": "4-71-63"})
+    data = write(tmp_path / "in.jsonl", BAD, *GOOD)
+    words = ("scan", tiny, data, "--judge", f"registry={registry}", "--json", "--out", tmp_path / "v.jsonl")
+    code, out, err = expunge(*words)
+    assert code == 0 and err == ""
+    assert json.loads(out)["labels"] == {"privacy": 1, "clean": 5}
+    assert len((tmp_path / "v.jsonl").read_text().splitlines()) == 6
+
+
+def test_prompts_are_answered_by_the_model_first(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "in.jsonl", {"question": "Who?"}, BAD)
+    words = ("scan", tiny, data, "--judge", "privacy", "--samples", "3", "--max-new-tokens", "4", "--out")
+    assert expunge(*words, tmp_path / "v.jsonl")[0] == 0
+    rows = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
+    assert len(rows) >= 2 and all(row["messages"][-1]["role"] == "assistant" for row in rows)
+
+
+def test_faults_of_ours_tell_nothing_private(
+    expunge: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> list[Dialogue]:
+        raise RuntimeError("4-71-63")
+
+    monkeypatch.setattr("expunge.dialogue.read_dialogues", broken)
+    data = write(tmp_path / "in.jsonl", BAD)
+    code, _, err = expunge("scan", tiny, data, "--judge", "privacy", "--out", tmp_path / "v.jsonl")
+    assert code == 1 and "internal error: RuntimeError" in err and "4-71-63" not in err
+
+
+def test_ctrl_c_exits_130(expunge: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> list[Dialogue]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("expunge.dialogue.read_dialogues", stopped)
+    data = write(tmp_path / "in.jsonl", BAD)
+    assert expunge("scan", tiny, data, "--judge", "privacy", "--out", tmp_path / "v.jsonl")[0] == 130
+
+
+@pytest.mark.parametrize("verb", ["scan", "unlearn", "audit", "report", "run", "demo"])
+def test_every_verb_has_help(expunge: Run, verb: str) -> None:
+    code, out, _ = expunge(verb, "--help")
+    assert code == 0 and "--json" in out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['expunge', '--help']\n"
+        "from expunge.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'sklearn', 'scipy', 'rich', 'jinja2'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

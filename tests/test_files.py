@@ -1,0 +1,120 @@
+"""Files: whole or not at all, private where they hold dialogues."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expunge import files
+from expunge.errors import OutputError
+from expunge.files import (
+    check_writable,
+    digest,
+    file_digest,
+    folder_digest,
+    make_folder,
+    read_jsonl,
+    write_json,
+    write_jsonl,
+    write_text,
+)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_rows_are_private_and_other_files_public(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_jsonl(tmp_path / "new" / "rows.jsonl", [{"ü": "日本"}, {}])
+        write_json(tmp_path / "facts.json", {"ü": 1})
+        write_text(tmp_path / "secret.html", "x", mode=files.PRIVATE)
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "new" / "rows.jsonl") == mode(tmp_path / "secret.html") == 0o600
+    assert mode(tmp_path / "facts.json") == 0o644
+    assert list(read_jsonl(tmp_path / "new" / "rows.jsonl")) == [(1, {"ü": "日本"}), (2, {})]
+
+
+def test_a_public_file_written_anew_as_private_is_private(tmp_path: Path) -> None:
+    write_text(tmp_path / "x", "1")
+    write_text(tmp_path / "x", "2", mode=files.PRIVATE)
+    assert mode(tmp_path / "x") == 0o600 and (tmp_path / "x").read_text() == "2"
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
+def test_a_crash_in_the_middle_leaves_the_old_file_alone(tmp_path: Path, fault: type[BaseException]) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield {"new": 1}
+        raise fault
+
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, [{"old": 1}])
+    with pytest.raises(fault):
+        write_jsonl(path, rows())
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_full_disk_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_text(tmp_path / "x", "old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"(?s)x: .*No space left on device.*--out"):
+        write_text(tmp_path / "x", "new")
+    assert (tmp_path / "x").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["file/x.json", "file/deeper/x.json", "folder", "n" * 300])
+def test_where_nothing_can_be_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="(?s)--out") as caught:
+        write_json(tmp_path / name, {})
+    assert caught.value.exit_code == 2
+    with pytest.raises(OutputError, match="(?s)--out"):
+        check_writable(tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_looking_whether_a_path_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b" / "x.json")
+    assert not list(tmp_path.iterdir())
+    write_text(tmp_path / "x", "")
+    check_writable(tmp_path / "x")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_locked_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        check_writable(tmp_path / "x")
+    tmp_path.chmod(0o700)
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot make this folder"):
+        make_folder(tmp_path / "file")
+
+
+def test_digests(tmp_path: Path) -> None:
+    assert digest("ab", "c") != digest("a", "bc") and digest("ü") == digest("ü".encode())
+    (tmp_path / "a.bin").write_bytes(b"123")
+    assert file_digest(tmp_path / "a.bin") == hashlib.sha256(b"123").hexdigest()
+    first = folder_digest(tmp_path)
+    (tmp_path / "b.txt").write_text("x")
+    assert folder_digest(tmp_path) != first and folder_digest(tmp_path, "*.bin") == first
+    (tmp_path / "a.bin").rename(tmp_path / "c.bin")
+    assert folder_digest(tmp_path, "*.bin") != first, "names count"
