@@ -1,108 +1,244 @@
-"""Dialogues to tokens: what is trained is what generation sees, and a span marks its tokens and no others."""
+"""Dialogues to tokens: the same tokens that generation sees, faults on the right ones, padding without effect."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.dialogue import Dialogue, Message
-from expunge.encoding import Batch, alike, by_length, response_logits
+from expunge.encoding import Batch, ChatFormat, alike, by_length, response_logits
 from expunge.errors import InputError
 from expunge.judges.verdict import Span
-from expunge.model import LanguageModel, load_model
+from expunge.model import LanguageModel
+
+CHATML = (
+    "{% for m in messages %}<|user|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|user|>assistant\n{% endif %}"
+)
+STRIPPING = CHATML.replace("m.content", "m.content | trim")
+THINKING = CHATML.replace(
+    "{{ m.content }}", "{% if m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}"
+)
 
 
-@pytest.fixture(scope="module")
-def lm(tiny: Path) -> LanguageModel:
-    return load_model(tiny)
+def asked(response: str, question: str = "Where is it?", **more: Any) -> Dialogue:
+    return Dialogue((Message("user", question), Message("assistant", response)), **more)
 
 
-@pytest.fixture(scope="module")
-def plain(tiny_plain: Path) -> LanguageModel:
-    return load_model(tiny_plain)
+def chat(lm: LanguageModel, template: str | None) -> ChatFormat:
+    return ChatFormat.of(lm.format.tokenizer, template, lm.model)
 
 
-def dialogue(answer: str, question: str = "What is it?") -> Dialogue:
-    return Dialogue((Message("user", question), Message("assistant", answer)))
+@pytest.fixture(params=[None, "plain", CHATML, STRIPPING, THINKING], ids=["own", "plain", "chatml", "strip", "think"])
+def form(request: pytest.FixtureRequest, lm: LanguageModel) -> ChatFormat:
+    return chat(lm, request.param)
 
 
-@pytest.mark.parametrize("answer", ["It is 4-71-63.", "  leading space", "é 😀 ñ", "two\nlines", "x"])
-def test_prompt_and_response_are_what_generation_sees(lm: LanguageModel, plain: LanguageModel, answer: str) -> None:
-    for model in (lm, plain):
-        row = model.format.encode(dialogue(answer))
-        assert row.prompt == model.format.prompt_ids(dialogue(answer).prompt)
-        assert model.format.text(row.response) == answer.strip()
-        assert row.response[-1] in model.format.end_ids and row.response[-2] not in model.format.end_ids
-        assert all(row.fault), "without spans the whole response is at fault"
+RESPONSES = [
+    "It is in Old Mill Lane 4.", "a", "think", "assistant", "end", " leading", "trailing ", "\n both\n\n", "日本語です",
+    "👩‍👩‍👧 family 👍🏽", "e\u0301 and é", "two\n\nlines", "<b>&amp;</b>", "\\n {{ x }} {% y %}", "Answer:",
+]  # fmt: skip
 
 
-def test_the_plain_template_is_the_documented_one(plain: LanguageModel) -> None:
-    tokenizer = plain.format.tokenizer
-    row = plain.format.encode(dialogue("Ann.", "Who?"))
-    assert row.prompt == tuple(tokenizer("Question: Who?\nAnswer:")["input_ids"])
-    assert row.response == (*tokenizer(" Ann.", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+@pytest.mark.parametrize("response", RESPONSES)
+def test_training_sees_the_tokens_that_generation_sees(form: ChatFormat, response: str) -> None:
+    dialogue = asked(response)
+    row = form.encode(dialogue)
+    assert row.prompt == form.prompt_ids(dialogue.prompt)
+    assert form.text(row.response).removeprefix("<think>\n\n</think>\n\n").strip() == response.strip()
+    assert [t in form.end_ids for t in row.response] == [False] * (len(row.response) - 1) + [True]
+    assert row.fault == (True,) * len(row.response), "without spans the whole response is at fault"
 
 
-@settings(max_examples=60, deadline=None)
-@given(text=st.text(min_size=1, max_size=30).filter(str.strip), data=st.data())
-def test_a_span_marks_every_token_that_touches_it(lm: LanguageModel, text: str, data: st.DataObject) -> None:
+TEXT = st.text(alphabet=st.sampled_from("ab 1é日👍\n.-X") | st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
+
+
+@given(text=TEXT.filter(str.strip), data=st.data())
+@pytest.mark.parametrize("template", [None, "plain", STRIPPING], ids=["own", "plain", "strip"])
+def test_the_tokens_of_a_span_are_marked_and_no_others(lm: LanguageModel, template: str, text: str, data: Any) -> None:
+    """Each token's characters are found anew, by decoding longer and longer beginnings of the response."""
+    form = chat(lm, template)
     start = data.draw(st.integers(0, len(text) - 1))
     span = Span(start, data.draw(st.integers(start + 1, len(text))))
-    row = lm.format.encode(dialogue(text), [span])
-    offsets = lm.format.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    if len(offsets) != len(row.response) - 1:
-        return  # the text itself holds something like a special token
-    assert row.fault == (*(a < span.end and b > span.start for a, b in offsets), False)
+    row = form.encode(asked(text), [span])
+    decode = form.tokenizer.decode
+    whole = decode(row.response[:-1], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    shift = whole.find(text) if text in whole else whole.find(text.strip()) - text.find(text.strip())
+    covered = []
+    for i in range(len(row.response) - 1):
+        before, after = (decode(row.response[:k], clean_up_tokenization_spaces=False) for k in (i, i + 1))
+        a, b = len(_common(before, whole)), len(_common(after, whole))
+        if a == b:  # part of a character: the whole character counts
+            b += 1
+        covered.append(a - shift < span.end and b - shift > span.start)
+    if any(covered):
+        exact = [c == f for c, f in zip(covered, row.fault, strict=False)]
+        assert all(exact) or "\ufffd" in "".join(decode([t]) for t in row.response)
+        assert not row.fault[-1], "the end token is nobody's fault"
+    else:
+        assert all(row.fault), "characters that the template strips: the whole response"
 
 
-def test_many_turns_and_a_template_that_strips(lm: LanguageModel) -> None:
-    turns = (Message("user", "I am Ann."), Message("assistant", "Hello."), Message("user", "Who am I?"))
-    row = lm.format.encode(Dialogue((*turns, Message("assistant", "You are Ann."))))
-    assert "Hello." in lm.format.tokenizer.decode(row.prompt)
-    strips = "{% for m in messages %}<{{ m.content | trim }}>{% endfor %}{% if add_generation_prompt %}<{% endif %}"
-    stripped = replace(lm.format, template=strips.replace("<{{", "<{{"))
-    coded = stripped.encode(dialogue("  4-71 "), [Span(2, 6)])
-    marked = [t for t, bad in zip(coded.response, coded.fault, strict=True) if bad]
-    assert stripped.tokenizer.decode(marked) == "4-71"
+def _common(part: str, whole: str) -> str:
+    length = 0
+    while length < min(len(part), len(whole)) and part[length] == whole[length]:
+        length += 1
+    return whole[:length]
 
 
-def test_templates_and_rows_that_cannot_be_used(lm: LanguageModel) -> None:
-    rewrites = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}"
-    with pytest.raises(InputError, match="changes the prompt"):
-        replace(lm.format, template=rewrites).encode(dialogue("a"))
-    with pytest.raises(InputError, match="chat template failed"):
-        replace(lm.format, template="{{ nothing.at.all }}").encode(dialogue("a"))
-    long = replace(dialogue("word " * 200), source="d.jsonl:4")
-    with pytest.raises(InputError, match=r"d\.jsonl:4: \d+ tokens, but the model's context is 128"):
-        lm.format.encode(long)
+@pytest.mark.parametrize("template", [None, "plain", CHATML, STRIPPING, THINKING])
+@pytest.mark.parametrize("text", ["The number is 4-71-63, call it.", " The number is 4-71-63, call it. ", "4-71-63"])
+def test_a_span_in_the_middle(lm: LanguageModel, template: str, text: str) -> None:
+    form = chat(lm, template)
+    start = text.find("4-71-63")
+    row = form.encode(asked(text), [Span(start, start + 7)])
+    marked = form.tokenizer.decode([t for t, bad in zip(row.response, row.fault, strict=True) if bad])
+    assert "4-71-63" in marked and len(marked.strip(" ,")) == 7
+
+
+def test_an_emoji_of_several_tokens_is_marked_whole(lm: LanguageModel) -> None:
+    row = lm.format.encode(asked("a 👍🏽 b"), [Span(2, 3)])
+    marked = lm.format.tokenizer.decode([t for t, bad in zip(row.response, row.fault, strict=True) if bad])
+    assert marked.strip() in ("👍", "👍🏽")
+
+
+def test_the_plain_form(lm_plain: LanguageModel) -> None:
+    form, tokenizer = lm_plain.format, lm_plain.format.tokenizer
+    row = form.encode(asked("a", "q"))
+    assert form.plain and row.prompt == tuple(tokenizer("Question: q\nAnswer:")["input_ids"])
+    assert row.response == (*tokenizer(" a", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+    long = [("system", "s"), ("user", "q"), ("assistant", "a"), ("user", "r")]
+    ids = form.prompt_ids([Message(*m) for m in long])
+    assert ids == tuple(tokenizer("s\n\nQuestion: q\nAnswer: a\n\nQuestion: r\nAnswer:")["input_ids"])
+
+
+def test_the_plain_form_begins_with_the_tokenizers_own_token(lm_plain: LanguageModel) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = copy.deepcopy(lm_plain.format.tokenizer)
+    begin = (tokenizer.pad_token, tokenizer.pad_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
+    form = ChatFormat.of(tokenizer, None, lm_plain.model)
+    row = form.encode(asked("a"))
+    assert row.prompt[0] == begin[1] and begin[1] not in row.prompt[1:] + row.response
+
+
+def test_a_template_of_its_own_begins_without_a_second_begin_token(lm: LanguageModel) -> None:
+    assert not lm.format.plain
+    row = lm.format.encode(asked("a"))
+    rendered = lm.format.tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Where is it?"}], add_generation_prompt=True, return_dict=False
+    )
+    assert list(row.prompt) == rendered
+
+
+def test_several_turns(form: ChatFormat) -> None:
+    turns = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
+    if form.plain or form.template:
+        turns.insert(0, ("system", "s"))
+    dialogue = Dialogue(tuple(Message(*turn) for turn in turns))
+    row = form.encode(dialogue)
+    assert row.prompt == form.prompt_ids(dialogue.prompt) and form.text(row.response).endswith("b")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for m in messages %}{{ loop.length }}{{ m.content }}{% endfor %}", "changes the prompt.*--template"),
+        ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "changes the response.*--template"),
+        ("{% for m in messages %}", "the chat template failed.*--template"),
+        ("{{ raise_exception('no') }}", "the chat template failed.*no"),
+    ],
+)
+def test_a_template_that_cannot_be_used(lm: LanguageModel, template: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        chat(lm, template)
+
+
+def test_a_template_that_fails_on_one_dialogue_names_it_and_does_not_quote_it(lm: LanguageModel) -> None:
+    fails = "{% if '5' in m.content %}{{ raise_exception(m.content) }}{% endif %}"
+    form = chat(lm, CHATML.replace("in messages %}", "in messages %}" + fails))
+    with pytest.raises(InputError, match=r"log\.jsonl:3: the chat template failed") as caught:
+        form.encode(asked("call 555-0199", source="log.jsonl:3"))
+    assert "555" not in str(caught.value)
+
+
+def test_a_template_file(lm: LanguageModel, tmp_path: Path) -> None:
+    (tmp_path / "t.jinja").write_text(CHATML)
+    assert chat(lm, str(tmp_path / "t.jinja")).template == CHATML
+    (tmp_path / "latin.jinja").write_bytes(b"\xff{{ x }}")
+    for name, message in (("no.jinja", "no such"), ("latin.jinja", "not UTF-8"), ("n" * 300, "no such")):
+        with pytest.raises(InputError, match=message):
+            chat(lm, str(tmp_path / name))
+
+
+def test_too_long_for_the_model_names_the_dialogue(lm: LanguageModel, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match=r"(?s)log\.jsonl:3: \d+ tokens, but the model's context is 128.*Shorten"):
+        lm.format.encode(asked("word " * 300, source="log.jsonl:3"))
+    assert not capfd.readouterr().err
     with pytest.raises(InputError, match="no response"):
-        lm.format.encode(Dialogue((Message("user", "a"),)))
+        lm.format.encode(Dialogue((Message("user", "q"),)))
 
 
-def test_padding_never_changes_what_is_predicted(lm: LanguageModel) -> None:
-    rows = [lm.format.encode(dialogue("It is " + "4-71-63, " * n + "yes.", "Q " * n)) for n in (1, 2, 5, 3)]
-    together = response_logits(lm.model, rows, "cpu")
+def test_an_end_token_inside_a_response_is_refused(lm: LanguageModel) -> None:
+    with pytest.raises(InputError, match=r"(?s)log\.jsonl:3: .*end token.*Remove it"):
+        lm.format.encode(asked("Yes.<|end|>No.", source="log.jsonl:3"))
+
+
+def test_end_tokens_are_found_wherever_they_are_named(lm: LanguageModel) -> None:
+    """In the tokenizer, the generation settings, and the configuration (a list in some models)."""
+    model = copy.deepcopy(lm.model)
+    model.generation_config.eos_token_id, model.config.eos_token_id = [5, 6], [6, 7]
+    form = ChatFormat.of(lm.format.tokenizer, None, model)
+    assert form.end_ids == (lm.format.tokenizer.eos_token_id, 5, 6, 7)
+    tokenizer = copy.deepcopy(lm.format.tokenizer)
+    tokenizer.eos_token = None
+    model.generation_config.eos_token_id = model.config.eos_token_id = None
+    with pytest.raises(InputError, match="end token"):
+        ChatFormat.of(tokenizer, None, model)
+
+
+def test_padding_changes_no_logits(lm: LanguageModel) -> None:
+    rows = [lm.format.encode(asked("word " * n, "why " * m)) for n, m in ((1, 9), (20, 1), (3, 3), (7, 20))]
     batch = Batch.of(rows)
-    padded = batch.logits(lm.model)
+    together, apart = batch.logits(lm.model), response_logits(lm.model, rows, "cpu")
     for i, row in enumerate(rows):
         ids = torch.tensor([row.prompt + row.response])
-        alone = lm.model(ids).logits[0, len(row.prompt) - 1 : -1]
-        torch.testing.assert_close(together[i], alone, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(padded[i][batch.response[i]], alone, atol=1e-5, rtol=1e-5)
+        alone = lm.model(input_ids=ids).logits[0, len(row.prompt) - 1 : -1]
+        torch.testing.assert_close(together[i][batch.response[i]], alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(apart[i], alone, atol=1e-5, rtol=0)
         assert batch.targets[i][batch.response[i]].tolist() == list(row.response)
 
 
-@given(lengths=st.lists(st.integers(1, 300), max_size=40), tokens=st.integers(1, 900), waste=st.floats(0, 0.9))
-def test_batches_hold_every_row_once(lengths: list[int], tokens: int, waste: float) -> None:
-    for batches in (list(by_length(lengths, tokens=tokens)), list(alike(lengths, waste=waste))):
-        assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in by_length(lengths, tokens=tokens):
-        assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= tokens
-    for batch in alike(lengths, waste=waste):
-        padded = max(lengths[i] for i in batch) * len(batch)
-        assert padded - sum(lengths[i] for i in batch) <= waste * padded + 1e-9
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
+def test_batches_cover_every_row_once_within_their_budget(lengths: list[int], tokens: int) -> None:
+    batches = list(by_length(lengths, tokens=tokens))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[i] for i in batch)
+        assert len(batch) == 1 or longest * len(batch) <= tokens
+        assert longest == lengths[batch[0]]
+
+
+@given(st.lists(st.integers(1, 60), max_size=40))
+def test_groups_of_like_length_waste_little(lengths: list[int]) -> None:
+    groups = list(alike(lengths))
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        padded = max(lengths[i] for i in group) * len(group)
+        assert padded - sum(lengths[i] for i in group) <= 0.15 * padded
+
+
+def test_random_dialogues_never_straddle_the_border(lm: LanguageModel) -> None:
+    rng = random.Random(0)
+    for _ in range(30):
+        question, response = ("".join(rng.choices("ab 1-.?é", k=rng.randint(1, 12))).strip() or "x" for _ in range(2))
+        row = lm.format.encode(asked(response, question))
+        assert lm.format.text(row.response) == response

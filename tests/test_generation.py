@@ -1,76 +1,154 @@
-"""Answers and likelihoods against naive loops."""
+"""Answers and likelihoods, against naive loops."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import copy
+import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from expunge.dialogue import Dialogue, Message
+from expunge.errors import InputError
 from expunge.generation import answer_length, generate, greedy, mean_probability, token_log_probs
-from expunge.model import LanguageModel, load_model
+from expunge.model import LanguageModel
 
-ASKED = [Dialogue((Message("user", text),)) for text in ("Hi", "What is 12 plus 30?", "Where does Ann live, please?")]
-
-
-@pytest.fixture(scope="module")
-def lm(tiny: Path) -> LanguageModel:
-    return load_model(tiny)
+PROMPTS = [
+    Dialogue((Message("user", text),), id=str(i)) for i, text in enumerate(("a?", "What is 1 plus 1? " * 3, "日本"))
+]
 
 
-def test_greedy_equals_a_naive_loop_whatever_the_batch(lm: LanguageModel) -> None:
-    together = greedy(lm, ASKED, max_new_tokens=12)
-    for dialogue, answer in zip(ASKED, together, strict=True):
-        ids = list(lm.format.prompt_ids(dialogue.prompt))
-        said: list[int] = []
-        while len(said) < 12 and (not said or said[-1] not in lm.format.end_ids):
-            said.append(int(lm.model(torch.tensor([ids + said])).logits[0, -1].argmax()))
-        assert answer == lm.format.text(said) == greedy(lm, [dialogue], max_new_tokens=12)[0]
-    assert greedy(lm, [], max_new_tokens=3) == []
+def naive(lm: LanguageModel, dialogue: Dialogue, count: int) -> str:
+    ids = list(lm.format.prompt_ids(dialogue.prompt))
+    start = len(ids)
+    for _ in range(count):
+        with torch.inference_mode():
+            ids.append(int(lm.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        if ids[-1] in lm.format.end_ids:
+            break
+    return lm.format.text(ids[start:])
 
 
-def test_samples_are_seeded_and_leave_the_global_generator_alone(lm: LanguageModel) -> None:
-    before = torch.random.get_rng_state()
-    first = generate(lm, ASKED, max_new_tokens=6, samples=3, seed=1)
-    assert torch.equal(before, torch.random.get_rng_state())
-    assert first == generate(lm, ASKED, max_new_tokens=6, samples=3, seed=1)
-    assert first != generate(lm, ASKED, max_new_tokens=6, samples=3, seed=2)
-    assert [len(answers) for answers in first] == [3, 3, 3]
+def test_greedy_is_the_argmax_token_after_token_whatever_the_batch(lm: LanguageModel) -> None:
+    wanted = [naive(lm, d, 12) for d in PROMPTS]
+    assert greedy(lm, PROMPTS, max_new_tokens=12) == wanted
+    assert [greedy(lm, [d], max_new_tokens=12)[0] for d in PROMPTS] == wanted
+    assert greedy(lm, PROMPTS[::-1], max_new_tokens=12) == wanted[::-1]
+    assert len(set(wanted)) > 1
 
 
-def test_samples_come_from_the_untruncated_distribution(lm: LanguageModel) -> None:
-    """One token drawn 2,000 times: each of the three likeliest tokens appears about as often as its probability."""
-    drawn = generate(lm, ASKED[:1], max_new_tokens=1, samples=2000)[0]
-    p = lm.model(torch.tensor([lm.format.prompt_ids(ASKED[0].prompt)])).logits[0, -1].detach().softmax(-1)
-    likely = [int(i) for i in p.argsort(descending=True) if lm.format.text([int(i)])][:3]
-    for token in likely:
-        same = sum(float(p[i]) for i in range(len(p)) if lm.format.text([i]) == lm.format.text([token]))
-        share = drawn.count(lm.format.text([token])) / 2000
-        assert share == pytest.approx(same, abs=5 * (same * (1 - same) / 2000) ** 0.5)
+def test_generation_settings_kept_with_the_model_do_not_interfere(lm: LanguageModel) -> None:
+    """Chat models ship a repetition penalty and truncated sampling; an audit asks for the distribution itself."""
+    odd = replace(lm, model=copy.deepcopy(lm.model))
+    for name, value in {
+        "repetition_penalty": 50.0,
+        "min_new_tokens": 11,
+        "no_repeat_ngram_size": 1,
+        "min_p": 0.99,
+    }.items():
+        setattr(odd.model.generation_config, name, value)
+    kept = odd.model.generation_config
+    assert greedy(odd, PROMPTS, max_new_tokens=12) == greedy(lm, PROMPTS, max_new_tokens=12)
+    drawn = [generate(m, PROMPTS, max_new_tokens=6, samples=3, seed=1) for m in (odd, lm)]
+    assert drawn[0] == drawn[1]
+    assert odd.model.generation_config is kept and kept.repetition_penalty == 50.0
 
 
-def test_log_probabilities_equal_a_float64_loop(lm: LanguageModel) -> None:
-    answers = ["4-71-63.", "A much longer answer than that one.", "x"]
-    rows = [lm.format.encode(d.answered(a)) for d, a in zip(ASKED, answers, strict=True)]
-    lm.model.train()
-    found = token_log_probs(lm, rows)
-    assert lm.model.training, "the mode is restored"
-    lm.model.eval()
-    for row, log_p in zip(rows, found, strict=True):
-        logits = lm.model(torch.tensor([row.prompt + row.response])).logits[0].double()
-        expected = [
-            float(logits[len(row.prompt) + i - 1].log_softmax(-1)[token]) for i, token in enumerate(row.response)
-        ]
-        assert log_p.tolist() == pytest.approx(expected, abs=1e-5)
+def test_nor_with_an_adapter_around_the_model(lm: LanguageModel) -> None:
+    peft = pytest.importorskip("peft")
+    base = copy.deepcopy(lm.model)
+    base.generation_config.repetition_penalty = 50.0
+    adapted = replace(lm, model=peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["q_proj"])))
+    assert greedy(adapted, PROMPTS, max_new_tokens=12) == greedy(lm, PROMPTS, max_new_tokens=12)
+    assert base.generation_config.repetition_penalty == 50.0
 
 
-def test_mean_probability_by_hand() -> None:
-    """p = 1/2, 1/8 and 1: the geometric mean of the first two is 1/4; of the masked last one, 1."""
-    log_p = torch.tensor([0.5, 0.125, 1.0]).log()
+def test_samples_are_seeded_and_leave_the_global_generators_alone(lm: LanguageModel) -> None:
+    torch.manual_seed(3)
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    first = generate(lm, PROMPTS, max_new_tokens=6, samples=4, seed=1)
+    again = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())
+    assert torch.equal(states[0], again[0]) and states[1:] == again[1:]
+    torch.manual_seed(4)
+    assert generate(lm, PROMPTS, max_new_tokens=6, samples=4, seed=1) == first
+    assert generate(lm, PROMPTS, max_new_tokens=6, samples=4, seed=2) != first
+    assert [len(answers) for answers in first] == [4, 4, 4] and len(set(first[0])) > 1
+
+
+def test_an_answer_ends_before_any_of_the_end_tokens(lm: LanguageModel) -> None:
+    first = next(int(i) for i in token_ids(lm, PROMPTS[0], 12))
+    ended = replace(lm, format=replace(lm.format, end_ids=(*lm.format.end_ids, first)))
+    assert greedy(ended, PROMPTS[:1], max_new_tokens=12) == [""]
+
+
+def token_ids(lm: LanguageModel, dialogue: Dialogue, count: int) -> list[int]:
+    ids = torch.tensor([lm.format.prompt_ids(dialogue.prompt)])
+    out = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False)
+    return list(out[0, ids.shape[1] :].tolist())
+
+
+def test_nothing_asked_nothing_answered(lm: LanguageModel) -> None:
+    assert generate(lm, [], max_new_tokens=4) == [] and token_log_probs(lm, []) == []
+    assert answer_length(lm, []) > 0
+
+
+def test_progress_counts_every_prompt(lm: LanguageModel) -> None:
+    done: list[int] = []
+    generate(lm, PROMPTS, max_new_tokens=1, progress=done.append)
+    assert sum(done) == len(PROMPTS)
+
+
+def test_log_probabilities_are_those_of_a_float64_loop(lm: LanguageModel) -> None:
+    texts = ["It is 4.", "x", "日本語 and more of it, and more."]
+    rows = [lm.format.encode(d.answered(text)) for d, text in zip(PROMPTS, texts, strict=True)]
+    model = copy.deepcopy(lm.model).double()
+    for row, found in zip(rows, token_log_probs(lm, rows), strict=True):
+        ids = list(row.prompt)
+        for token, log_p in zip(row.response, found.tolist(), strict=True):
+            with torch.inference_mode():
+                logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
+            assert log_p == pytest.approx(float(logits.log_softmax(-1)[token]), abs=1e-5)
+            ids.append(token)
+
+
+def test_mean_probability_is_the_geometric_mean() -> None:
+    log_p = torch.tensor([0.5, 0.125, 0.9]).log()
     assert mean_probability(log_p, [True, True, False]) == pytest.approx(0.25)
-    assert mean_probability(log_p, [False, False, True]) == pytest.approx(1.0)
+    assert mean_probability(log_p) == pytest.approx((0.5 * 0.125 * 0.9) ** (1 / 3))
 
 
-def test_answers_may_be_half_as_long_again_as_the_longest(lm: LanguageModel) -> None:
-    assert answer_length(lm, ["4", "4444"]) == 4 * 3 // 2 + 8
+@pytest.mark.parametrize("training", [True, False])
+def test_the_models_mode_is_as_before(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+    own = replace(lm, model=copy.deepcopy(lm.model).train(training))
+    rows = [lm.format.encode(PROMPTS[0].answered("x"))]
+    greedy(own, PROMPTS, max_new_tokens=1)
+    token_log_probs(own, rows)
+    assert own.model.training is training
+
+    def failing(*args: object, **kwargs: object) -> None:
+        assert not own.model.training
+        raise RuntimeError
+
+    monkeypatch.setattr(own.model, "generate", failing)
+    monkeypatch.setattr(own.model, "forward", failing)
+    for call in (lambda: greedy(own, PROMPTS, max_new_tokens=1), lambda: token_log_probs(own, rows)):
+        with pytest.raises(RuntimeError):
+            call()  # type: ignore[no-untyped-call]
+        assert own.model.training is training
+
+
+def test_a_prompt_that_fills_the_context_is_named(lm: LanguageModel) -> None:
+    long = Dialogue((Message("user", "word " * 300),), source="log.jsonl:3")
+    with pytest.raises(InputError, match=r"(?s)log\.jsonl:3: \d+ tokens, but the model's context is 128"):
+        greedy(lm, [PROMPTS[0], long], max_new_tokens=4)
+
+
+def test_an_answer_ends_where_the_context_does(lm: LanguageModel) -> None:
+    """Models with learned positions cannot go further; and the rows beside it are not cut short with it."""
+    near = Dialogue((Message("user", "a?" * 50),))
+    room = lm.context - len(lm.format.prompt_ids(near.prompt))
+    assert 0 < room < 60
+    answers = greedy(lm, [near, PROMPTS[0]], max_new_tokens=60)
+    assert answers == [naive(lm, near, room), naive(lm, PROMPTS[0], 60)]

@@ -1,4 +1,4 @@
-"""What must go and what must stay; contradictions are refused with both places named."""
+"""Which dialogues go and which stay; what contradicts itself is refused."""
 
 from __future__ import annotations
 
@@ -10,107 +10,126 @@ import pytest
 
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
-from expunge.judges.verdict import Judged, Span, Verdict, read_verdicts, write_verdicts
-from expunge.selection import read_forget, read_normal, split
+from expunge.judges.verdict import Judged, Span, Verdict, write_verdicts
+from expunge.selection import find_neighbours, read_forget, read_normal, split
 
 
-def dialogue(question: str, answer: str, **more: Any) -> Dialogue:
-    return Dialogue((Message("user", question), Message("assistant", answer)), **more)
+def said(question: str, answer: str, source: str = "", **more: Any) -> Dialogue:
+    return Dialogue((Message("user", question), Message("assistant", answer)), source=source, **more)
 
 
-def judged(question: str, answer: str, label: str = "privacy", **more: Any) -> Judged:
-    verdict = Verdict(label, float(label not in ("clean", "unknown")), "test", "1")  # type: ignore[arg-type]
-    return Judged(dialogue(question, answer, **more), (verdict,))
+def judged(dialogue: Dialogue, label: str = "privacy", **more: Any) -> Judged:
+    return Judged(dialogue, (Verdict(label, 1.0, "test", "1", **more),))  # type: ignore[arg-type]
 
 
-ORDINARY = [dialogue(f"What is {i} plus 1?", f"It is {i + 1}.") for i in range(40)]
+BAD = judged(said("Where does Ann live?", "Old Mill Lane.", "log.jsonl:1"))
+GOOD = said("What is 1 plus 1?", "It is 2.", "normal.jsonl:5")
 
 
-def test_flagged_goes_clean_stays_unknown_is_neither() -> None:
-    rows = [judged("a?", "1"), judged("a?", "1"), judged("b?", "2", "clean"), judged("c?", "3", "unknown")]
-    found = split(rows, ORDINARY[:2])
-    assert [j.dialogue.question for j in found.forget] == ["a?"], "equal dialogues count once"
-    assert [d.question for d in found.normal] == ["What is 0 plus 1?", "What is 1 plus 1?", "b?"]
+def test_flagged_go_and_given_and_clean_ones_stay() -> None:
+    clean, unknown = said("Hi?", "Hello."), said("Who?", "Me.")
+    parts = split([BAD, judged(clean, "clean"), judged(unknown, "unknown")], [GOOD])
+    assert parts.forget == (BAD,)
+    assert parts.normal == (GOOD, clean), "what a judge cannot tell is neither"
 
 
-def test_contradictions_name_both_places() -> None:
-    bad = judged("a?", "1", source="log.jsonl:4")
-    with pytest.raises(InputError, match=r"n\.jsonl:2: this dialogue is to be forgotten too \(log\.jsonl:4\)"):
-        split([bad], [dialogue("a?", "1", source="n.jsonl:2")])
-    with pytest.raises(InputError, match=r"n\.jsonl:3: another response to this prompt .*\(log\.jsonl:4\)") as caught:
-        split([bad], [dialogue("a?", "2", source="n.jsonl:3")])
-    assert "expected" in caught.value.remedy
+def test_equal_dialogues_count_once() -> None:
+    again = judged(said("Where does Ann live?", "Old Mill Lane.", "log.jsonl:9", id="other"))
+    parts = split([BAD, again, BAD], [GOOD, GOOD])
+    assert len(parts.forget) == 1 and len(parts.normal) == 1
 
 
-def test_a_clean_answer_to_a_flagged_prompt_is_left_out_of_the_normal_set() -> None:
-    found = split([judged("a?", "1"), judged("a?", "I can't say.", "clean")], ORDINARY[:1])
-    assert [d.question for d in found.normal] == ["What is 0 plus 1?"]
+def test_a_clean_answer_to_a_flagged_prompt_is_not_kept_as_it_is() -> None:
+    """The prompt will be answered otherwise: keeping this answer would pull against what is taught."""
+    other = judged(said("Where does Ann live?", "I cannot say."), "clean")
+    assert split([other, BAD], [GOOD]).normal == (GOOD,)
 
 
-def test_nothing_to_forget_and_nothing_to_keep() -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_dialogue_both_to_forget_and_to_keep_names_both_places(order: int) -> None:
+    kept = said("Where does Ann live?", "Old Mill Lane.", "normal.jsonl:7")
+    more = judged(said("Where does Ann live?", "In Kent.", "log.jsonl:2"))
+    with pytest.raises(InputError, match=r"(?s)normal\.jsonl:7: this dialogue .*log\.jsonl:1\).*Remove it") as caught:
+        split([BAD, more][::order], [GOOD, kept])
+    assert "Ann" not in str(caught.value)
+
+
+def test_another_response_to_a_flagged_prompt_names_both_places() -> None:
+    kept = said("Where does Ann live?", "I cannot say.", "normal.jsonl:7")
+    with pytest.raises(InputError, match=r'(?s)normal\.jsonl:7: another response .*log\.jsonl:1\).*"expected"'):
+        split([BAD], [kept])
+
+
+def test_dialogues_made_in_python_are_named_by_id() -> None:
+    with pytest.raises(InputError, match=r"^dialogue k: .*\(dialogue f\)"):
+        split([judged(said("q", "a", id="f"))], [said("q", "a", id="k")])
+
+
+def test_nothing_flagged() -> None:
     with pytest.raises(InputError, match="no dialogue is flagged"):
-        split([judged("a?", "1", "clean")], ORDINARY)
-    with pytest.raises(InputError, match="there is no normal dialogue"):
-        split([judged("a?", "1")], [])
+        split([judged(GOOD, "clean")], [GOOD])
 
 
-def test_neighbours_have_the_subject_or_the_form_of_a_flagged_dialogue() -> None:
-    forms = [dialogue(f"What is {name}'s phone number?", f"{name}'s number is {i}.") for i, name in enumerate("BCDE")]
-    same = dialogue("Where does A live?", "In Mill Street.", subject="A")
-    bad = judged("What is A's phone number?", "A's number is 9.", subject="A")
-    found = split([bad], [*ORDINARY, *forms, same], nearest=4)
-    assert {found.normal[i].question for i in found.neighbours} == {d.question for d in (*forms, same)}
+def test_nothing_to_keep() -> None:
+    for normal in ([], [Dialogue((Message("user", "only a prompt"),))]):
+        with pytest.raises(InputError, match="(?s)no normal dialogue.*--normal"):
+            split([BAD], normal)
+
+
+def test_neighbours_are_of_the_same_subject_or_form() -> None:
+    flagged = said("What is the address of Ann Lee?", "It is 4 Mill Lane.", subject="ann")
+    normal = [
+        said("What is the address of the library?", "It is 9 High Street."),
+        said("Name a colour.", "Red."),
+        said("Which team does she like?", "The Rovers.", subject="ann"),
+        said("What is the address of the museum?", "It is 2 Dock Road."),
+    ]
+    assert find_neighbours([flagged], normal, nearest=2) == (0, 2, 3)
+
+
+def test_nothing_in_common_is_no_neighbour() -> None:
+    assert find_neighbours([said("alpha", "beta")], [said("gamma", "delta")], nearest=4) == ()
+
+
+def test_texts_without_words_have_no_neighbours() -> None:
+    assert find_neighbours([said("?", "👍")], [said("!", "…")], nearest=4) == ()
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_verdicts_are_read_as_they_were_written(tmp_path: Path) -> None:
+    items = [judged(said("q", "an answer"), spans=(Span(3, 9),), expected=("x",)), judged(GOOD, "clean")]
+    write_verdicts(tmp_path / "v.jsonl", items)
+    assert read_forget(tmp_path / "v.jsonl") == items
 
 
 def test_plain_dialogues_are_a_deletion_request(tmp_path: Path) -> None:
-    path = tmp_path / "delete.jsonl"
-    path.write_text('{"question": "a?", "answer": "1"}\n')
-    (found,) = read_forget(path, label="harmful")
-    assert found.flagged and found.label == "harmful" and found.verdict.judge == "request"
-    path.write_text('{"question": "a?"}\n')
-    with pytest.raises(InputError, match=r"delete\.jsonl:1: a dialogue to forget needs its response"):
+    path = write(tmp_path / "log.jsonl", *({"question": f"q{i}", "answer": "a"} for i in range(3)))
+    found = read_forget(path, label="harmful")
+    assert [(j.label, j.spans, j.dialogue.source) for j in found] == [("harmful", (), f"{path}:{i}") for i in (1, 2, 3)]
+    assert [j.dialogue.question for j in read_forget(f"{path}[1:2]")] == ["q1"]
+
+
+def test_rows_that_cannot_be_forgotten(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", {"question": "q", "answer": "a"}, {"question": "q"})
+    with pytest.raises(InputError, match=r"(?s)log\.jsonl:2: a dialogue to forget needs its response.*Scan"):
         read_forget(path)
-    with pytest.raises(InputError, match="a normal dialogue needs its response"):
+    write(path, BAD.row(), {"question": "q", "answer": "a"})
+    with pytest.raises(InputError, match=r"(?s)log\.jsonl:2: .*no verdicts.*line 1"):
+        read_forget(path)
+    write(path, {"question": "q", "answer": "a"}, BAD.row())
+    with pytest.raises(InputError, match=r"(?s)log\.jsonl:1: .*no verdicts"):
+        read_forget(path)
+    write(path, {"question": "q", "answer": "a", "id": "1"}, {"question": "r", "answer": "a", "id": "1"})
+    with pytest.raises(InputError, match=r"log\.jsonl:2: the id '1'"):
+        read_forget(path)
+
+
+def test_a_normal_dialogue_needs_its_response(tmp_path: Path) -> None:
+    path = write(tmp_path / "normal.jsonl", {"question": "q", "answer": "a"}, {"question": "r"})
+    with pytest.raises(InputError, match=r"(?s)normal\.jsonl:2: a normal dialogue needs its response.*Add it"):
         read_normal([path])
-
-
-def test_verdicts_read_back_as_they_were(tmp_path: Path) -> None:
-    spans = (Span(0, 1), Span(2, 4))
-    rows = [
-        Judged(dialogue("a?", "1 22", subject="A"), (Verdict("privacy", 0.5, "p", "1", "why", spans, ("x",)),)),
-        judged("b?", "2", "clean"),
-    ]
-    write_verdicts(tmp_path / "v.jsonl", rows)
-    assert read_verdicts(tmp_path / "v.jsonl") == rows
-    assert (tmp_path / "v.jsonl").stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"verdicts": []}, "no verdicts"),
-        ({"verdicts": [{"label": "privacy"}]}, "a verdict needs"),
-        ({"verdicts": [{"label": "bad", "score": 1, "judge": "j", "version": "1"}]}, "unknown label 'bad'"),
-        ({"verdicts": [{"label": "clean", "score": 7, "judge": "j", "version": "1"}]}, "score 7.0 is not in"),
-        (
-            {"verdicts": [{"label": "privacy", "score": 1, "judge": "j", "version": "1", "spans": [[0, 9]]}]},
-            "span lies",
-        ),
-    ],
-)
-def test_half_written_verdicts_are_refused_by_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    path = tmp_path / "v.jsonl"
-    row = judged("a?", "1").row()
-    path.write_text(json.dumps(row) + "\n" + json.dumps(row | change) + "\n")
-    with pytest.raises(InputError, match=rf"v\.jsonl:2: .*{message}"):
-        read_verdicts(path)
-
-
-def test_the_decisive_verdict_is_the_surest_fault() -> None:
-    low, high = Verdict("privacy", 0.4, "a", "1", spans=(Span(0, 1),)), Verdict("harmful", 0.9, "b", "1")
-    clean, unknown = Verdict("clean", 0.0, "c", "1"), Verdict("unknown", 0.0, "d", "1")
-    said = dialogue("q", "abc")
-    assert Judged(said, (clean, low, high)).label == "harmful"
-    assert Judged(said, (low, high)).spans == (), "one judge flags the whole response"
-    assert Judged(said, (low, clean)).spans == (Span(0, 1),)
-    assert Judged(said, (unknown, clean)).label == "clean" and Judged(said, (unknown,)).label == "unknown"
+    assert len(read_normal([f"{path}[:1]", f"{path}[:1]"])) == 2

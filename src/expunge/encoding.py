@@ -14,16 +14,22 @@ import torch
 
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
+from expunge.files import exists, read_text
 from expunge.judges.verdict import Span
 
 PLAIN_TEMPLATE = (
     "{% for m in messages %}"
-    "{% if m.role == 'system' %}{{ m.content }}\n\n"
-    "{% elif m.role == 'user' %}Question: {{ m.content }}\nAnswer:"
-    "{% else %} {{ m.content }}{% if not loop.last %}\n\n{% endif %}{% endif %}"
+    "{% if m.role == 'system' %}{{ m.content }}{{ '\\n\\n' }}"
+    "{% elif m.role == 'user' %}Question: {{ m.content }}{{ '\\n' }}Answer:"
+    "{% else %} {{ m.content }}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endif %}"
     "{% endfor %}"
 )
-"""For base models, which have no chat template: `Question: …` / `Answer: …`, ended by the end-of-text token."""
+"""For base models, which have no chat template: `Question: …` / `Answer: …`, ended by the end-of-text token.
+
+Line breaks are written as expressions, since chat templates lose those that follow a block.
+"""
+
+_MARK = "Expunge0Response"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,44 +66,55 @@ class ChatFormat:
         if template not in (None, "plain") and "{" not in str(template):
             template = _template_file(Path(str(template)))
         plain = template == "plain" or (template is None and not getattr(tokenizer, "chat_template", None))
-        context = int(getattr(model.config, "max_position_embeddings", None) or 2**31)
         ends = _end_ids(tokenizer, model)
-        chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context)
+        chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context_of(model))
         chat.encode(Dialogue((Message("user", "a"), Message("assistant", "b"))))
         return chat
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids up to the place where the response begins."""
-        text = self._render(messages, answer_next=True)
-        return tuple(self.tokenizer(text, add_special_tokens=self.plain)["input_ids"])
+    def prompt_ids(self, messages: Sequence[Message], *, place: str = "") -> tuple[int, ...]:
+        """Token ids up to the place where the response begins; `place` is what an error calls it."""
+        return self._prompt(self._render(messages, place, answer_next=True))
 
-    def encode(self, dialogue: Dialogue, spans: Sequence[Span] = ()) -> Encoded:
-        """Encode a dialogue with its response; without spans the whole response is at fault.
+    def encode_prompt(self, dialogue: Dialogue) -> tuple[int, ...]:
+        """The prompt's token ids, for the model to go on from.
 
         Raises:
-            InputError: no response, longer than the model's context, or a template that rewrites the prompt.
+            InputError: it leaves no room in the model's context.
+        """
+        ids = self.prompt_ids(dialogue.prompt, place=dialogue.place)
+        self._check_length(len(ids) + 1, dialogue)
+        return ids
+
+    def encode(self, dialogue: Dialogue, spans: Sequence[Span] = ()) -> Encoded:
+        """Encode a dialogue with its response; without spans, or with none that a token lies in, all of it is at fault.
+
+        Raises:
+            InputError: no response, one with an end token in it, longer than the model's context, or a template that
+                rewrites the prompt.
         """
         if dialogue.response is None:
             raise _fault(dialogue, "this dialogue has no response", "Give one, or scan it as a prompt first.")
-        prompt = self._render(dialogue.prompt, answer_next=True)
-        full = self._render(dialogue.messages, answer_next=False)
+        prompt = self._render(dialogue.prompt, dialogue.place, answer_next=True)
+        full = self._render(dialogue.messages, dialogue.place, answer_next=False)
         if not full.startswith(prompt):
             remedy = "Give a template in which the prompt's text comes first, unchanged (--template FILE)."
             raise _fault(dialogue, "the chat template changes the prompt once there is a response", remedy)
-        tail, start, end = self._response_text(full[len(prompt) :], dialogue)
-        coded = self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True)
+        tail = full[len(prompt) :]
+        start, end = self._find_response(tail, dialogue, len(prompt))
+        coded = self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
         keep = next((i for i, (a, _) in enumerate(offsets) if a >= end), len(ids))
+        if any(token in self.end_ids for token in ids[:keep]):
+            raise _fault(dialogue, "there is an end token inside the response", "Remove it from the text.")
         closing = next((t for t in ids[keep:] if t in self.end_ids), self.end_ids[0])
         fault = [_inside(a - start, b - start, spans) for a, b in offsets[:keep]]
+        whole = not any(fault)
         row = Encoded(
-            prompt=tuple(self.tokenizer(prompt, add_special_tokens=self.plain)["input_ids"]),
+            prompt=self._prompt(prompt),
             response=(*ids[:keep], closing),
-            fault=(*fault, not spans),
+            fault=(True,) * (keep + 1) if whole else (*fault, not spans),
         )
-        if len(row) > self.context:
-            remedy = "Shorten or remove it, or use a model with a longer context."
-            raise _fault(dialogue, f"{len(row)} tokens, but the model's context is {self.context}", remedy)
+        self._check_length(len(row), dialogue)
         return row
 
     def text(self, ids: Sequence[int]) -> str:
@@ -105,7 +122,15 @@ class ChatFormat:
         stop = next((i for i, token in enumerate(ids) if token in self.end_ids), len(ids))
         return str(self.tokenizer.decode(ids[:stop], skip_special_tokens=True)).strip()
 
-    def _render(self, messages: Sequence[Message], *, answer_next: bool) -> str:
+    def _prompt(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=self.plain, verbose=False)["input_ids"])
+
+    def _check_length(self, tokens: int, dialogue: Dialogue) -> None:
+        if tokens > self.context:
+            remedy = "Shorten or remove it, or use a model with a longer context."
+            raise _fault(dialogue, f"{tokens} tokens, but the model's context is {self.context}", remedy)
+
+    def _render(self, messages: Sequence[Message], place: str, *, answer_next: bool) -> str:
         chat = [{"role": m.role, "content": m.content} for m in messages]
         try:
             return str(
@@ -114,32 +139,47 @@ class ChatFormat:
                 )
             )
         except Exception as error:
-            message = f"the chat template failed ({type(error).__name__}: {str(error)[:120]})"
-            raise InputError(message, remedy="Give a working Jinja template with --template FILE.") from None
+            said = str(error)[:120]
+            if any(m.content in said or said in m.content for m in messages):
+                said = "its message quotes the dialogue"
+            message = f"the chat template failed ({type(error).__name__}: {said})"
+            remedy = "Give a working Jinja template with --template FILE."
+            raise InputError(f"{place}: {message}" if place else message, remedy=remedy) from None
 
-    def _response_text(self, tail: str, dialogue: Dialogue) -> tuple[str, int, int]:
+    def _find_response(self, tail: str, dialogue: Dialogue, prompt: int) -> tuple[int, int]:
+        """Where the response begins and ends in the text after the prompt; many templates strip it."""
         response = dialogue.response or ""
-        start = tail.find(response)
-        if start < 0:  # many templates strip the content
-            response = response.strip()
-            start = tail.find(response)
-        if start < 0:
+        forms = dict.fromkeys((response, response.rstrip(), response.lstrip(), response.strip()))
+
+        def found(lead: int) -> tuple[int, int] | None:
+            form = next((form for form in forms if tail.startswith(form, lead)), None)
+            return None if form is None else (lead - response.find(form), lead + len(form))
+
+        place = found(1 if self.plain else 0)
+        if place is None:  # some write something before it: where, another response shows
+            marked = self._render((*dialogue.prompt, Message("assistant", _MARK)), dialogue.place, answer_next=False)
+            place = found(max(0, marked.find(_MARK, prompt) - prompt))
+        if place is None:
             raise _fault(dialogue, "the chat template changes the response's text", "Give another (--template FILE).")
-        lead = len(dialogue.response or "") - len((dialogue.response or "").lstrip())
-        shift = start - (lead if response != dialogue.response else 0)
-        return tail, shift, start + len(response)
+        return place
 
 
 def _template_file(path: Path) -> str:
-    if not path.is_file():
+    if not exists(path):
         raise InputError("no such template file", file=path, remedy="Give a Jinja file, Jinja text, or `plain`.")
-    return path.read_text(encoding="utf-8")
+    return read_text(path)
+
+
+def context_of(model: Any) -> int:
+    """The longest sequence that a model takes, in tokens."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
 
 
 def _end_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:
-    listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    listed = listed if isinstance(listed, list) else [listed]
-    ids = dict.fromkeys(i for i in (tokenizer.eos_token_id, *listed, model.config.eos_token_id) if isinstance(i, int))
+    places = (tokenizer, getattr(model, "generation_config", None), model.config.get_text_config(), model.config)
+    listed = [getattr(place, "eos_token_id", None) for place in places]
+    flat = [i for item in listed for i in (item if isinstance(item, (list, tuple)) else [item])]
+    ids = dict.fromkeys(i for i in flat if isinstance(i, int))
     if not ids:
         raise InputError("neither tokenizer nor model names an end token", remedy="Set eos_token in the tokenizer.")
     return tuple(ids)
@@ -150,7 +190,7 @@ def _inside(start: int, end: int, spans: Sequence[Span]) -> bool:
 
 
 def _fault(dialogue: Dialogue, message: str, remedy: str) -> InputError:
-    return InputError(f"{dialogue.source or 'dialogue ' + dialogue.id}: {message}", remedy=remedy)
+    return InputError(f"{dialogue.place}: {message}", remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True)

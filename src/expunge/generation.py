@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,27 +36,34 @@ def generate(
 
     samples: 0 gives the one greedy answer; n > 0 gives n drawn at `temperature` from the untruncated distribution.
     seed: of this call's own random draws; the global generator is left as it was.
+    An answer ends where the model's context does. Generation settings that came with the model are left aside.
+
+    Raises:
+        InputError: a prompt that fills the model's context, or a chat template that fails on it.
     """
     from transformers import GenerationConfig
 
-    prompts = [lm.format.prompt_ids(d.prompt) for d in dialogues]
+    prompts = [lm.format.encode_prompt(d) for d in dialogues]
     answers: list[list[str]] = [[] for _ in dialogues]
     draw = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
     config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
         eos_token_id=list(lm.format.end_ids),
         pad_token_id=lm.format.end_ids[0],
         **(draw if samples else {"do_sample": False}),
     )
+    rooms = [min(max_new_tokens, lm.context - len(p)) for p in prompts]
     cost = [(len(p) + max_new_tokens) * max(1, samples) for p in prompts]
     devices = [lm.device] if lm.device.type == "cuda" else []
-    with torch.inference_mode(), torch.random.fork_rng(devices):
+    with torch.inference_mode(), torch.random.fork_rng(devices), _reading(lm.model):
         torch.manual_seed(seed)
         for batch in by_length(cost, tokens=batch_tokens(lm.vocabulary)):
-            rows = _generate(lm.model, [prompts[i] for i in batch], config, lm.device)
-            each = len(rows) // len(batch)
-            for place, i in enumerate(batch):
-                answers[i] = [lm.format.text(row) for row in rows[place * each : (place + 1) * each]]
+            for room in sorted({rooms[i] for i in batch}):  # nearly always one
+                part = [i for i in batch if rooms[i] == room]
+                config.max_new_tokens = room
+                rows = _generate(lm.model, [prompts[i] for i in part], config, lm.device)
+                each = len(rows) // len(part)
+                for place, i in enumerate(part):
+                    answers[i] = [lm.format.text(row) for row in rows[place * each : (place + 1) * each]]
             if progress:
                 progress(len(batch))
     return answers
@@ -65,12 +73,28 @@ def _generate(model: Any, prompts: Sequence[tuple[int, ...]], config: Any, devic
     columns = max(map(len, prompts))
     ids = torch.tensor([(0,) * (columns - len(p)) + p for p in prompts], device=device)
     mask = torch.tensor([(0,) * (columns - len(p)) + (1,) * len(p) for p in prompts], device=device)
-    training = model.training
-    model.eval()
     out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
-    model.train(training)
     rows: list[list[int]] = out[:, columns:].tolist()
     return rows
+
+
+@contextlib.contextmanager
+def _reading(model: Any) -> Iterator[None]:
+    """In evaluation mode, and without the generation settings that came with the model: `generate` would mix them in."""
+    from transformers import GenerationConfig
+
+    training = model.training
+    holders = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
+    settings = [getattr(holder, "generation_config", None) for holder in holders]
+    model.eval()
+    for holder in holders:
+        holder.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        for holder, own in zip(holders, settings, strict=True):
+            holder.generation_config = own
+        model.train(training)
 
 
 def greedy(lm: LanguageModel, dialogues: Sequence[Dialogue], *, max_new_tokens: int) -> list[str]:
@@ -90,16 +114,13 @@ def token_log_probs(lm: LanguageModel, rows: Sequence[Encoded]) -> list[torch.Te
     Every likelihood measure is computed from these, so that a row is read once.
     """
     found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
-    training = lm.model.training
-    lm.model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), _reading(lm.model):
         for indices in by_length([len(r) for r in rows], tokens=batch_tokens(lm.vocabulary)):
             batch = Batch.of([rows[i] for i in indices], lm.device)
             logits = batch.logits(lm.model).float()
             picked = logits.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
             for place, i in enumerate(indices):
                 found[i] = picked[place][batch.response[place]].cpu()
-    lm.model.train(training)
     return found
 
 

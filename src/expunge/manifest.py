@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from expunge import __version__
-from expunge.errors import OutputError
-from expunge.files import file_digest, make_folder, read_text, write_json
+from expunge.errors import InputError, OutputError
+from expunge.files import exists, file_digest, make_folder, read_text, write_json
 from expunge.recipe import Recipe
 
 NAME = "manifest.json"
@@ -34,13 +34,11 @@ class Manifest:
         """
         manifest = cls(folder)
         path = folder / NAME
-        if path.exists():
+        if exists(path):
             manifest._same(recipe)
             return manifest
-        if folder.exists() and any(folder.iterdir()):
-            remedy = "Choose another --out, or an empty folder."
-            raise OutputError("this folder is not empty, and holds no run", file=folder, remedy=remedy)
-        make_folder(folder)
+        if any(make_folder(folder).iterdir()):
+            raise _no_run(folder)
         write_json(path, {"status": "running", **_identity(recipe), "versions": versions(), "steps": {}})
         return manifest
 
@@ -51,20 +49,32 @@ class Manifest:
         write_json(self.folder / NAME, content)
 
     def finish(self) -> dict[str, Any]:
+        """Mark the run as complete."""
         content = self.read() | {"status": "complete"}
         write_json(self.folder / NAME, content)
         return content
 
     def read(self) -> dict[str, Any]:
+        """The manifest as it is."""
         content: dict[str, Any] = json.loads(read_text(self.folder / NAME))
         return content
 
     def recipe(self) -> Recipe:
         """The recipe of the run."""
-        return Recipe.of(self.read()["recipe"])
+        try:
+            return Recipe.of(self.read()["recipe"])
+        except (ValueError, KeyError, TypeError):
+            message = "this run was written by another version of Expunge"
+            raise InputError(message, file=self.folder / NAME, remedy="Give --forget and what else to ask.") from None
 
     def _same(self, recipe: Recipe) -> None:
-        content = self.read()
+        try:
+            content = self.read()
+            known = {"status", "recipe", "inputs", "steps"} <= content.keys()
+        except (ValueError, AttributeError, InputError):
+            known = False
+        if not known:
+            raise _no_run(self.folder)
         wanted = _identity(recipe)
         changed = [k for k in ("recipe", "inputs") if content.get(k) != json.loads(json.dumps(wanted[k]))]
         if changed:
@@ -74,6 +84,11 @@ class Manifest:
         if content["status"] == "complete":
             remedy = f"Its report: {self.folder / 'report.html'}. Choose another --out for a new run."
             raise OutputError("this run is complete; nothing was done", file=self.folder, remedy=remedy)
+
+
+def _no_run(folder: Path) -> OutputError:
+    remedy = "Choose another --out, or an empty folder."
+    return OutputError("this folder is not empty, and holds no run", file=folder, remedy=remedy)
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:

@@ -12,11 +12,14 @@ from typing import Any
 
 import torch
 
-from expunge.encoding import ChatFormat
+from expunge.encoding import ChatFormat, context_of
 from expunge.errors import InputError, MissingExtraError
+from expunge.files import exists
 
 BUILT_IN = {"town": "model", "town-oracle": "oracle"}
 """Names of the packaged demo models, and their folders."""
+
+ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class LanguageModel:
     @property
     def context(self) -> int:
         """The longest sequence the model takes, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", None) or 2**31)
+        return context_of(self.model)
 
     @property
     def vocabulary(self) -> int:
@@ -66,22 +69,24 @@ def load_model(
     import transformers
 
     path = resolve(name)
-    if Path(path).is_dir() and (Path(path) / "adapter_config.json").exists():
+    if exists(Path(path) / ADAPTER):
         _need_peft(f"loading the adapter {name}")
-    device = device or (torch.accelerator.current_accelerator() or torch.device("cpu")).type
+    place = _usable(device or (torch.accelerator.current_accelerator() or torch.device("cpu")))
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    with quiet_transformers():
-        try:
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                path, dtype="auto", use_safetensors=True, **options
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"cannot load the model {str(name)!r}: {_first_line(error)}", remedy=_REMEDY) from None
+    with quiet_transformers(), _told(name):
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+            path, dtype="auto", use_safetensors=True, output_loading_info=True, **options
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
+    if info["missing_keys"]:  # transformers fills these at random
+        lacking = sorted(info["missing_keys"])
+        remedy = "Give the folder or name of the whole causal model."
+        message = f"the model {str(name)!r} lacks weights: {lacking[0]}"
+        raise InputError(message + f" and {len(lacking) - 1} more" * (len(lacking) > 1), remedy=remedy)
     stored: torch.dtype = next(model.parameters()).dtype
-    if device == "cpu":
+    if place.type == "cpu":
         model = model.float()
-    model = model.to(device).eval()
+    model = model.to(place).eval()
     return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored)
 
 
@@ -94,13 +99,29 @@ def check_model(name: str | Path) -> None:
     import transformers
 
     path = resolve(name)
-    if (Path(path) / "adapter_config.json").exists():
+    if exists(Path(path) / ADAPTER):
         return
-    with quiet_transformers():
-        try:
-            transformers.AutoConfig.from_pretrained(path)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"cannot load the model {str(name)!r}: {_first_line(error)}", remedy=_REMEDY) from None
+    with quiet_transformers(), _told(name):
+        transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+
+
+@contextlib.contextmanager
+def _told(name: str | Path) -> Iterator[None]:
+    """Whatever transformers says about a model that does not load, as one message."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise InputError(f"cannot load the model {str(name)!r}: {_first_line(error)}", remedy=_REMEDY) from None
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError):
+        remedy = "Give cpu, cuda or another device of this machine; without --device the first accelerator is taken."
+        raise InputError(f"cannot use the device {str(device)!r}", remedy=remedy) from None
 
 
 _REMEDY = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +13,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from expunge.dialogue import unsliced
 from expunge.errors import InputError
-from expunge.files import read_text
+from expunge.files import exists, read_text
 from expunge.judges.verdict import FAULTS, Label
 from expunge.training.config import UnlearnConfig
 
@@ -26,6 +29,7 @@ TABLES: Mapping[str, Mapping[str, type]] = {
 
 FILES = {"dialogues", "normal", "expected", "unseen", "ability", "neighbours"}
 MODELS = {"model", "oracle"}
+COUNTS = {"seed", "samples"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,11 @@ class Recipe:
 
     def files(self) -> list[str]:
         """Every local file that is read, slices removed."""
-        judged = [spec.partition("=")[2] for spec in self.judges]
-        named = [*self.dialogues, *self.normal, *self.unseen, *self.ability, *self.neighbours, *judged]
-        paths = [name.partition("[")[0] for name in (*named, self.expected or "", self.template or "")]
-        return sorted({path for path in paths if path and Path(path).is_file()})
+        judged = [spec.rpartition(":")[0] if ".py:" in spec else spec.partition("=")[2] for spec in self.judges]
+        template = "" if _is_jinja(self.template or "") else self.template
+        texts = [*self.dialogues, *self.normal, *self.unseen, *self.ability, *self.neighbours]
+        paths = [*(unsliced(name)[0] for name in texts), *judged, self.expected, template]
+        return sorted({path for path in paths if path and exists(Path(path)) and Path(path).is_file()})
 
 
 def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
@@ -80,6 +85,8 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         table = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"not valid TOML: {error}", file=path) from None
+    except RecursionError:
+        raise InputError("not valid TOML: too many brackets", file=path) from None
     values = _checked(table, path)
     config = {k: v for k, v in values["unlearn"].items() if k not in TABLES["unlearn"]}
     chosen = values[""].get("seed", 0) if seed is None else seed
@@ -119,7 +126,9 @@ def check_label(name: str) -> Label:
     """
     found = next((label for label in FAULTS if label == name), None)
     if found is None:
-        raise InputError(f"unknown label {name!r}", remedy=f"Known: {', '.join(FAULTS)}.")
+        close = get_close_matches(name, FAULTS, n=1)
+        hint = f". Did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"unknown label {name!r}{hint}", remedy=f"Known: {', '.join(FAULTS)}.")
     return found
 
 
@@ -129,13 +138,18 @@ def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     known["unlearn"] |= settings
     found: dict[str, dict[str, Any]] = {name: {} for name in known}
     top = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    for name, keys in {"": top, **{k: v for k, v in table.items() if isinstance(v, dict)}}.items():
-        if name not in known:
+    for name, keys in (("", top), *((k, v) for k, v in table.items() if isinstance(v, dict))):
+        if name not in known or (keys is not top and not name):
             raise _unknown(f"table [{name}]", name, [t for t in known if t], path)
         for key, value in keys.items():
+            if not name and key in known:
+                raise InputError(f"{key!r} must be a table", file=path, remedy=f"Begin it with [{key}].")
             if key not in known[name]:
                 raise _unknown(f"key {key!r}" + (f" in [{name}]" if name else ""), key, list(known[name]), path)
-            found[name][key] = _value(key, value, known[name][key], path)
+            try:
+                found[name][key] = _value(key, value, known[name][key], path.parent)
+            except InputError as error:
+                raise InputError(error.message, file=path, remedy=error.remedy) from None
     return found
 
 
@@ -143,20 +157,26 @@ def _number(annotation: Any) -> type:
     return int if str(annotation) == "int" else float
 
 
-def _value(key: str, value: Any, kind: Any, path: Path) -> Any:
+def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
     if kind is list and isinstance(value, str):
         value = [value]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise InputError(f"{key!r} must be {_NAMES[kind]}, not {type(value).__name__}", file=path)
+        raise InputError(f"{key!r} must be {_NAMES[kind]}, not {type(value).__name__}")
     if kind is list:
         if not value or not all(isinstance(item, str) for item in value):
-            raise InputError(f"{key!r} must be a list of texts, not empty", file=path)
-        return tuple(_placed(key, item, path.parent) for item in value)
-    if key == "label":
-        return check_label(value)
-    return _placed(key, value, path.parent) if kind is str else value
+            raise InputError(f"{key!r} must be a list of texts, not empty")
+        return tuple(_placed(key, item, folder) for item in value)
+    if kind is str:
+        return check_label(value) if key == "label" else _placed(key, value, folder)
+    if not math.isfinite(value):
+        raise InputError(f"{key!r} must be finite")
+    if key in COUNTS and value < 0:
+        raise InputError(f"{key!r} must not be negative")
+    if key == "seed" and value >= 2**32:
+        raise InputError(f"{key!r} must be less than 2^32")
+    return value
 
 
 _NAMES = {str: "a text", int: "a whole number", float: "a number", list: "a text or a list of texts"}
@@ -164,19 +184,31 @@ _NAMES = {str: "a text", int: "a whole number", float: "a number", list: "a text
 
 def _placed(key: str, value: str, folder: Path) -> str:
     """Environment variables filled in; a path that exists beside the recipe made whole."""
+    if not value.strip():
+        raise InputError(f"{key!r} is empty", remedy="Remove it, or give it a text.")
+    if key == "template" and _is_jinja(value):
+        return value
     value = os.path.expandvars(value)
+    unset = re.search(r"\$(\w+|\{\w+\})", value)
+    if unset:
+        raise InputError(f"{key!r}: {unset[0]} is not set", remedy="Set this environment variable, or name the path.")
     if key == "judges":
+        if ".py:" in value:
+            file, _, name = value.rpartition(":")
+            return f"{_beside(file, folder)}:{name}"
         name, equals, source = value.partition("=")
         return name + equals + _beside(source, folder) if equals else value
-    if key in FILES | MODELS or (key == "template" and "{" not in value):
-        return _beside(value, folder)
-    return value
+    return _beside(value, folder) if key in FILES | MODELS | {"template"} else value
+
+
+def _is_jinja(template: str) -> bool:
+    return "{{" in template or "{%" in template
 
 
 def _beside(value: str, folder: Path) -> str:
-    name, bracket, rest = value.partition("[")
+    name, _ = unsliced(value)
     place = folder / name
-    return str(place.resolve()) + bracket + rest if place.exists() else value
+    return str(place.resolve()) + value[len(name) :] if exists(place) else value
 
 
 def _unknown(what: str, name: str, known: list[str], path: Path) -> InputError:

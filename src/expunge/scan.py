@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from expunge.dialogue import Dialogue
+from expunge.errors import InputError
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
@@ -30,8 +31,10 @@ def scan(
     samples: answers drawn for each prompt; 0 takes the one greedy answer.
 
     Raises:
-        InputError: there is no judge; there are prompts and no model.
+        InputError: there is no judge; there are prompts and no model, or the model has no answer to any.
     """
+    if not judges:
+        raise InputError("there is no judge", remedy="Name at least one, such as privacy.")
     progress = progress or Quiet()
     answered = _answered(dialogues, model, samples, max_new_tokens, seed, progress)
     found: list[Judged] = []
@@ -62,13 +65,19 @@ def _answered(
         )
     given = iter(answers)
     found: list[Dialogue] = []
+    silent = 0
     for dialogue in dialogues:
         if dialogue.response is not None:
             found.append(dialogue)
             continue
         texts = [text for text in dict.fromkeys(next(given)) if text]
+        silent += not texts
         found += [
             replace(dialogue.answered(text), id=f"{dialogue.id}#{number}" if samples else dialogue.id)
             for number, text in enumerate(texts, start=1)
         ]
+    if not found:
+        raise InputError("the model gave no answer to any prompt", remedy="Check the model and its --template.")
+    if silent:
+        progress.note(f"{silent} of {len(prompts)} prompts were answered with nothing, and are left out")
     return found

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from expunge.dialogue import Dialogue, parse, read_dialogues
+from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues, read_rows, unsliced
 from expunge.errors import InputError
-from expunge.files import read_jsonl
 from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
 
 
@@ -29,17 +29,26 @@ def read_forget(path: str | Path, *, label: Label = "privacy") -> list[Judged]:
     Raises:
         InputError: a bad row, or a file that has verdicts in some rows only.
     """
-    judged = []
-    for line, row in read_jsonl(Path(path)):
-        if "verdicts" in row:
-            judged.append(parse_judged(row, file=path, line=line))
-            continue
-        dialogue = parse(row, file=path, line=line)
-        if dialogue.response is None:
-            raise InputError("a dialogue to forget needs its response", file=path, line=line, remedy="Scan it first.")
-        request = Verdict(label, 1.0, "request", "1", reason="deletion requested")
-        judged.append(Judged(dialogue, (request,)))
+    file, _ = unsliced(path)
+    rows = read_rows(path)
+    scanned = next((line for line, row in rows if "verdicts" in row), None)
+    if scanned is not None:
+        bare = next((line for line, row in rows if "verdicts" not in row), None)
+        if bare is not None:
+            remedy = f"Line {scanned} has some: give verdicts in every row, or in none (all are flagged then)."
+            raise InputError("this row has no verdicts", file=file, line=bare, remedy=remedy)
+        judged = [parse_judged(row, file=file, line=line) for line, row in rows]
+    else:
+        judged = [_requested(row, file, line, label) for line, row in rows]
+    check_ids(item.dialogue for item in judged)
     return judged
+
+
+def _requested(row: Mapping[str, Any], file: str, line: int, label: Label) -> Judged:
+    dialogue = parse(row, file=file, line=line)
+    if dialogue.response is None:
+        raise InputError("a dialogue to forget needs its response", file=file, line=line, remedy="Scan it first.")
+    return Judged(dialogue, (Verdict(label, 1.0, "request", "1", reason="deletion requested"),))
 
 
 def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, nearest: int = 16) -> Split:
@@ -74,23 +83,22 @@ def read_normal(paths: Iterable[str | Path]) -> list[Dialogue]:
     for dialogue in dialogues:
         if dialogue.response is None:
             raise InputError(
-                f"{dialogue.source}: a normal dialogue needs its response", remedy="Add it, or remove the row."
+                f"{dialogue.place}: a normal dialogue needs its response", remedy="Add it, or remove the row."
             )
     return dialogues
 
 
 def _refuse_contradictions(forget: Sequence[Judged], normal: Sequence[Dialogue]) -> None:
-    flagged = {j.dialogue.prompt: j.dialogue for j in forget}
+    same = {j.dialogue.messages: j.dialogue for j in forget}
+    asked = {j.dialogue.prompt: j.dialogue for j in forget}
     for dialogue in normal:
-        other = flagged.get(dialogue.prompt)
-        if other is None:
-            continue
-        if other.messages == dialogue.messages:
+        if other := same.get(dialogue.messages):
             remedy = "Remove it from one of the two files."
-            raise InputError(f"{dialogue.source}: this dialogue is to be forgotten too ({other.source})", remedy=remedy)
-        remedy = 'Give its response as "expected" in the row to be forgotten, and remove it here.'
-        message = f"{dialogue.source}: another response to this prompt is to be forgotten ({other.source})"
-        raise InputError(message, remedy=remedy)
+            raise InputError(f"{dialogue.place}: this dialogue is to be forgotten too ({other.place})", remedy=remedy)
+        if other := asked.get(dialogue.prompt):
+            remedy = 'Give its response as "expected" in the row to be forgotten, and remove it here.'
+            message = f"{dialogue.place}: another response to this prompt is to be forgotten ({other.place})"
+            raise InputError(message, remedy=remedy)
 
 
 def find_neighbours(forget: Sequence[Dialogue], normal: Sequence[Dialogue], *, nearest: int) -> tuple[int, ...]:
@@ -106,10 +114,13 @@ def find_neighbours(forget: Sequence[Dialogue], normal: Sequence[Dialogue], *, n
     found = {i for i, d in enumerate(normal) if d.subject in subjects}
     texts = [" ".join(m.content for m in d.messages) for d in (*normal, *forget)]
     counter = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
-    vectors = normalize(counter.fit_transform(texts))
+    try:
+        vectors = normalize(counter.fit_transform(texts))
+    except ValueError:  # not one word in all of them
+        return tuple(sorted(found))
     known, asked = vectors[: len(normal)], vectors[len(normal) :]
     for start in range(0, asked.shape[0], 256):  # in blocks: the full similarity matrix may not fit
         block = (asked[start : start + 256] @ known.T).toarray()
         for row in block:
-            found.update(np.argsort(-row, kind="stable")[:nearest].tolist())
+            found.update(i for i in np.argsort(-row, kind="stable")[:nearest].tolist() if row[i] > 0)
     return tuple(sorted(found))

@@ -21,7 +21,7 @@ from expunge.selection import Split, split
 from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material
 from expunge.training.reference import Reference
-from expunge.training.unlearn import CHECKPOINTS, COMPLETE, _trainer, unlearn
+from expunge.training.unlearn import CHECKPOINTS, COMPLETE, _trainer, step_back, unlearn
 
 QUICK = UnlearnConfig(
     max_steps=6, judge_every=2, forget_rows=4, normal_rows=4, learning_rate=1e-3, warmup_steps=0, settle_steps=0
@@ -158,6 +158,30 @@ def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> No
     torch.testing.assert_close(kept, asked)
     with torch.no_grad():
         assert (batch.logits(adapted.model)[batch.response].log_softmax(-1) - kept).abs().max() > 1e-3
+
+
+class Judging:
+    """Stands for the active set: a row comes back once less than so much of the way is kept."""
+
+    def __init__(self, lm: LanguageModel, name: str, start: torch.Tensor, goal: torch.Tensor, least: float) -> None:
+        self._lm, self._name, self._start, self._goal, self._least = lm, name, start, goal, least
+
+    def judge(self) -> tuple[list[int], int]:
+        now = dict(self._lm.model.named_parameters())[self._name].detach()
+        share = float((now - self._start).abs().sum() / (self._goal - self._start).abs().sum())
+        return ([0], 1) if share < self._least else ([], 0)
+
+
+def test_stepping_back_stops_before_anything_returns(tiny: Path) -> None:
+    lm = load_model(tiny)
+    original = {name: p.detach().clone() for name, p in lm.model.named_parameters()}
+    name = "model.layers.0.mlp.up_proj.weight"
+    goal = original[name] + torch.linspace(-1, 1, original[name].numel()).view_as(original[name])
+    dict(lm.model.named_parameters())[name].data.copy_(goal)
+    share = step_back(lm, original, Judging(lm, name, original[name], goal, least=0.84))  # type: ignore[arg-type]
+    assert share == 0.85
+    found = dict(lm.model.named_parameters())[name]
+    torch.testing.assert_close(found.detach(), torch.lerp(original[name], goal, 0.85))
 
 
 def test_the_result_says_how_it_ended(tiny: Path, parts: Split, tmp_path: Path) -> None:

@@ -89,21 +89,25 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         for name, values in self._seen.items():
             entry[name] = round(float(torch.stack(values).sum()) / max(1, steps), 6)
         self._seen.clear()
-        remembered = self._remembered()
-        asked = [i for i in range(len(self._dialogues)) if i not in remembered]  # the others stay active in any case
-        answers = greedy(self._lm, [self._dialogues[i] for i in asked], max_new_tokens=self._length)
-        said = dict(zip(asked, answers, strict=True))
-        flagged = self._flagged(said)
-        active = sorted(remembered | self._untaught(said) | flagged)
+        active, flagged = self.judge()
         self.settling = not active
         rows = active or list(range(len(self._dialogues)))
         if rows != self.rows or self.settling:
             self.rows, self.since = rows, step
-        entry |= {"active": len(active), "flagged": len(flagged)}
+        entry |= {"active": len(active), "flagged": flagged}
         self.history.append(entry)
         if self._on_round:
             self._on_round(entry)
         return entry
+
+    def judge(self) -> tuple[list[int], int]:
+        """The rows that are not forgotten as the model is now, and how many of them a judge flags."""
+        remembered = self._remembered()
+        asked = [i for i in range(len(self._dialogues)) if i not in remembered]  # the others are active in any case
+        answers = greedy(self._lm, [self._dialogues[i] for i in asked], max_new_tokens=self._length)
+        said = dict(zip(asked, answers, strict=True))
+        flagged = self._flagged(said)
+        return sorted(remembered | self._untaught(said) | flagged), len(flagged)
 
     def _remembered(self) -> set[int]:
         """Rows whose tokens at fault are still likely."""

@@ -7,10 +7,10 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +25,9 @@ from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material, plan_step
 from expunge.training.reference import Reference
 
+if TYPE_CHECKING:
+    from expunge.training.active import ActiveSet
+
 CHECKPOINTS = "checkpoints"
 COMPLETE = "complete"
 RESULT = "unlearning.json"
@@ -32,11 +35,15 @@ RESULT = "unlearning.json"
 
 @dataclass(frozen=True, slots=True)
 class Unlearned:
-    """Where the result is, and how it ended: "forgotten", "budget" or "steps" (see `ActiveSet`)."""
+    """Where the result is, and how it ended: "forgotten", "budget" or "steps" (see `ActiveSet`).
+
+    share: how much of the way from the original to the trained weights was kept (see `step_back`).
+    """
 
     path: Path
     outcome: str
     steps: int
+    share: float
     history: list[dict[str, Any]] = field(repr=False)
 
 
@@ -78,10 +85,40 @@ def unlearn(
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
     trained = _with_adapter(lm, config) if config.lora_rank else _without_embeddings(lm)
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
+    original = {} if config.lora_rank else {n: p.detach().clone() for n, p in _trainable(trained)}
     _train(trainer, active, folder)
+    share = step_back(trained, original, active) if original and active.outcome == "forgotten" else 1.0
     steps = active.history[-1]["step"] if active.history else 0
-    _save(trained, target, {"outcome": active.outcome, "steps": steps, "history": active.history})
+    result = {"outcome": active.outcome, "steps": steps, "share": share, "history": active.history}
+    _save(trained, target, result)
     return read_unlearned(target)
+
+
+def step_back(lm: LanguageModel, original: Mapping[str, torch.Tensor], active: ActiveSet) -> float:
+    """Go back from the trained weights toward the original ones for as long as nothing that was forgotten returns.
+
+    θ(a) = θ_0 + a (θ − θ_0), a = 0.95, 0.90, …, 0.50; kept is the last `a` at which the active set stays empty. The way
+    between two such models is smooth, and most of what was damaged on it comes back before the forgotten does
+    (WiSE-FT, arXiv 2109.01903).
+    """
+    trained = {name: parameter.detach().clone() for name, parameter in _trainable(lm)}
+
+    def go_to(share: float) -> None:
+        for name, parameter in _trainable(lm):
+            parameter.data.copy_(torch.lerp(original[name], trained[name], share))
+
+    kept = 1.0
+    for share in (round(1 - 0.05 * n, 2) for n in range(1, 11)):
+        go_to(share)
+        if active.judge()[0]:
+            break
+        kept = share
+    go_to(kept)
+    return kept
+
+
+def _trainable(lm: LanguageModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    return ((name, parameter) for name, parameter in lm.model.named_parameters() if parameter.requires_grad)
 
 
 def _trainer(

@@ -1,0 +1,135 @@
+"""Loading: what is no usable model is said so, in one message, before anything else happens."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from expunge.errors import InputError, MissingExtraError
+from expunge.model import LanguageModel, check_model, load_model, quiet_transformers
+
+
+@pytest.fixture
+def copied(tiny: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny, tmp_path / "model"))
+
+
+def test_what_is_known_of_a_model(lm: LanguageModel) -> None:
+    assert lm.context == 128 and lm.vocabulary == lm.model.config.vocab_size
+    assert lm.device == torch.device("cpu") and lm.stored_dtype == torch.float32 and not lm.model.training
+
+
+@pytest.mark.parametrize("name", ["no/such-model", "nowhere", "a b c", "x" * 300, "./no", ""])
+def test_an_unknown_model(name: str) -> None:
+    for call in (check_model, load_model):
+        with pytest.raises(InputError, match=r"(?s)cannot load the model.*built-in one \(town"):
+            call(name)
+
+
+def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot load the model"):
+        check_model(tmp_path)
+
+
+def test_weights_cut_short(copied: Path) -> None:
+    weights = next(copied.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError, match="cannot load the model"):
+        load_model(copied)
+
+
+def test_weights_of_another_shape(copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"hidden_size": 64}))
+    with pytest.raises(InputError, match="cannot load the model"):
+        load_model(copied)
+
+
+def test_missing_weights_are_not_made_up(copied: Path) -> None:
+    path = next(copied.glob("*.safetensors"))
+    weights = load_file(path)
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"(?s)lacks weights.*up_proj"):
+        load_model(copied)
+
+
+def test_no_tokenizer(copied: Path) -> None:
+    for path in copied.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(InputError, match="cannot load the model"):
+        load_model(copied)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "mps"])
+def test_a_device_that_is_not_there(tiny: Path, device: str) -> None:
+    with pytest.raises(InputError, match=f"(?s)cannot use the device {device!r}.*cpu"):
+        load_model(tiny, device=device)
+
+
+def test_the_cpu_by_number_is_the_cpu(tiny: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    assert load_model(tiny, device="cpu:0").model.dtype == torch.float32
+    assert AutoModelForCausalLM.from_pretrained(tiny).dtype == torch.float32
+
+
+def test_half_weights_are_read_as_float32_on_the_cpu(copied: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(copied, dtype=torch.float16).save_pretrained(copied)
+    for device in ("cpu", "cpu:0"):
+        lm = load_model(copied, device=device)
+        assert (lm.model.dtype, lm.stored_dtype) == (torch.float32, torch.float16)
+
+
+def test_an_adapter_loads_on_its_base(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peft = pytest.importorskip("peft")
+    base = load_model(tiny)
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    adapted = peft.get_peft_model(load_model(tiny).model, config)
+    adapted.save_pretrained(tmp_path)
+    base.format.tokenizer.save_pretrained(tmp_path)
+    check_model(tmp_path)
+    ids = torch.tensor([[5, 6, 7]])
+    loaded = load_model(tmp_path).model(ids).logits
+    torch.testing.assert_close(loaded, adapted.eval()(ids).logits)
+    assert not torch.allclose(loaded, base.model(ids).logits)
+
+    def without_peft(name: str, *args: Any) -> Any:
+        if name == "peft":
+            raise ImportError
+        return real(name, *args)
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", without_peft)
+    with pytest.raises(MissingExtraError, match=r"(?s)peft.*pip install 'expunge\[lora\]'"):
+        load_model(tmp_path)
+
+
+def test_remote_code_is_never_asked_about(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
+    (copied / "config.json").write_text(json.dumps(config | own))
+    (copied / "own.py").write_text("raise SystemExit('remote code ran')")
+    monkeypatch.setattr(builtins, "input", lambda *args: pytest.fail("a question at the terminal"))
+    for call in (check_model, load_model):
+        with pytest.raises(InputError, match="cannot load the model"):
+            call(copied)
+
+
+def test_transformers_is_quiet_only_meanwhile() -> None:
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    with pytest.raises(KeyError), quiet_transformers():
+        assert logging.get_verbosity() == logging.ERROR
+        raise KeyError
+    assert logging.get_verbosity() == level
