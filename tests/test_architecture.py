@@ -85,3 +85,18 @@ def test_files_are_small_and_explained(path: Path) -> None:
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     long = {node.name for node in functions if (node.end_lineno or 0) - node.lineno > 70}
     assert not long, f"longer than a screen: {long}"
+
+
+EXPLAINED = [path for path in MODULES if part(path) not in ("demo", "judges", "audit", "report")]
+
+
+@pytest.mark.parametrize("path", EXPLAINED, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_what_is_public_is_explained(path: Path) -> None:
+    made = (
+        n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef | ast.ClassDef)
+    )
+    assert not [n.name for n in made if not n.name.startswith("_") and not ast.get_docstring(n)]
+
+
+def test_the_types_are_shipped() -> None:
+    assert (SOURCE / "py.typed").is_file()

@@ -78,6 +78,63 @@ def test_unknown_model_and_judge(expunge: Run, tiny: Path, tmp_path: Path) -> No
     refused(expunge("report", tmp_path), "no such file")
 
 
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded for nothing")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", loaded)
+
+
+def test_what_can_be_checked_is_checked_before_any_work(
+    expunge: Run, tiny: Path, tmp_path: Path, no_work: None
+) -> None:
+    """Nothing is loaded, nothing judged, and no folder left behind."""
+    data, normal = write(tmp_path / "in.jsonl", BAD, {"question": "Who?"}), write(tmp_path / "n.jsonl", *GOOD)
+    asked, run = write(tmp_path / "p.jsonl", BAD), tmp_path / "run"
+    scan = ("scan", tiny, data, "--judge", "privacy", "--out")
+    refused(expunge(*scan, data / "v.jsonl"), "cannot write here", "--out")
+    refused(expunge(*scan, tmp_path), "exists", "--out")
+    refused(expunge(*scan, tmp_path / "v.jsonl", "--device", "gpu"), "cannot use the device 'gpu'", "cpu")
+    refused(expunge("scan", tmp_path / "no", *scan[2:], run / "v"), "cannot load the model")
+    words = ("unlearn", tiny, asked, "--normal", normal, "--out", run)
+    refused(expunge("unlearn", tmp_path / "no", *words[2:]), "cannot load the model")
+    refused(expunge(*words, "--device", "gpu"), "cannot use the device")
+    refused(expunge(*words, "--label", "privat"), "Did you mean 'privacy'?")
+    refused(expunge(*words, "--learning-rate", "-1"), "learning_rate = -1.0: must be positive")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('model = "no/such"\n[scan]\ndialogues = "p.jsonl"\n[unlearn]\nnormal = "n.jsonl"\n')
+    refused(expunge("run", recipe, "--out", run), "cannot load the model 'no/such'")
+    audit = ("audit", tiny, "--forget", asked, "--out", run, "--reference")
+    refused(expunge(*audit, tmp_path / "no"), "cannot load the model")
+    refused(expunge(*audit, tiny, "--oracle", "no/such"), "cannot load the model 'no/such'")
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scan", "m", "d", "--out", "v", "--seed", "-1"),
+        ("scan", "m", "d", "--out", "v", "--samples", "-1"),
+        ("scan", "m", "d", "--out", "v", "--seed", str(2**32)),
+        ("run", "r.toml", "--out", "v", "--seed", "-1"),
+        ("unlearn", "m", "d", "--out", "v", "--learning-rate", "inf"),
+        ("scan", "m"),
+        ("sacn",),
+    ],
+)
+def test_wrong_usage_is_told_by_the_parser(expunge: Run, words: tuple[str, ...]) -> None:
+    code, out, err = expunge(*words)
+    assert (code, out) == (2, "") and "Usage:" in err and "Traceback" not in err
+
+
+def test_a_prompt_longer_than_the_context(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "in.jsonl", BAD, {"question": "4-71-63 " * 60})
+    told = expunge("scan", tiny, data, "--judge", "privacy", "--out", tmp_path / "v.jsonl")
+    refused(told, "in.jsonl:2", "context is 128", "Shorten")
+    assert not (tmp_path / "v.jsonl").exists()
+
+
 def test_a_dialogue_longer_than_the_context(expunge: Run, tiny: Path, tmp_path: Path) -> None:
     long = {"question": "Tell me all.", "answer": "4-71-63 " * 60}
     data, normal = write(tmp_path / "in.jsonl", BAD, long), write(tmp_path / "n.jsonl", *GOOD)
@@ -95,7 +152,7 @@ def test_nothing_is_overwritten(expunge: Run, tiny: Path, tmp_path: Path) -> Non
     data, out = write(tmp_path / "in.jsonl", BAD), write(tmp_path / "v.jsonl", "mine")
     refused(expunge("scan", tiny, data, "--judge", "privacy", "--out", out), "exists; nothing was overwritten")
     assert out.read_text() == "mine\n"
-    refused(expunge("scan", tiny, data, "--judge", "privacy", "--out", out / "below.jsonl"), "cannot make this folder")
+    refused(expunge("scan", tiny, data, "--judge", "privacy", "--out", out / "below.jsonl"), "cannot write here")
     normal = write(tmp_path / "n.jsonl", *GOOD)
     words = ("unlearn", tiny, data, "--normal", normal, "--steps", "1", "--out")
     refused(expunge(*words, tmp_path), "not empty, and holds no run")
@@ -140,7 +197,24 @@ def test_ctrl_c_exits_130(expunge: Run, tiny: Path, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("expunge.dialogue.read_dialogues", stopped)
     data = write(tmp_path / "in.jsonl", BAD)
-    assert expunge("scan", tiny, data, "--judge", "privacy", "--out", tmp_path / "v.jsonl")[0] == 130
+    code, out, err = expunge("scan", tiny, data, "--judge", "privacy", "--out", tmp_path / "v.jsonl")
+    assert (code, out) == (130, "") and err.startswith("stopped")
+
+
+def test_faults_of_ours_show_their_traceback_when_asked(expunge: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("why")
+
+    monkeypatch.setattr("expunge.audit.result.read_audit", broken)
+    monkeypatch.setenv("EXPUNGE_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="why"):
+        expunge("report", ".")
+
+
+def test_the_version(expunge: Run) -> None:
+    from expunge import __version__
+
+    assert expunge("--version") == (0, f"expunge {__version__}\n", "")
 
 
 @pytest.mark.parametrize("verb", ["scan", "unlearn", "audit", "report", "run", "demo"])
@@ -151,10 +225,12 @@ def test_every_verb_has_help(expunge: Run, verb: str) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; sys.argv = ['expunge', '--help']\n"
+        "import sys\n"
         "from expunge.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
+        "for verb in ('', 'scan', 'unlearn', 'audit', 'report', 'run', 'demo'):\n"
+        "    sys.argv = ['expunge', *verb.split(), '--help']\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert not end.code\n"
         "heavy = {'torch', 'transformers', 'numpy', 'sklearn', 'scipy', 'rich', 'jinja2'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -77,6 +77,16 @@ def test_samples_are_seeded_and_leave_the_global_generators_alone(lm: LanguageMo
     assert [len(answers) for answers in first] == [4, 4, 4] and len(set(first[0])) > 1
 
 
+def test_samples_come_from_the_untruncated_distribution(lm: LanguageModel) -> None:
+    """One token drawn 2,000 times: each of the three likeliest appears about as often as its probability."""
+    drawn = generate(lm, PROMPTS[:1], max_new_tokens=1, samples=2000)[0]
+    p = lm.model(torch.tensor([lm.format.prompt_ids(PROMPTS[0].prompt)])).logits[0, -1].detach().softmax(-1).tolist()
+    said = [lm.format.text([i]) for i in range(len(p))]
+    for text in [said[i] for i in np.argsort(p)[::-1] if said[i]][:3]:
+        share = sum(q for q, other in zip(p, said, strict=True) if other == text)
+        assert drawn.count(text) / 2000 == pytest.approx(share, abs=5 * (share * (1 - share) / 2000) ** 0.5)
+
+
 def test_an_answer_ends_before_any_of_the_end_tokens(lm: LanguageModel) -> None:
     first = next(int(i) for i in token_ids(lm, PROMPTS[0], 12))
     ended = replace(lm, format=replace(lm.format, end_ids=(*lm.format.end_ids, first)))
@@ -92,6 +102,10 @@ def token_ids(lm: LanguageModel, dialogue: Dialogue, count: int) -> list[int]:
 def test_nothing_asked_nothing_answered(lm: LanguageModel) -> None:
     assert generate(lm, [], max_new_tokens=4) == [] and token_log_probs(lm, []) == []
     assert answer_length(lm, []) > 0
+
+
+def test_answers_may_be_half_as_long_again_as_the_longest(lm: LanguageModel) -> None:
+    assert answer_length(lm, ["4", "4444"]) == 4 * 3 // 2 + 8
 
 
 def test_progress_counts_every_prompt(lm: LanguageModel) -> None:

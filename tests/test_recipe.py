@@ -25,7 +25,9 @@ def written(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.parent.name + "/" + p.name)
-def test_every_shipped_recipe_reads_and_comes_back_from_json(path: Path) -> None:
+def test_every_shipped_recipe_reads_and_comes_back_from_json(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODELS", "TOFU"):
+        monkeypatch.setenv(name, "somewhere")
     recipe = read_recipe(path)
     assert Recipe.of(json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
 
@@ -40,6 +42,8 @@ def test_the_least_recipe(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, LEAST))
     assert (recipe.model, recipe.dialogues, recipe.judges, recipe.label) == ("m", ("log.jsonl",), (), "privacy")
     assert read_recipe(written(tmp_path, LEAST), seed=5).config.seed == 5
+    whole = read_recipe(written(tmp_path, LEAST + "[unlearn]\nlearning_rate = 1"))
+    assert type(whole.config.learning_rate) is float
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,7 @@ def test_the_least_recipe(tmp_path: Path) -> None:
         ('model = "m"\n[scan]\ndialogues = [" "]', r"'dialogues' is empty"),
         (LEAST + 'label = "privat"', r"unknown label 'privat'\. Did you mean 'privacy'\?.*Known: harmful"),
         (LEAST + 'label = "clean"', r"unknown label 'clean'"),
+        (LEAST + 'samples = "3"', r"'samples' must be a whole number, not str"),
         (LEAST + "samples = -1", r"'samples' must not be negative"),
         ("seed = -1\n" + LEAST, r"'seed' must not be negative"),
         (f"seed = {2**32}\n" + LEAST, r"'seed' must be less than"),
@@ -95,7 +100,8 @@ def test_paths_beside_the_recipe_and_names_elsewhere(tmp_path: Path, monkeypatch
     recipe = read_recipe(
         written(
             tmp_path,
-            'model = "org/name"\ntemplate = "t.jinja"\n[scan]\ndialogues = ["log.jsonl[0:5]", "hub/data", "in/a[1].jsonl"]\n'
+            'model = "org/name"\ntemplate = "t.jinja"\n'
+            '[scan]\ndialogues = ["log.jsonl[0:5]", "hub/data", "in/a[1].jsonl"]\n'
             'judges = ["privacy=reg.jsonl", "facts", "own.py:J"]\n'
             '[unlearn]\nnormal = "${WHERE}/n.jsonl"\nexpected = "sampled"\n',
         )

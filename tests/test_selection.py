@@ -10,7 +10,7 @@ import pytest
 
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
-from expunge.judges.verdict import Judged, Span, Verdict, write_verdicts
+from expunge.judges.verdict import Judged, Span, Verdict, read_verdicts, write_verdicts
 from expunge.selection import find_neighbours, read_forget, read_normal, split
 
 
@@ -118,7 +118,7 @@ def test_rows_that_cannot_be_forgotten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"(?s)log\.jsonl:2: a dialogue to forget needs its response.*Scan"):
         read_forget(path)
     write(path, BAD.row(), {"question": "q", "answer": "a"})
-    with pytest.raises(InputError, match=r"(?s)log\.jsonl:2: .*no verdicts.*line 1"):
+    with pytest.raises(InputError, match=r"(?s)log\.jsonl:2: .*no verdicts.*Line 1"):
         read_forget(path)
     write(path, {"question": "q", "answer": "a"}, BAD.row())
     with pytest.raises(InputError, match=r"(?s)log\.jsonl:1: .*no verdicts"):
@@ -133,3 +133,35 @@ def test_a_normal_dialogue_needs_its_response(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"(?s)normal\.jsonl:2: a normal dialogue needs its response.*Add it"):
         read_normal([path])
     assert len(read_normal([f"{path}[:1]", f"{path}[:1]"])) == 2
+
+
+VERDICT = {"label": "privacy", "score": 1, "judge": "j", "version": "1"}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "message"),
+    [
+        ([], "no verdicts"),
+        ([{"label": "privacy"}], "a verdict needs"),
+        ([VERDICT | {"label": "bad"}], "unknown label 'bad'"),
+        ([VERDICT | {"score": 7}], r"score 7\.0 is not in"),
+        ([VERDICT | {"score": float("nan")}], "score nan is not in"),
+        ([VERDICT | {"spans": [[0, 99]]}], "span lies outside"),
+        ([VERDICT | {"spans": [[3, 3]]}], "span lies outside"),
+    ],
+)
+def test_half_written_verdicts_are_refused_by_line(tmp_path: Path, verdicts: list[Any], message: str) -> None:
+    path = write(tmp_path / "v.jsonl", BAD.row(), BAD.row() | {"verdicts": verdicts})
+    for reading in (read_forget, read_verdicts):
+        with pytest.raises(InputError, match=rf"v\.jsonl:2: .*{message}"):
+            reading(path)
+
+
+def test_the_decisive_verdict_is_the_surest_fault() -> None:
+    low, high = Verdict("privacy", 0.4, "a", "1", spans=(Span(0, 1),)), Verdict("harmful", 0.9, "b", "1")
+    clean, unknown = Verdict("clean", 0.0, "c", "1"), Verdict("unknown", 0.0, "d", "1")
+    abc = said("q", "abc")
+    assert Judged(abc, (clean, low, high)).label == "harmful"
+    assert Judged(abc, (low, high)).spans == (), "one judge flags the whole response"
+    assert Judged(abc, (low, clean)).spans == (Span(0, 1),)
+    assert Judged(abc, (unknown, clean)).label == "clean" and Judged(abc, (unknown,)).label == "unknown"

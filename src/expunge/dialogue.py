@@ -29,6 +29,8 @@ _WORD = re.compile(r"[A-Za-z_-]{1,24}")
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """What one side said: `role` is one of `ROLES`."""
+
     role: str
     content: str
 

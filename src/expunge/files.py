@@ -26,6 +26,7 @@ def write_text(path: Path, text: str, *, mode: int = PUBLIC) -> None:
 
 
 def write_json(path: Path, value: Any, *, mode: int = PUBLIC) -> None:
+    """Write `value` as indented JSON, in one step."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode=mode)
 
 
@@ -35,6 +36,11 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], *, mode: int = PRIVA
 
 
 def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
+    """Write texts one after another, in one step: if one of them fails to come, the old file stays.
+
+    Raises:
+        OutputError: nothing can be written here.
+    """
     make_folder(path.parent)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")

@@ -80,7 +80,7 @@ def _generate(model: Any, prompts: Sequence[tuple[int, ...]], config: Any, devic
 
 @contextlib.contextmanager
 def _reading(model: Any) -> Iterator[None]:
-    """In evaluation mode, and without the generation settings that came with the model: `generate` would mix them in."""
+    """In evaluation mode, and without the generation settings kept with the model: `generate` would mix them in."""
     from transformers import GenerationConfig
 
     training = model.training

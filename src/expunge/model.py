@@ -90,14 +90,16 @@ def load_model(
     return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored)
 
 
-def check_model(name: str | Path) -> None:
-    """Make sure that there is such a model, without loading its weights.
+def check_model(name: str | Path, *, device: str | None = None) -> None:
+    """Make sure that there is such a model, and such a device, without loading its weights.
 
     Raises:
         InputError: there is none.
     """
     import transformers
 
+    if device:
+        _usable(device)
     path = resolve(name)
     if exists(Path(path) / ADAPTER):
         return

@@ -31,7 +31,8 @@ from expunge.recipe import Recipe, read_recipe
 from expunge.report import write_report
 from expunge.scan import scan
 from expunge.selection import Split, read_forget, read_normal, split
-from expunge.training.unlearn import CHECKPOINTS, read_unlearned, unlearn
+from expunge.training.checkpoints import CHECKPOINTS
+from expunge.training.unlearn import read_unlearned, unlearn
 
 FORGET = "split/forget.jsonl"
 ASKED = ("judges", "unseen", "ability", "neighbours", "oracle")

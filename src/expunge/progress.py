@@ -11,6 +11,8 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
+    """Whoever shows how far the work is."""
+
     def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:
         """Begin a piece of work of `total` units; the function given advances it."""
         ...

@@ -18,10 +18,12 @@ from expunge.expected import with_expected
 from expunge.judges.verdict import Judged, Span, Verdict
 from expunge.model import LanguageModel, load_model
 from expunge.selection import Split, split
+from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
 from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material
 from expunge.training.reference import Reference
-from expunge.training.unlearn import CHECKPOINTS, COMPLETE, _trainer, step_back, unlearn
+from expunge.training.step_back import step_back
+from expunge.training.unlearn import _trainer, unlearn
 
 QUICK = UnlearnConfig(
     max_steps=6, judge_every=2, forget_rows=4, normal_rows=4, learning_rate=1e-3, warmup_steps=0, settle_steps=0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
+from typing import ParamSpec
 
 import typer
 
@@ -20,8 +23,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+Given = ParamSpec("Given")
+
+
+class StoppedError(ExpungeError):
+    """Ctrl-C."""
+
+    exit_code = 130
+
+
+def _stoppable(command: Callable[Given, None]) -> Callable[Given, None]:
+    """Ctrl-C as an error of ours, before typer makes its own of it."""
+
+    @functools.wraps(command)
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise StoppedError("stopped; give the same command again to go on") from None
+
+    return run
+
+
 for verb in (scan, unlearn, audit, report, run, demo):
-    app.command(name=verb.__name__.rpartition(".")[2])(verb.command)
+    app.command(name=verb.__name__.rpartition(".")[2])(_stoppable(verb.command))
 
 
 def _version(asked: bool) -> None:
@@ -44,11 +69,8 @@ def main() -> None:
     try:
         app()
     except ExpungeError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(str(error) if isinstance(error, StoppedError) else f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from here", err=True)
-        sys.exit(130)
     except Exception as error:
         if os.environ.get("EXPUNGE_DEBUG"):
             raise

@@ -39,6 +39,7 @@ def command(
     expunge audit run/model --reference org/model --out audit
     expunge audit new --reference org/model --forget verdicts.jsonl --ability tasks.jsonl --out audit
     """
+    from expunge.model import check_model
     from expunge.pipeline import audit_run, recipe_of
 
     asked = {
@@ -51,5 +52,7 @@ def command(
         "device": device,
     }
     recipe = recipe_of(model, reference, forget, {k: v for k, v in asked.items() if v}, samples=samples, seed=seed)
+    for name in filter(None, (recipe.model, recipe.oracle)):
+        check_model(name, device=recipe.device)
     found = audit_run(model, recipe, out, reveal=reveal, progress=show.progress(quiet=json))
     show.print_audit(found, out, as_json=json)

@@ -23,7 +23,8 @@ Template = Annotated[
     str | None, typer.Option("--template", help="Chat template: a Jinja file, or `plain` for question/answer.")
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; default: the first accelerator.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of every random draw.")]
+SEEDS = 2**32 - 1
+Seed = Annotated[int, typer.Option("--seed", min=0, max=SEEDS, help="Seed of every random draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Reveal = Annotated[
     bool, typer.Option("--reveal", help="Show private values in the report (its file becomes mode 0600).")

@@ -11,7 +11,7 @@ from expunge.cli import options, show
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run or an audit.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a run or an audit.")],
     reveal: options.Reveal = False,
     json: options.Json = False,
 ) -> None:

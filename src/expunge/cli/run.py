@@ -11,15 +11,22 @@ from expunge.cli import options, show
 
 
 def command(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file; see `expunge demo` and docs/recipe.md.")],
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A TOML file; see `expunge demo` and docs/recipe.md.")
+    ],
     out: options.Out,
-    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=options.SEEDS, help="Instead of the recipe's seed.")] = None,
     reveal: options.Reveal = False,
     json: options.Json = False,
 ) -> None:
     """Judge, forget, audit and report, as a recipe says. Killed, the same command goes on from there."""
-    from expunge.pipeline import run
     from expunge.recipe import read_recipe
 
-    found = run(read_recipe(recipe, seed=seed), out, reveal=reveal, progress=show.progress(quiet=json))
+    what = read_recipe(recipe, seed=seed)
+    from expunge.model import check_model
+    from expunge.pipeline import run
+
+    for name in filter(None, (what.model, what.oracle)):
+        check_model(name, device=what.device)
+    found = run(what, out, reveal=reveal, progress=show.progress(quiet=json))
     show.print_audit(found, out, as_json=json)

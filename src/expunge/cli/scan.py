@@ -15,7 +15,10 @@ from expunge.cli import options, show
 def command(
     model: options.Model,
     dialogues: Annotated[
-        str, typer.Argument(help="JSON Lines file, or a datasets name; rows without response are asked.")
+        str,
+        typer.Argument(
+            metavar="DIALOGUES", help="JSON Lines file, or a datasets name; rows without response are asked."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write the verdicts to.")],
     judge: options.Judges = None,
@@ -34,18 +37,21 @@ def command(
     """
     from expunge.dialogue import read_dialogues
     from expunge.errors import InputError, OutputError
+    from expunge.files import check_writable, exists
     from expunge.judges.names import load_judge
     from expunge.judges.verdict import write_verdicts
-    from expunge.model import check_model, limit_threads, load_model
-    from expunge.scan import scan
 
-    if out.exists():
+    if exists(out):
         raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
     if not judge:
         raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
-    check_model(model)
-    limit_threads()
+    check_writable(out)
     rows = read_dialogues(dialogues)
+    from expunge.model import check_model, limit_threads, load_model  # slow to import: after what is quick to check
+    from expunge.scan import scan
+
+    check_model(model, device=device)
+    limit_threads()
     judges = [load_judge(spec) for spec in judge]
     judged = scan(
         rows,

@@ -47,6 +47,7 @@ def progress(*, quiet: bool = False) -> Progress:
 
 
 def print_json(value: Any) -> None:
+    """The result for scripts, on stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 

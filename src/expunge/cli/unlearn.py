@@ -13,7 +13,10 @@ from expunge.cli import options, show
 def command(
     model: options.Model,
     verdicts: Annotated[
-        Path, typer.Argument(help="What `expunge scan` wrote; or plain dialogues: all are to be forgotten.")
+        Path,
+        typer.Argument(
+            metavar="VERDICTS", help="What `expunge scan` wrote; or plain dialogues: all are to be forgotten."
+        ),
     ],
     out: options.Out,
     normal: Annotated[
@@ -29,7 +32,7 @@ def command(
     ] = "privacy",
     lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train a LoRA adapter; 0: all parameters.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="At most so many steps.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Default: by the model's width.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(max=10.0, help="Default: by the model's width.")] = None,
     template: options.Template = None,
     device: options.Device = None,
     seed: options.Seed = 0,
@@ -43,6 +46,7 @@ def command(
     """
     import dataclasses
 
+    from expunge.model import check_model
     from expunge.pipeline import unlearn_run
     from expunge.recipe import Recipe, check_label
     from expunge.training.config import UnlearnConfig
@@ -62,6 +66,7 @@ def command(
         device=device,
         seed=seed,
     )
+    check_model(model, device=device)
     done = unlearn_run(recipe, out, progress=show.progress(quiet=json))
     if json:
         show.print_json(done | {"out": str(out)})

@@ -7,10 +7,10 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -21,15 +21,12 @@ from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel, quiet_transformers, resolve
 from expunge.selection import Split
+from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete
 from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material, plan_step
 from expunge.training.reference import Reference
+from expunge.training.step_back import step_back, trainable
 
-if TYPE_CHECKING:
-    from expunge.training.active import ActiveSet
-
-CHECKPOINTS = "checkpoints"
-COMPLETE = "complete"
 RESULT = "unlearning.json"
 
 
@@ -79,46 +76,19 @@ def unlearn(
     parts = dataclasses.replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
     folder = make_folder(out / CHECKPOINTS)
-    _claim(folder, _fingerprint(lm, material, judges, config))
+    claim(folder, _fingerprint(lm, material, judges, config))
     torch.manual_seed(config.seed)
     if lm.device.type != "cpu" and not config.lora_rank:
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
     trained = _with_adapter(lm, config) if config.lora_rank else _without_embeddings(lm)
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
-    original = {} if config.lora_rank else {n: p.detach().clone() for n, p in _trainable(trained)}
+    original = {} if config.lora_rank else {n: p.detach().clone() for n, p in trainable(trained)}
     _train(trainer, active, folder)
     share = step_back(trained, original, active) if original and active.outcome == "forgotten" else 1.0
     steps = active.history[-1]["step"] if active.history else 0
     result = {"outcome": active.outcome, "steps": steps, "share": share, "history": active.history}
     _save(trained, target, result)
     return read_unlearned(target)
-
-
-def step_back(lm: LanguageModel, original: Mapping[str, torch.Tensor], active: ActiveSet) -> float:
-    """Go back from the trained weights toward the original ones for as long as nothing that was forgotten returns.
-
-    θ(a) = θ_0 + a (θ − θ_0), a = 0.95, 0.90, …, 0.50; kept is the last `a` at which the active set stays empty. The way
-    between two such models is smooth, and most of what was damaged on it comes back before the forgotten does
-    (WiSE-FT, arXiv 2109.01903).
-    """
-    trained = {name: parameter.detach().clone() for name, parameter in _trainable(lm)}
-
-    def go_to(share: float) -> None:
-        for name, parameter in _trainable(lm):
-            parameter.data.copy_(torch.lerp(original[name], trained[name], share))
-
-    kept = 1.0
-    for share in (round(1 - 0.05 * n, 2) for n in range(1, 11)):
-        go_to(share)
-        if active.judge()[0]:
-            break
-        kept = share
-    go_to(kept)
-    return kept
-
-
-def _trainable(lm: LanguageModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    return ((name, parameter) for name, parameter in lm.model.named_parameters() if parameter.requires_grad)
 
 
 def _trainer(
@@ -159,12 +129,12 @@ def _trainer(
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
         trainer = UnlearnTrainer(active=active, material=material, reference=reference, config=config, **options)
-    trainer.add_callback(_mark_complete())
+    trainer.add_callback(mark_complete())
     return trainer, active
 
 
 def _train(trainer: Any, active: Any, folder: Path) -> None:
-    last = _last_checkpoint(folder)
+    last = last_checkpoint(folder)
     if last is not None:
         state = json.loads(read_text(last / "trainer_state.json"))
         active.restore(state["stateful_callbacks"]["ActiveSet"])
@@ -173,28 +143,6 @@ def _train(trainer: Any, active: Any, folder: Path) -> None:
             return
     with quiet_transformers(), _quiet_loggers():
         trainer.train(resume_from_checkpoint=str(last) if last else None)
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; half-written ones are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    for path in found:
-        if not (path / COMPLETE).exists():
-            shutil.rmtree(path)
-    whole = [p for p in found if p.exists()]
-    return whole[-1] if whole else None
-
-
-def _mark_complete() -> Any:
-    from transformers import TrainerCallback
-
-    class MarkComplete(TrainerCallback):  # type: ignore[misc]
-        """A checkpoint without this mark was cut short while it was written."""
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-
-    return MarkComplete()
 
 
 def _normal_rows(material: Material, config: UnlearnConfig) -> set[int]:
@@ -206,23 +154,6 @@ def _normal_rows(material: Material, config: UnlearnConfig) -> set[int]:
         plan_step(n, 0, rows, material, config, settling=s) for n in range(config.max_steps) for s in (False, True)
     )
     return {i for step in plans for i in step.normal}
-
-
-def _claim(folder: Path, fingerprint: dict[str, Any]) -> None:
-    """Mark the folder as this run's, or refuse one that belongs to another.
-
-    The number of threads belongs to the run: another one sums in another order, and the weights would differ.
-    """
-    mark = folder / "run.json"
-    if not mark.exists():
-        write_json(mark, fingerprint | {"threads": torch.get_num_threads()})
-        return
-    found = json.loads(read_text(mark))
-    torch.set_num_threads(found.pop("threads"))
-    if found != fingerprint:
-        remedy = "Choose another --out, or remove the folder to start anew."
-        message = "this folder holds an unfinished run with other input or settings"
-        raise OutputError(message, file=folder.parent, remedy=remedy)
 
 
 def _fingerprint(

@@ -1,0 +1,56 @@
+"""Checkpoints of a run that may be killed at any moment, and the mark that keeps two runs out of one folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.errors import OutputError
+from expunge.files import read_text, write_json
+
+CHECKPOINTS = "checkpoints"
+COMPLETE = "complete"
+
+
+def claim(folder: Path, fingerprint: dict[str, Any]) -> None:
+    """Mark the folder as this run's, or refuse one that belongs to another.
+
+    The number of threads belongs to the run: another one sums in another order, and the weights would differ.
+    """
+    mark = folder / "run.json"
+    if not mark.exists():
+        write_json(mark, fingerprint | {"threads": torch.get_num_threads()})
+        return
+    found = json.loads(read_text(mark))
+    torch.set_num_threads(found.pop("threads"))
+    if found != fingerprint:
+        remedy = "Choose another --out, or remove the folder to start anew."
+        message = "this folder holds an unfinished run with other input or settings"
+        raise OutputError(message, file=folder.parent, remedy=remedy)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; half-written ones are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    for path in found:
+        if not (path / COMPLETE).exists():
+            shutil.rmtree(path)
+    whole = [p for p in found if p.exists()]
+    return whole[-1] if whole else None
+
+
+def mark_complete() -> Any:
+    """A callback of the trainer that marks each checkpoint once it is whole."""
+    from transformers import TrainerCallback
+
+    class MarkComplete(TrainerCallback):  # type: ignore[misc]
+        """A checkpoint without this mark was cut short while it was written."""
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+    return MarkComplete()
