@@ -1,4 +1,4 @@
-"""Settings of one unlearning, with their cross-checks. The defaults were chosen by measurement (docs/ablation.md)."""
+"""Settings of one unlearning, with their cross-checks. The defaults were chosen by measurement."""
 
 from __future__ import annotations
 
