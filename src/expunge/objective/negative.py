@@ -37,8 +37,3 @@ def distance_loss(
     """
     gap = math.log1p(-ignorance) - log_distance(logits, targets)
     return weighted_sum(gap.clamp_min(0.0), weights)
-
-
-def ascent_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Σ w · log p(y): gradient ascent (arXiv 2210.01504), unbounded; here for comparison."""
-    return weighted_sum(-torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none"), weights)
