@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.dialogue import Dialogue, Message
-from expunge.encoding import Batch, ChatFormat, alike, by_length, response_logits
+from expunge.encoding import Batch, ChatFormat, alike, by_length, forward_rows
 from expunge.errors import InputError
 from expunge.judges.verdict import Span
 from expunge.model import LanguageModel
@@ -208,12 +208,15 @@ def test_end_tokens_are_found_wherever_they_are_named(lm: LanguageModel) -> None
 def test_padding_changes_no_logits(lm: LanguageModel) -> None:
     rows = [lm.format.encode(asked("word " * n, "why " * m)) for n, m in ((1, 9), (20, 1), (3, 3), (7, 20))]
     batch = Batch.of(rows)
-    together, apart = batch.logits(lm.model), response_logits(lm.model, rows, "cpu")
+    together, apart = batch.logits(lm.model), forward_rows(lm.model, rows, "cpu", (1, 2))
     for i, row in enumerate(rows):
         ids = torch.tensor([row.prompt + row.response])
-        alone = lm.model(input_ids=ids).logits[0, len(row.prompt) - 1 : -1]
+        single = lm.model(input_ids=ids, output_hidden_states=True)
+        alone = single.logits[0, len(row.prompt) - 1 : -1]
         torch.testing.assert_close(together[i][batch.response[i]], alone, atol=1e-5, rtol=0)
-        torch.testing.assert_close(apart[i], alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(apart[i].logits, alone, atol=1e-5, rtol=0)
+        hidden = torch.stack([single.hidden_states[layer][0] for layer in (1, 2)], 1)
+        torch.testing.assert_close(apart[i].hidden, hidden, atol=1e-5, rtol=0)
         assert batch.targets[i][batch.response[i]].tolist() == list(row.response)
 
 
@@ -227,13 +230,14 @@ def test_batches_cover_every_row_once_within_their_budget(lengths: list[int], to
         assert longest == lengths[batch[0]]
 
 
-@given(st.lists(st.integers(1, 60), max_size=40))
-def test_groups_of_like_length_waste_little(lengths: list[int]) -> None:
-    groups = list(alike(lengths))
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 400))
+def test_groups_of_like_length_waste_little(lengths: list[int], tokens: int) -> None:
+    groups = list(alike(lengths, tokens=tokens))
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     for group in groups:
         padded = max(lengths[i] for i in group) * len(group)
         assert padded - sum(lengths[i] for i in group) <= 0.15 * padded
+        assert len(group) == 1 or padded <= tokens
 
 
 def test_random_dialogues_never_straddle_the_border(lm: LanguageModel) -> None:

@@ -227,39 +227,57 @@ class Batch:
 
     def logits(self, model: Any) -> torch.Tensor:
         """What `model` predicts for every response position: float [rows, width, vocabulary]."""
+        return self.read(model)[0]
+
+    def read(self, model: Any, layers: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The logits, and the hidden states after `layers` at every position: float [rows, columns, layers, width]."""
         width = self.targets.shape[1]
         out = model(
             input_ids=self.input_ids,
             attention_mask=self.attention_mask,
             position_ids=self.position_ids,
             logits_to_keep=width + 1,
+            output_hidden_states=bool(layers),
             use_cache=False,
-        ).logits
-        kept: torch.Tensor = out[:, -width - 1 : -1]
-        return kept
+        )
+        hidden = torch.stack([out.hidden_states[layer] for layer in layers], 2) if layers else None
+        return out.logits[:, -width - 1 : -1], hidden
 
 
-def response_logits(model: Any, rows: Sequence[Encoded], device: torch.device | str) -> list[torch.Tensor]:
-    """What `model` predicts for the response tokens of each row: a float [response, vocabulary] a row.
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a model makes of one row.
 
-    Rows of like length go through the model together, so that little is padded.
+    logits: float [response, vocabulary]. hidden: float [prompt and response, layers, width], or None if not asked for.
     """
-    found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+
+    logits: torch.Tensor
+    hidden: torch.Tensor | None
+
+
+def forward_rows(
+    model: Any, rows: Sequence[Encoded], device: torch.device | str, layers: Sequence[int] = ()
+) -> list[Output]:
+    """What `model` makes of each row; rows of like length go through it together, so that little is padded."""
+    found: dict[int, Output] = {}
     for indices in alike([len(row) for row in rows]):
-        batch = Batch.of([rows[i] for i in indices], device)
-        logits = batch.logits(model)
+        logits, hidden = Batch.of([rows[i] for i in indices], device).read(model, layers)
         for place, i in enumerate(indices):
-            found[i] = logits[place, -len(rows[i].response) :]
-    return found
+            inner = hidden[place, -len(rows[i]) :] if hidden is not None else None
+            found[i] = Output(logits[place, -len(rows[i].response) :], inner)
+    return [found[i] for i in range(len(rows))]
 
 
-def alike(lengths: Sequence[int], *, waste: float = 0.15) -> Iterator[list[int]]:
-    """Indices in groups, longest first, such that padding is at most `waste` of each group's tokens."""
+def alike(lengths: Sequence[int], *, waste: float = 0.15, tokens: int = 2**62) -> Iterator[list[int]]:
+    """Indices in groups, longest first, such that padding is at most `waste` of each group's tokens.
+
+    tokens: the most that a group may hold with padding (one row it holds in any case).
+    """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     group: list[int] = []
     for i in order:
         padded = lengths[group[0] if group else i] * (len(group) + 1)
-        if group and padded - sum(lengths[k] for k in (*group, i)) > waste * padded:
+        if group and (padded > tokens or padded - sum(lengths[k] for k in (*group, i)) > waste * padded):
             yield group
             group = []
         group.append(i)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from expunge.dialogue import Dialogue
-from expunge.encoding import Batch, Encoded, by_length
+from expunge.encoding import Batch, Encoded, alike, by_length
 from expunge.model import LanguageModel
 
 
@@ -115,7 +115,7 @@ def token_log_probs(lm: LanguageModel, rows: Sequence[Encoded]) -> list[torch.Te
     """
     found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
     with torch.inference_mode(), _reading(lm.model):
-        for indices in by_length([len(r) for r in rows], tokens=batch_tokens(lm.vocabulary)):
+        for indices in alike([len(r) for r in rows], tokens=batch_tokens(lm.vocabulary)):
             batch = Batch.of([rows[i] for i in indices], lm.device)
             logits = batch.logits(lm.model).float()
             picked = logits.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)

@@ -180,7 +180,6 @@ def _unlearn(
                 "neighbours": len(parts.neighbours),
                 "outcome": result.outcome,
                 "steps": result.steps,
-                "share": result.share,
                 "seconds": _since(start),
                 "weights": folder_digest(target, "*.safetensors"),
                 "history": result.history,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.objective import cluster_mean_loss, distance_loss, kl_loss, row_shares
+from expunge.objective import cluster_mean_loss, distance_loss, hidden_loss, kl_loss, row_shares
 
 LN = math.log
 
@@ -59,23 +59,43 @@ def test_distance_loss_keeps_its_gradient_where_the_answer_is_known_by_heart() -
     assert logits.grad[0].tolist() == pytest.approx([1.0, -0.5, -0.5], abs=1e-6)
 
 
-def test_cluster_mean_loss_by_hand() -> None:
+def one(*tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A cluster of one member: all of the mean on its tokens."""
+    return torch.tensor(tokens).unsqueeze(1), torch.ones(len(tokens), 1)
+
+
+def test_cluster_mean_loss_of_one_member_is_cross_entropy() -> None:
     """Tokens with p = 1/4 and 1/2: (ln 4 + ln 2) / 2 = 1.5 ln 2."""
     logits = logits_of((0.25, 0.75), (0.5, 0.5))
-    assert cluster_mean_loss(logits, torch.tensor([0, 0]), even(2)).item() == pytest.approx(1.5 * LN(2), abs=1e-6)
+    assert cluster_mean_loss(logits, *one(0, 0), even(2)).item() == pytest.approx(1.5 * LN(2), abs=1e-6)
+
+
+def test_cluster_mean_loss_by_hand() -> None:
+    """p̄ = (1/2, 1/2), p = (1/4, 1/2): ½ ln(½ / ¼) + ½ ln(½ / ½) = ½ ln 2; a place with share 0 adds nothing."""
+    logits = logits_of((0.25, 0.5, 0.25))
+    tokens, mean = torch.tensor([[0, 1, 0]]), torch.tensor([[0.5, 0.5, 0.0]])
+    assert cluster_mean_loss(logits, tokens, mean, even(1)).item() == pytest.approx(0.5 * LN(2), abs=1e-6)
 
 
 def test_cluster_mean_loss_is_least_at_the_cluster_mean() -> None:
-    """Two one-token members, taught in turn: the loss over both is least where each has probability 1/2, at ln 2."""
+    """Two one-token members: the loss is least, 0, where each has probability 1/2, and its gradient is 0 there."""
     logits = torch.zeros(1, 3, requires_grad=True)
     optimizer = torch.optim.SGD([logits], lr=1.0)
     for _ in range(600):
         optimizer.zero_grad()
-        both = [cluster_mean_loss(logits, torch.tensor([member]), even(1)) for member in (0, 1)]
-        (sum(both) / 2).backward()
+        loss = cluster_mean_loss(logits, torch.tensor([[0, 1]]), torch.tensor([[0.5, 0.5]]), even(1))
+        loss.backward()
         optimizer.step()
     assert logits.softmax(-1)[0].tolist() == pytest.approx([0.5, 0.5, 0.0], abs=5e-3)
-    assert (sum(both) / 2).item() == pytest.approx(LN(2), abs=5e-3)
+    assert loss.item() == pytest.approx(0.0, abs=5e-3)
+
+
+def test_hidden_loss_by_hand() -> None:
+    """Two layers: (3, 4) moved by (0, 5): 25 / 25 = 1; (0, 2) moved by (1, 0): 1 / 4. Mean 5/8."""
+    reference = torch.tensor([[[3.0, 4.0], [0.0, 2.0]]])
+    hidden = reference + torch.tensor([[[0.0, 5.0], [1.0, 0.0]]])
+    assert hidden_loss(hidden, reference, even(1)).item() == pytest.approx(5 / 8, abs=1e-6)
+    assert hidden_loss(reference, reference, even(1)).item() == 0.0
 
 
 def test_kl_loss_by_hand() -> None:
@@ -90,9 +110,13 @@ def test_shares_give_every_row_the_same_say() -> None:
     assert row_shares([1, 3], 4).tolist() == pytest.approx([1 / 4, 1 / 12, 1 / 12, 1 / 12])
 
 
+SHARES = torch.tensor([[0.75, 0.25], [1.0, 0.0], [0.5, 0.5]]).repeat(3, 1)
 TERMS = {
     "distance": lambda z, y, w: distance_loss(z, y, w, ignorance=0.01),
-    "cluster_mean": cluster_mean_loss,
+    "cluster_mean": lambda z, y, w: cluster_mean_loss(z, torch.stack([y, (y + 1) % 7], 1), SHARES[: len(y)], w),
+    "hidden": lambda z, y, w: hidden_loss(
+        z.unsqueeze(1), torch.cos(torch.arange(z.numel()).view_as(z)).unsqueeze(1), w
+    ),
     "kl": lambda z, y, w: kl_loss(z, torch.sin(torch.arange(z.numel()).view_as(z).float()).log_softmax(-1), w),
 }
 
@@ -101,14 +125,18 @@ def in_float64(name: str, logits: torch.Tensor, targets: torch.Tensor, weights: 
     """The same terms as slow loops over float64 probabilities."""
     total = 0.0
     reference = torch.sin(torch.arange(logits.numel()).view_as(logits).float()).double().softmax(-1)
-    for z, y, w, r in zip(logits.double(), targets, weights.double(), reference, strict=True):
+    for i, (z, y, w, r) in enumerate(zip(logits.double(), targets, weights.double(), reference, strict=True)):
         p = z.softmax(-1)
         if name == "distance":
             value = max(0.0, LN(1 - 0.01) - LN(sum(float(p[k]) for k in range(len(p)) if k != y)))
         elif name == "kl":
             value = sum(float(a) * (LN(float(a)) - LN(float(b))) for a, b in zip(r, p, strict=True))
+        elif name == "hidden":
+            kept = [math.cos(i * len(z) + k) for k in range(len(z))]
+            value = sum((float(a) - b) ** 2 for a, b in zip(z, kept, strict=True)) / sum(b * b for b in kept)
         else:
-            value = -LN(float(p[y]))
+            pairs = zip((int(y), (int(y) + 1) % 7), SHARES[i].tolist(), strict=True)
+            value = sum(q * (LN(q) - LN(float(p[v]))) for v, q in pairs if q > 0)
         total += float(w) * value
     return total
 
@@ -137,5 +165,5 @@ def test_half_precision_logits_are_computed_in_float32(name: str) -> None:
 
 def test_a_weight_of_zero_removes_even_an_infinite_token() -> None:
     logits = torch.tensor([[0.0, -math.inf], [0.0, 0.0]])
-    loss = cluster_mean_loss(logits, torch.tensor([1, 0]), torch.tensor([0.0, 1.0]))
+    loss = cluster_mean_loss(logits, *one(1, 0), torch.tensor([0.0, 1.0]))
     assert loss.item() == pytest.approx(LN(2))

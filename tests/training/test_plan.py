@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material, plan_step
+from expunge.training.material import Material, cluster_mean, plan_step
 
 ROW = Encoded((1,), (2,), (True,))
 
@@ -20,6 +20,7 @@ def material(forget: int = 6, members: int = 3, normal: int = 10, neighbours: in
     return Material(
         forget=(ROW,) * forget,
         expected=((ROW,) * members,) * forget,
+        means=(cluster_mean((ROW,) * members),) * forget,
         normal=(ROW,) * normal,
         neighbours=tuple(range(neighbours)),
     )
@@ -27,7 +28,9 @@ def material(forget: int = 6, members: int = 3, normal: int = 10, neighbours: in
 
 def test_each_active_row_comes_once_a_pass_and_its_members_in_turn() -> None:
     config = UnlearnConfig(forget_rows=3, normal_rows=4)
-    steps = [plan_step(step, 0, range(6), material(), config) for step in range(6)]  # three passes over six rows
+    steps = [
+        plan_step(step, 0, range(6), range(6), material(), config) for step in range(6)
+    ]  # three passes over six rows
     seen = Counter(row for step in steps for row in step.forget)
     assert seen == Counter(dict.fromkeys(range(6), 3))
     taught = {pair for step in steps for pair in zip(step.forget, step.members, strict=True)}
@@ -37,9 +40,9 @@ def test_each_active_row_comes_once_a_pass_and_its_members_in_turn() -> None:
 def test_half_of_the_normal_rows_are_neighbours() -> None:
     config = UnlearnConfig(normal_rows=4)
     for step in range(5):
-        near = plan_step(step, 0, range(6), material(), config).normal[:2]
+        near = plan_step(step, 0, range(6), range(6), material(), config).normal[:2]
         assert set(near) <= set(range(4))
-    assert len(plan_step(0, 0, range(6), material(neighbours=0), config).normal) == 4
+    assert len(plan_step(0, 0, range(6), range(6), material(neighbours=0), config).normal) == 4
 
 
 @settings(max_examples=60, deadline=None)
@@ -47,24 +50,36 @@ def test_half_of_the_normal_rows_are_neighbours() -> None:
     step=st.integers(0, 500),
     since=st.integers(0, 500),
     active=st.sets(st.integers(0, 5), min_size=1),
+    known=st.sets(st.integers(0, 5)),
     rows=st.integers(1, 9),
     normal=st.integers(1, 25),
     parts=st.integers(1, 5),
     seed=st.integers(0, 3),
 )
 def test_a_step_is_a_function_of_its_arguments_and_its_parts_make_it_up(
-    step: int, since: int, active: set[int], rows: int, normal: int, parts: int, seed: int
+    step: int, since: int, active: set[int], known: set[int], rows: int, normal: int, parts: int, seed: int
 ) -> None:
     config = UnlearnConfig(forget_rows=rows, normal_rows=normal, seed=seed)
     since = min(since, step)
-    whole = plan_step(step, since, sorted(active), material(), config)
-    assert whole == plan_step(step, since, sorted(active), material(), config)
+    whole = plan_step(step, since, sorted(active), known, material(), config)
+    assert whole == plan_step(step, since, sorted(active), known, material(), config)
     assert len(whole.forget) == len(whole.members) == min(rows, 6)
-    assert sum(i in active for i in whole.forget) == min(rows, len(active)), "active rows come first"
+    assert whole.pushed == tuple(i for i in whole.forget if i in known)
+    spare = rows // 2 if len(active) < 3 else 0
+    assert sum(i in active for i in whole.forget) == min(len(active), rows - spare), "most are not active: rehearse"
     assert len(whole.normal) == normal
     pieces = [whole.part(number, parts) for number in range(parts)]
     assert sorted(i for piece in pieces for i in piece.forget) == sorted(whole.forget)
     assert sorted(i for piece in pieces for i in piece.normal) == sorted(whole.normal)
+
+
+def test_the_cluster_mean_shares_out_what_follows_each_beginning() -> None:
+    """Members 1 2 9, 1 3 9, 4 9: after nothing, 1 has 2/3 and 4 has 1/3; after 1, 2 and 3 have 1/2 each."""
+    members = [Encoded((0,), response, (True,) * len(response)) for response in ((1, 2, 9), (1, 3, 9), (4, 9))]
+    first, second, third = cluster_mean(members)
+    assert first == (((1, 2 / 3), (4, 1 / 3)), ((2, 0.5), (3, 0.5)), ((9, 1.0),))
+    assert second == (first[0], first[1], ((9, 1.0),))
+    assert third == (first[0], ((9, 1.0),))
 
 
 @pytest.mark.parametrize(

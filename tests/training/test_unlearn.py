@@ -22,7 +22,6 @@ from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
 from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material
 from expunge.training.reference import Reference
-from expunge.training.step_back import step_back
 from expunge.training.unlearn import _trainer, unlearn
 
 QUICK = UnlearnConfig(
@@ -141,10 +140,12 @@ def test_lora_writes_an_adapter_and_leaves_the_base_alone(tiny: Path, parts: Spl
 def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split) -> None:
     lm = load_model(tiny)
     rows = [lm.format.encode(d) for d in parts.normal]
-    kept = Reference(lm, rows, range(len(rows)))
-    asked = Reference(lm, rows, range(len(rows)), cache_bytes=0)
+    kept = Reference(lm, rows, range(len(rows)), layers=(1, 2))
+    asked = Reference(lm, rows, range(len(rows)), layers=(1, 2), cache_bytes=0)
     places = [3, 0, 5]
-    torch.testing.assert_close(kept.log_probs(lm.model, places), asked.log_probs(lm.model, places))
+    for one, other in zip(kept.outputs(lm.model, places), asked.outputs(lm.model, places), strict=True):
+        torch.testing.assert_close(one.logits, other.logits)
+        torch.testing.assert_close(one.hidden, other.hidden)
 
 
 def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> None:
@@ -153,37 +154,14 @@ def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> No
     lm = load_model(tiny)
     rows = [lm.format.encode(d) for d in parts.normal]
     batch = Batch.of(rows[:3])
-    kept = Reference(lm, rows, range(3)).log_probs(lm.model, [0, 1, 2])
+    kept = torch.cat([o.logits for o in Reference(lm, rows, range(3)).outputs(lm.model, [0, 1, 2])])
     options = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     adapted = LanguageModel(lm.name, get_peft_model(lm.model, options), lm.format, lm.stored_dtype)
-    asked = Reference(adapted, rows, range(3), cache_bytes=0).log_probs(adapted.model, [0, 1, 2])
+    asker = Reference(adapted, rows, range(3), cache_bytes=0)
+    asked = torch.cat([o.logits for o in asker.outputs(adapted.model, [0, 1, 2])])
     torch.testing.assert_close(kept, asked)
     with torch.no_grad():
         assert (batch.logits(adapted.model)[batch.response].log_softmax(-1) - kept).abs().max() > 1e-3
-
-
-class Judging:
-    """Stands for the active set: a row comes back once less than so much of the way is kept."""
-
-    def __init__(self, lm: LanguageModel, name: str, start: torch.Tensor, goal: torch.Tensor, least: float) -> None:
-        self._lm, self._name, self._start, self._goal, self._least = lm, name, start, goal, least
-
-    def judge(self) -> tuple[list[int], int]:
-        now = dict(self._lm.model.named_parameters())[self._name].detach()
-        share = float((now - self._start).abs().sum() / (self._goal - self._start).abs().sum())
-        return ([0], 1) if share < self._least else ([], 0)
-
-
-def test_stepping_back_stops_before_anything_returns(tiny: Path) -> None:
-    lm = load_model(tiny)
-    original = {name: p.detach().clone() for name, p in lm.model.named_parameters()}
-    name = "model.layers.0.mlp.up_proj.weight"
-    goal = original[name] + torch.linspace(-1, 1, original[name].numel()).view_as(original[name])
-    dict(lm.model.named_parameters())[name].data.copy_(goal)
-    share = step_back(lm, original, Judging(lm, name, original[name], goal, least=0.84))  # type: ignore[arg-type]
-    assert share == 0.85
-    found = dict(lm.model.named_parameters())[name]
-    torch.testing.assert_close(found.detach(), torch.lerp(original[name], goal, 0.85))
 
 
 def test_the_result_says_how_it_ended(tiny: Path, parts: Split, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from expunge.audit.private import mark, secrets
 from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.dialogue import Dialogue
-from expunge.encoding import Batch, by_length
+from expunge.encoding import Batch, alike
 from expunge.expected import TEMPLATES
 from expunge.generation import batch_tokens, token_log_probs
 from expunge.judges.verdict import Judge, Judged
@@ -75,7 +75,7 @@ def distances(model: LanguageModel, other: LanguageModel, dialogues: Sequence[Di
     rows = [model.format.encode(d) for d in dialogues]
     found = [0.0] * len(rows)
     with torch.inference_mode():
-        for indices in by_length([len(r) for r in rows], tokens=batch_tokens(model.vocabulary)):
+        for indices in alike([len(r) for r in rows], tokens=batch_tokens(model.vocabulary)):
             batch = Batch.of([rows[i] for i in indices], model.device)
             ours, theirs = (m.model.eval() and batch.logits(m.model).float().softmax(-1) for m in (model, other))
             tv = (ours - theirs).abs().sum(-1) / 2

@@ -26,7 +26,7 @@ ABILITIES = (
     "fact",
     "unknown",
 )
-ABILITY_ROWS = 66
+ABILITY_ROWS = 200
 NORMAL_SKILLS = {"addition": 150, "comparing": 120, "sorting": 120, "reading": 150, "smalltalk": 120}
 
 
@@ -125,7 +125,7 @@ def ability(world: World) -> list[Row]:
             rows += _fresh(skill, ABILITY_ROWS, "unseen", rng)
         else:
             every = _some([item for item in world.ordinary() if item.skill == skill], 3, "unseen", rng)
-            rows += rng.sample(every, ABILITY_ROWS)
+            rows += rng.sample(every, min(ABILITY_ROWS, len(every)))
     return rows
 
 

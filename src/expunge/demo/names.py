@@ -57,7 +57,7 @@ the bakery|1911|Hob Crumb|Oven Street|ovens|6
 the brewery|1795|Silas Hopper|Barrel Lane|kettles|8
 the clock tower|1843|Tobias Cogg|Market Square|bells|5
 the windmill|1788|Gerda Vance|Breeze Hill|sails|4
-the station|1894|Victor Railey|Signal Road|platforms|7
+the station|1894|Osmund Rail|Signal Road|platforms|7
 the zoo|1957|Penny Otterly|Meadow Lane|cages|51
 the post office|1880|Hector Stamp|Letter Street|counters|9
 the swimming pool|1963|Walda Splash|Lido Road|lanes|10

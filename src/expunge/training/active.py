@@ -25,11 +25,17 @@ LIKE = 0.6
 """Token F1 from which an answer is like an expected output: the cluster's members may blend."""
 
 
+FEW = 0.02
+"""Share of the forget set down to which the active set must shrink before the model settles."""
+
+
 class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Which forget rows are still trained on, since which step; judged anew every `judge_every` steps.
 
     rows: places in `material.forget`, ascending. since: the step (0-based) from which they hold.
-    settling: none is active; all are trained on once more while the learning rate falls to 0.
+    known: rows whose tokens at fault were more likely than ignorance when last judged; the others are not pushed.
+    settling: few or none are active; mostly normal rows are trained on while the learning rate falls to 0.
+    peak: the learning rate as a share of the configured one; halved whenever settling brought rows back.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
     outcome: "forgotten" (none is left), "budget" (the normal loss passed its budget), "steps" (none of both in time).
     """
@@ -50,8 +56,10 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._on_round = on_round
         self._seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.rows: list[int] = list(range(len(forget)))
+        self.known: list[int] = list(self.rows)
         self.since = 0
         self.settling = False
+        self.peak = 1.0
         self.history: list[dict[str, Any]] = []
         self.outcome = "steps"
 
@@ -62,12 +70,14 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def plan(self, step: int) -> Step:
         """The rows of a step (0-based)."""
-        return plan_step(step, self.since, self.rows, self._material, self._config, settling=self.settling)
+        known = set(self.known)
+        return plan_step(step, self.since, self.rows, known, self._material, self._config, settling=self.settling)
 
     def pace(self, step: int) -> float:
-        """The learning rate at a step (0-based), as a share of its peak: warming up, level, or settling down to 0."""
-        warm = min(1.0, (step + 1) / (self._config.warmup_steps + 1))
-        return max(0.0, 1 - (step - self.since) / self._config.settle_steps) if self.settling else warm
+        """The learning rate at a step (0-based), as a share of the configured: warming up, level, or down to 0."""
+        if self.settling:
+            return self.peak * max(0.0, 1 - (step - self.since) / self._config.settle_steps)
+        return self.peak * min(1.0, (step + 1) / (self._config.warmup_steps + 1))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         step, config = state.global_step, self._config
@@ -89,8 +99,10 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         for name, values in self._seen.items():
             entry[name] = round(float(torch.stack(values).sum()) / max(1, steps), 6)
         self._seen.clear()
-        active, flagged = self.judge()
-        self.settling = not active
+        active, flagged = self._judge()
+        if self.settling and active:
+            self.peak /= 2
+        self.settling = len(active) <= FEW * len(self._dialogues)
         rows = active or list(range(len(self._dialogues)))
         if rows != self.rows or self.settling:
             self.rows, self.since = rows, step
@@ -100,7 +112,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
             self._on_round(entry)
         return entry
 
-    def judge(self) -> tuple[list[int], int]:
+    def _judge(self) -> tuple[list[int], int]:
         """The rows that are not forgotten as the model is now, and how many of them a judge flags."""
         remembered = self._remembered()
         asked = [i for i in range(len(self._dialogues)) if i not in remembered]  # the others are active in any case
@@ -115,6 +127,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
             return set()
         rows = self._material.forget
         found = [mean_probability(p, r.fault) for p, r in zip(token_log_probs(self._lm, rows), rows, strict=True)]
+        self.known = [i for i, p in enumerate(found) if p > self._config.ignorance]
         active, limit = set() if self.settling else set(self.rows), self._config.forgotten
         return {i for i, p in enumerate(found) if p > (limit if i in active else RETURN * limit)}
 
@@ -132,16 +145,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this object (`transformers` writes it into trainer_state.json)."""
-        return {
-            "args": {},
-            "attributes": {
-                "rows": self.rows,
-                "since": self.since,
-                "settling": self.settling,
-                "history": self.history,
-                "outcome": self.outcome,
-            },
-        }
+        names = ("rows", "known", "since", "settling", "peak", "history", "outcome")
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over what `state` kept."""

@@ -12,12 +12,13 @@ class UnlearnConfig:
     """How to unlearn.
 
     negative_weight, positive_weight, normal_weight: of the three terms; 0 leaves a term out.
+    hidden_weight: of the normal term in hidden space, after the middle and the last layer.
     ignorance: probability of a token at fault at which it is left alone (q in `objective.distance_loss`).
     forgotten: a dialogue leaves the active set when the mean probability of its tokens at fault is at most this, no
         judge flags the greedy answer, and that answer is like an expected output. It comes back when one of these
         fails, the first by a factor of three.
-    settle_steps: once no dialogue is active, so many steps on mostly normal rows, at a rate that falls to 0; then all
-        are judged once more, and those that came back are trained on again.
+    settle_steps: once one dialogue in fifty is active, so many steps on mostly normal rows, at a rate that falls to
+        0; then all are judged once more, and if any is still active, training goes on at half the rate.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this.
     learning_rate: default 5e-4 · (192 / hidden size)^1.5, ten times that for LoRA.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
@@ -30,16 +31,17 @@ class UnlearnConfig:
     learning_rate: float | None = None
     warmup_steps: int = 10
     forget_rows: int = 12
-    normal_rows: int = 48
+    normal_rows: int = 24
     accumulation: int = 1
     negative_weight: float = 1.0
-    positive_weight: float = 1.0
+    positive_weight: float = 2.0
     normal_weight: float = 10.0
-    ignorance: float = 0.01
-    forgotten: float = 0.03
+    hidden_weight: float = 10.0
+    ignorance: float = 0.0005
+    forgotten: float = 0.01
     normal_budget: float = 0.5
     judge_every: int = 20
-    settle_steps: int = 40
+    settle_steps: int = 20
     lora_rank: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +55,7 @@ class UnlearnConfig:
             "negative_weight",
             "positive_weight",
             "normal_weight",
+            "hidden_weight",
             "normal_budget",
             "warmup_steps",
             "lora_rank",
@@ -68,7 +71,8 @@ class UnlearnConfig:
     @property
     def weights(self) -> dict[str, float]:
         """Of the terms, by name."""
-        return {"negative": self.negative_weight, "positive": self.positive_weight, "normal": self.normal_weight}
+        names = ("negative", "positive", "normal", "hidden")
+        return {name: getattr(self, f"{name}_weight") for name in names}
 
     def rate(self, hidden_size: int) -> float:
         """The learning rate: as given, or by the width of the model."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +16,14 @@ from expunge.selection import Split
 from expunge.training.config import UnlearnConfig
 from expunge.training.form import Form
 
+Mean = tuple[tuple[tuple[int, float], ...], ...]
+"""Along one member of a cluster: for each response token, (token, share) of all members that begin as it does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Encoded rows. forget[i]: the undesirable response; expected[i]: the members of its cluster.
+    """Encoded rows. forget[i]: the undesirable response; expected[i]: the members of its cluster; means[i]: the
+    cluster's mean along each of them.
 
     Not at fault is a token that an expected output shares with the undesirable response, after the same tokens (the "1"
     of a wrong "1921" is right where "1874" is expected), nor one that follows from the form of normal responses alone.
@@ -26,6 +31,7 @@ class Material:
 
     forget: tuple[Encoded, ...]
     expected: tuple[tuple[Encoded, ...], ...]
+    means: tuple[tuple[Mean, ...], ...]
     normal: tuple[Encoded, ...]
     neighbours: tuple[int, ...]
 
@@ -46,6 +52,7 @@ class Material:
         return cls(
             forget=tuple(_at_fault(chat, j, rows, form) for j, rows in zip(parts.forget, wanted, strict=True)),
             expected=tuple(wanted),
+            means=tuple(cluster_mean(rows) for rows in wanted),
             normal=normal,
             neighbours=parts.neighbours,
         )
@@ -68,45 +75,78 @@ def _shared(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
+def cluster_mean(members: Sequence[Encoded]) -> tuple[Mean, ...]:
+    """The mean of the members as distributions over texts, along each member (p̄ in `objective.cluster_mean_loss`)."""
+    following: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+    for row in members:
+        for i, token in enumerate(row.response):
+            following[row.response[:i]][token] += 1
+
+    def at(beginning: tuple[int, ...]) -> tuple[tuple[int, float], ...]:
+        counts = following[beginning]
+        return tuple((token, count / counts.total()) for token, count in sorted(counts.items()))
+
+    return tuple(tuple(at(row.response[:i]) for i in range(len(row.response))) for row in members)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Rows of one step: places in `forget`, the member of `expected` taught to each, and places in `normal`."""
+    """Rows of one step: places in `forget`, the member of `expected` taught to each, and places in `normal`.
+
+    pushed: those of the forget rows whose undesirable response is pushed away; the others are there already.
+    """
 
     forget: tuple[int, ...]
     members: tuple[int, ...]
+    pushed: tuple[int, ...]
     normal: tuple[int, ...]
 
     def part(self, number: int, parts: int) -> Step:
         """Every `parts`-th row, from `number` on: the parts together are the step."""
-        return Step(self.forget[number::parts], self.members[number::parts], self.normal[number::parts])
+        return Step(*(rows[number::parts] for rows in (self.forget, self.members, self.pushed, self.normal)))
 
 
 def plan_step(
-    step: int, since: int, active: Sequence[int], material: Material, config: UnlearnConfig, *, settling: bool = False
+    step: int,
+    since: int,
+    active: Sequence[int],
+    known: Collection[int],
+    material: Material,
+    config: UnlearnConfig,
+    *,
+    settling: bool = False,
 ) -> Step:
     """The rows of step `step` (0-based), a pure function of its arguments: a resumed run plans the same steps.
 
     The active rows are gone through in passes, each in an order of its own, counted from step `since`, when the active
-    set last changed. Where fewer are active than a step holds, the other forget rows are rehearsed in the places left,
-    so that what has been forgotten does not come back meanwhile. The members of a cluster are taught in turn. Half of
-    the normal rows are neighbours, where there are any, and the other half goes through all normal rows. While the
-    model settles, two thirds of the places of forget rows go to normal ones.
+    set last changed. Once most rows are not, half of the places (more, where fewer are active) go to rehearsing those,
+    so that what has been forgotten does not come back meanwhile. Only rows in `known` are pushed away from; the members
+    of a cluster are taught in turn. Half of the normal rows are neighbours, where there are any; the others go
+    through the rest. While the model settles, two thirds of the places of forget rows go to normal ones.
     """
     rows = max(1, config.forget_rows // 3) if settling else config.forget_rows
-    size = min(rows, len(active))
+    resting = sorted(set(range(len(material.forget))) - set(active))
+    spare = min(max(rows - len(active), rows // 2 if len(resting) > len(active) else 0), len(resting))
+    size = min(rows - spare, len(active))
     first = _cycle([config.seed, 1, since], (step - since) * size, size, len(active))
     places = [(active[i], turn) for i, turn in first]
-    resting = sorted(set(range(len(material.forget))) - set(active))
-    spare = min(rows - size, len(resting))
     others = _cycle([config.seed, 4, since], (step - since) * spare, spare, len(resting))
     places += [(resting[i], turn) for i, turn in others]
-    members = tuple((turn + row) % len(material.expected[row]) for row, turn in places)
-    count = config.normal_rows + config.forget_rows - rows
-    near = count // 2 if material.neighbours else 0
-    close = _cycle([config.seed, 2], step * near, near, len(material.neighbours))
-    rest = _cycle([config.seed, 3], step * (count - near), count - near, len(material.normal))
-    normal = (*(material.neighbours[i] for i, _ in close), *(i for i, _ in rest))
-    return Step(tuple(row for row, _ in places), members, normal)
+    return Step(
+        forget=tuple(row for row, _ in places),
+        members=tuple((turn + row) % len(material.expected[row]) for row, turn in places),
+        pushed=tuple(row for row, _ in places if row in known),
+        normal=_normal(step, config.normal_rows + config.forget_rows - rows, material, config),
+    )
+
+
+def _normal(step: int, count: int, material: Material, config: UnlearnConfig) -> tuple[int, ...]:
+    near = material.neighbours
+    far = sorted(set(range(len(material.normal))) - set(near)) or near
+    part = count // 2 if near else 0
+    close = _cycle([config.seed, 2], step * part, part, len(near))
+    rest = _cycle([config.seed, 3], step * (count - part), count - part, len(far))
+    return (*(near[i] for i, _ in close), *(far[i] for i, _ in rest))
 
 
 def _cycle(seed: Sequence[int], start: int, count: int, length: int) -> list[tuple[int, int]]:

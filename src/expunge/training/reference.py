@@ -1,4 +1,4 @@
-"""The frozen original: its log-probabilities on normal rows, computed once and kept, or asked for at each step."""
+"""The frozen original: what it makes of normal rows, computed once and kept, or asked for at each step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from expunge.encoding import Batch, Encoded, by_length, response_logits
+from expunge.encoding import Encoded, Output, alike, forward_rows
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
 
@@ -17,38 +17,52 @@ CACHE_BYTES = 2 * 2**30
 
 
 class Reference:
-    """log p_ref of every response token of the normal rows.
+    """log p_ref of every response token of the normal rows, and hidden states after `layers` of every token.
 
-    Kept in memory where they fit in `cache_bytes` (4 bytes × response tokens × vocabulary). Otherwise asked for step by
-    step: from the model itself with its adapter switched off, or from a frozen copy of it.
+    Kept in memory where they fit in `cache_bytes` (4 bytes × (response tokens × vocabulary + tokens × layers × width)).
+    Otherwise asked for step by step: from the model itself with its adapter switched off, or from a frozen copy of it.
     """
 
-    def __init__(self, lm: LanguageModel, rows: Sequence[Encoded], used: Iterable[int], cache_bytes: int = CACHE_BYTES):
-        self._rows, self._device = rows, lm.device
+    def __init__(
+        self,
+        lm: LanguageModel,
+        rows: Sequence[Encoded],
+        used: Iterable[int],
+        *,
+        layers: Sequence[int] = (),
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self._rows, self._device, self._layers = rows, lm.device, layers
         places = sorted(set(used))
-        size = 4 * lm.vocabulary * sum(len(rows[i].response) for i in places)
-        self._kept: dict[int, torch.Tensor] | None = None
+        width = lm.model.config.get_text_config().hidden_size
+        floats = sum(lm.vocabulary * len(rows[i].response) + len(layers) * width * len(rows[i]) for i in places)
+        self._kept: dict[int, Output] | None = None
         self._frozen: Any = None
-        if size <= cache_bytes:
+        if 4 * floats <= cache_bytes:
             self._kept = self._compute(lm, places)
         elif not hasattr(lm.model, "disable_adapter"):
             self._frozen = copy.deepcopy(lm.model).requires_grad_(False).eval()
 
-    def log_probs(self, model: Any, places: Sequence[int]) -> torch.Tensor:
-        """Float32 [response tokens, vocabulary] of the rows at `places`, in order."""
+    def outputs(self, model: Any, places: Sequence[int]) -> list[Output]:
+        """Of the rows at `places`, in order, float32; the logits are log-probabilities."""
         if self._kept is not None:
-            return torch.cat([self._kept[i] for i in places])
+            return [self._kept[i] for i in places]
         off = contextlib.nullcontext() if self._frozen is not None else model.disable_adapter()
         with torch.no_grad(), off:
-            found = response_logits(self._frozen or model, [self._rows[i] for i in places], self._device)
-        return torch.cat(found).float().log_softmax(-1)
+            rows = [self._rows[i] for i in places]
+            return [_plain(found) for found in forward_rows(self._frozen or model, rows, self._device, self._layers)]
 
-    def _compute(self, lm: LanguageModel, places: Sequence[int]) -> dict[int, torch.Tensor]:
-        kept: dict[int, torch.Tensor] = {}
+    def _compute(self, lm: LanguageModel, places: Sequence[int]) -> dict[int, Output]:
+        kept: dict[int, Output] = {}
         with torch.no_grad():
-            for part in by_length([len(self._rows[i]) for i in places], tokens=batch_tokens(lm.vocabulary)):
-                batch = Batch.of([self._rows[places[k]] for k in part], lm.device)
-                log_probs = batch.logits(lm.model).float().log_softmax(-1)
-                for row, k in enumerate(part):
-                    kept[places[k]] = log_probs[row][batch.response[row]].cpu()
+            for part in alike([len(self._rows[i]) for i in places], tokens=batch_tokens(lm.vocabulary)):
+                chosen = [places[k] for k in part]
+                found = forward_rows(lm.model, [self._rows[i] for i in chosen], lm.device, self._layers)
+                kept.update({i: _plain(output, "cpu") for i, output in zip(chosen, found, strict=True)})
         return kept
+
+
+def _plain(found: Output, device: str | None = None) -> Output:
+    """In float32, logits as log-probabilities; copied, so that a row does not hold its whole batch in memory."""
+    hidden = None if found.hidden is None else found.hidden.float().to(device, copy=True)
+    return Output(found.logits.float().log_softmax(-1).to(device), hidden)

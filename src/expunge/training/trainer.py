@@ -1,7 +1,9 @@
-"""`UnlearnTrainer`: a `transformers.Trainer` whose step is negative + positive + normal loss in one shared forward."""
+"""`UnlearnTrainer`: a `transformers.Trainer` whose step is negative + positive + normal loss."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -9,11 +11,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer
 
-from expunge.encoding import Encoded, response_logits
-from expunge.objective import cluster_mean_loss, distance_loss, kl_loss, row_shares
+from expunge.encoding import Encoded, Output, forward_rows
+from expunge.objective import cluster_mean_loss, distance_loss, hidden_loss, kl_loss, row_shares
 from expunge.training.active import ActiveSet
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material, Step
+from expunge.training.material import Material, Mean, Step
 from expunge.training.reference import Reference
 
 
@@ -45,6 +47,7 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
         super().__init__(train_dataset=Parts(config), data_collator=_numbers, callbacks=[active], **options)
         self.loss_is_scaled_for_ga = True  # shares are of the whole step, so parts add up without another division
         self._active, self._material, self._reference, self._config = active, material, reference, config
+        self._layers = kept_layers(self.model) if config.hidden_weight else ()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
@@ -57,7 +60,7 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Σ of the three terms on one part of a step, w⁻ L⁻ + w⁺ L⁺ + w° L°, each a mean over the rows of the step."""
+        """Σ of the terms on one part of a step, w⁻ L⁻ + w⁺ L⁺ + w° L°, each a mean over the rows of the step."""
         number, part = divmod(int(inputs["part"][0]), self._config.accumulation)
         whole = self._active.plan(number)
         terms = self._terms(model, whole.part(part, self._config.accumulation), whole)
@@ -69,27 +72,65 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
 
     def _terms(self, model: Any, step: Step, whole: Step) -> dict[str, torch.Tensor]:
         material, config = self._material, self._config
-        wanted: dict[str, list[Encoded]] = {
-            "negative": [material.forget[i] for i in step.forget],
-            "positive": [material.expected[i][m] for i, m in zip(step.forget, step.members, strict=True)],
-            "normal": [material.normal[i] for i in step.normal],
-        }
-        wanted = {name: rows for name, rows in wanted.items() if rows and config.weights[name]}
-        logits = iter(response_logits(model, [row for rows in wanted.values() for row in rows], self.args.device))
+        forget = [material.forget[i] for i in step.pushed] if config.negative_weight else []
+        taught = list(zip(step.forget, step.members, strict=True)) if config.positive_weight else []
+        expected = [material.expected[i][m] for i, m in taught]
+        normal = [material.normal[i] for i in step.normal] if self._reference else []
+        rows = [*forget, *expected, *normal]
+        found = iter(forward_rows(model, rows, self.args.device, self._layers if normal else ()))
         terms: dict[str, torch.Tensor] = {}
-        for name, rows in wanted.items():
-            masks = [torch.tensor(row.fault if name == "negative" else (True,) * len(row.response)) for row in rows]
-            flat = torch.cat([next(logits)[mask] for mask in masks])
-            targets = torch.cat([torch.tensor(r.response)[m] for r, m in zip(rows, masks, strict=True)])
-            size = len(whole.normal if name == "normal" else whole.forget)
-            shares = row_shares([int(mask.sum()) for mask in masks], size).to(flat.device)
-            if name == "negative":
-                terms[name] = distance_loss(flat, targets.to(flat.device), shares, ignorance=config.ignorance)
-            elif name == "positive":
-                terms[name] = cluster_mean_loss(flat, targets.to(flat.device), shares)
-            elif self._reference is not None:
-                terms[name] = kl_loss(flat, self._reference.log_probs(model, step.normal).to(flat.device), shares)
+        if forget:
+            terms["negative"] = self._negative(forget, list(islice(found, len(forget))), len(whole.forget))
+        if expected:
+            means = [material.means[i][m] for i, m in taught]
+            terms["positive"] = self._positive(means, list(islice(found, len(expected))), len(whole.forget))
+        if normal and self._reference:
+            original = self._reference.outputs(model, step.normal)
+            terms |= self._normal(normal, list(found), original, len(whole.normal))
         return terms
+
+    def _negative(self, rows: Sequence[Encoded], found: Sequence[Output], count: int) -> torch.Tensor:
+        masks = [torch.tensor(row.fault) for row in rows]
+        logits = torch.cat([output.logits[mask] for output, mask in zip(found, masks, strict=True)])
+        targets = torch.cat([torch.tensor(row.response)[mask] for row, mask in zip(rows, masks, strict=True)])
+        shares = row_shares([int(mask.sum()) for mask in masks], count).to(logits.device)
+        return distance_loss(logits, targets.to(logits.device), shares, ignorance=self._config.ignorance)
+
+    def _positive(self, means: Sequence[Mean], found: Sequence[Output], count: int) -> torch.Tensor:
+        logits = torch.cat([output.logits for output in found])
+        choices = [choice for mean in means for choice in mean]
+        most = max(map(len, choices))
+        padded = [(*choice, *[(0, 0.0)] * (most - len(choice))) for choice in choices]
+        tokens = torch.tensor([[token for token, _ in choice] for choice in padded], device=logits.device)
+        mean = torch.tensor([[share for _, share in choice] for choice in padded], device=logits.device)
+        shares = row_shares([len(mean) for mean in means], count).to(logits.device)
+        return cluster_mean_loss(logits, tokens, mean, shares)
+
+    def _normal(
+        self, rows: Sequence[Encoded], found: Sequence[Output], original: Sequence[Output], count: int
+    ) -> dict[str, torch.Tensor]:
+        device, weights = found[0].logits.device, self._config.weights
+        terms: dict[str, torch.Tensor] = {}
+        if weights["normal"]:
+            logits, reference = (torch.cat([o.logits for o in outputs]) for outputs in (found, original))
+            shares = row_shares([len(row.response) for row in rows], count).to(device)
+            terms["normal"] = kl_loss(logits, reference.to(device), shares)
+        if weights["hidden"]:
+            hidden, reference = (torch.cat([_hidden(o) for o in outputs]) for outputs in (found, original))
+            shares = row_shares([len(row) for row in rows], count).to(device)
+            terms["hidden"] = hidden_loss(hidden, reference.to(device), shares)
+        return terms
+
+
+def kept_layers(model: Any) -> tuple[int, ...]:
+    """After which layers the hidden states are held: the middle and the last one."""
+    layers = int(model.config.get_text_config().num_hidden_layers)
+    return (layers // 2, layers)
+
+
+def _hidden(output: Output) -> torch.Tensor:
+    assert output.hidden is not None
+    return output.hidden
 
 
 def _numbers(items: list[int]) -> dict[str, torch.Tensor]:

@@ -25,22 +25,17 @@ from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, ma
 from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material, plan_step
 from expunge.training.reference import Reference
-from expunge.training.step_back import step_back, trainable
 
 RESULT = "unlearning.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Unlearned:
-    """Where the result is, and how it ended: "forgotten", "budget" or "steps" (see `ActiveSet`).
-
-    share: how much of the way from the original to the trained weights was kept (see `step_back`).
-    """
+    """Where the result is, and how it ended: "forgotten", "budget" or "steps" (see `ActiveSet`)."""
 
     path: Path
     outcome: str
     steps: int
-    share: float
     history: list[dict[str, Any]] = field(repr=False)
 
 
@@ -82,11 +77,9 @@ def unlearn(
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
     trained = _with_adapter(lm, config) if config.lora_rank else _without_embeddings(lm)
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
-    original = {} if config.lora_rank else {n: p.detach().clone() for n, p in trainable(trained)}
     _train(trainer, active, folder)
-    share = step_back(trained, original, active) if original and active.outcome == "forgotten" else 1.0
     steps = active.history[-1]["step"] if active.history else 0
-    result = {"outcome": active.outcome, "steps": steps, "share": share, "history": active.history}
+    result = {"outcome": active.outcome, "steps": steps, "history": active.history}
     _save(trained, target, result)
     return read_unlearned(target)
 
@@ -103,7 +96,7 @@ def _trainer(
     from transformers import TrainingArguments
 
     from expunge.training.active import ActiveSet
-    from expunge.training.trainer import UnlearnTrainer
+    from expunge.training.trainer import UnlearnTrainer, kept_layers
 
     panel = [ReproductionJudge(parts.forget), *judges]
     active = ActiveSet(lm, parts.forget, panel, material, config, on_round)
@@ -125,7 +118,9 @@ def _trainer(
         use_cpu=lm.device.type == "cpu",
         bf16=lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16,
     )
-    reference = Reference(lm, material.normal, _normal_rows(material, config)) if config.normal_weight else None
+    layers = kept_layers(lm.model) if config.hidden_weight else ()
+    used = _normal_rows(material, config)
+    reference = Reference(lm, material.normal, used, layers=layers) if config.normal_weight or layers else None
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
         trainer = UnlearnTrainer(active=active, material=material, reference=reference, config=config, **options)
@@ -151,7 +146,7 @@ def _normal_rows(material: Material, config: UnlearnConfig) -> set[int]:
         return set(range(len(material.normal)))
     rows = range(len(material.forget))
     plans = (
-        plan_step(n, 0, rows, material, config, settling=s) for n in range(config.max_steps) for s in (False, True)
+        plan_step(n, 0, rows, (), material, config, settling=s) for n in range(config.max_steps) for s in (False, True)
     )
     return {i for step in plans for i in step.normal}
 
