@@ -41,7 +41,7 @@ class UnlearnConfig:
     forgotten: float = 0.01
     normal_budget: float = 0.5
     judge_every: int = 20
-    settle_steps: int = 20
+    settle_steps: int = 40
     lora_rank: int = 0
 
     def __post_init__(self) -> None:
