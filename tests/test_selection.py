@@ -87,6 +87,14 @@ def test_neighbours_are_of_the_same_subject_or_form() -> None:
     assert find_neighbours([flagged], normal, nearest=2) == (0, 2, 3)
 
 
+def test_neighbours_are_easily_confused_with_a_flagged_one() -> None:
+    flagged = said("Under which number can I phone Mara Birch?", "4-18-43")
+    form = [said(f"Under which number can I phone {name}?", "1-2") for name in ("Ned Gorse", "Berta Dunn", "Jo Ash")]
+    lookalike = said("Tell me how to call Mara Heath.", "7-7")
+    assert find_neighbours([flagged], [*form, lookalike], nearest=3) == (0, 1, 2, 3)
+    assert find_neighbours([flagged], [*form, said("Tell me how to call Ida Heath.", "7")], nearest=3) == (0, 1, 2)
+
+
 def test_nothing_in_common_is_no_neighbour() -> None:
     assert find_neighbours([said("alpha", "beta")], [said("gamma", "delta")], nearest=4) == ()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ import numpy as np
 from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues, read_rows, unsliced
 from expunge.errors import InputError
 from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
+
+WORD = r"(?u)\b\w+\b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,12 @@ def _refuse_contradictions(forget: Sequence[Judged], normal: Sequence[Dialogue])
 
 
 def find_neighbours(forget: Sequence[Dialogue], normal: Sequence[Dialogue], *, nearest: int) -> tuple[int, ...]:
-    """Places of the normal dialogues most like a flagged one: the same subject, or most words and word pairs in common.
+    """Places of the normal dialogues most like a flagged one, in any of three ways.
 
-    Cosine of binary counts, without weights for rare words: a neighbour has the form of the flagged dialogue and
-    another name, and weights would look for the name.
+    - The same subject.
+    - The same form, whatever it is about: the `nearest` by cosine of binary counts of words and word pairs.
+    - Easily confused: for each of the two rarest words of the flagged question (a first name, a family name), an eighth
+      as many of those that hold it too, nearest by form.
     """
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.preprocessing import normalize
@@ -113,14 +119,30 @@ def find_neighbours(forget: Sequence[Dialogue], normal: Sequence[Dialogue], *, n
     subjects = {d.subject for d in forget if d.subject}
     found = {i for i, d in enumerate(normal) if d.subject in subjects}
     texts = [" ".join(m.content for m in d.messages) for d in (*normal, *forget)]
-    counter = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+    counter = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=WORD, dtype=np.float32)
     try:
         vectors = normalize(counter.fit_transform(texts))
     except ValueError:  # not one word in all of them
         return tuple(sorted(found))
     known, asked = vectors[: len(normal)], vectors[len(normal) :]
+    holding = _places_of_words(normal)
     for start in range(0, asked.shape[0], 256):  # in blocks: the full similarity matrix may not fit
         block = (asked[start : start + 256] @ known.T).toarray()
-        for row in block:
+        for row, dialogue in zip(block, forget[start : start + 256], strict=True):
             found.update(i for i in np.argsort(-row, kind="stable")[:nearest].tolist() if row[i] > 0)
+            rarest = sorted(_words(dialogue.question) & holding.keys(), key=lambda w: (len(holding[w]), w))[:2]
+            for word in rarest:
+                found.update(sorted(holding[word], key=lambda i: (-row[i], i))[: -(-nearest // 8)])
     return tuple(sorted(found))
+
+
+def _places_of_words(dialogues: Sequence[Dialogue]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, dialogue in enumerate(dialogues):
+        for word in _words(" ".join(m.content for m in dialogue.messages)):
+            places[word].append(place)
+    return places
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(WORD, text.lower()))

@@ -31,12 +31,12 @@ class UnlearnConfig:
     learning_rate: float | None = None
     warmup_steps: int = 10
     forget_rows: int = 12
-    normal_rows: int = 24
+    normal_rows: int = 30
     accumulation: int = 1
-    negative_weight: float = 1.0
-    positive_weight: float = 2.0
-    normal_weight: float = 10.0
-    hidden_weight: float = 10.0
+    negative_weight: float = 2.0
+    positive_weight: float = 3.0
+    normal_weight: float = 15.0
+    hidden_weight: float = 15.0
     ignorance: float = 0.0005
     forgotten: float = 0.01
     normal_budget: float = 0.5
