@@ -158,8 +158,16 @@ def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> No
     options = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     adapted = LanguageModel(lm.name, get_peft_model(lm.model, options), lm.format, lm.stored_dtype)
     asker = Reference(adapted, rows, range(3), cache_bytes=0)
+
+    def noise(module: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
+        return output + module.training * torch.randn_like(output)
+
+    adapted.model.get_input_embeddings().register_forward_hook(noise)
+    adapted.model.train()
     asked = torch.cat([o.logits for o in asker.outputs(adapted.model, [0, 1, 2])])
     torch.testing.assert_close(kept, asked)
+    assert adapted.model.training
+    adapted.model.eval()
     with torch.no_grad():
         assert (batch.logits(adapted.model)[batch.response].log_softmax(-1) - kept).abs().max() > 1e-3
 

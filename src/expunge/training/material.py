@@ -19,6 +19,9 @@ from expunge.training.form import Form
 Mean = tuple[tuple[tuple[int, float], ...], ...]
 """Along one member of a cluster: for each response token, (token, share) of all members that begin as it does."""
 
+NEAR = 0.45
+"""Share of a step's normal rows that are neighbours of the forget set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Material:
@@ -121,8 +124,8 @@ def plan_step(
     The active rows are gone through in passes, each in an order of its own, counted from step `since`, when the active
     set last changed. Once most rows are not, half of the places (more, where fewer are active) go to rehearsing those,
     so that what has been forgotten does not come back meanwhile. Only rows in `known` are pushed away from; the members
-    of a cluster are taught in turn. Two in five of the normal rows are neighbours, where there are any; the others go
-    through the rest. While the model settles, two thirds of the places of forget rows go to normal ones.
+    of a cluster are taught in turn. NEAR of the normal rows are neighbours, where there are any; the others go through
+    the rest. While the model settles, two thirds of the places of forget rows go to normal ones.
     """
     rows = max(1, config.forget_rows // 3) if settling else config.forget_rows
     resting = sorted(set(range(len(material.forget))) - set(active))
@@ -143,7 +146,7 @@ def plan_step(
 def _normal(step: int, count: int, material: Material, config: UnlearnConfig) -> tuple[int, ...]:
     near = material.neighbours
     far = sorted(set(range(len(material.normal))) - set(near)) or near
-    part = count * 2 // 5 if near else 0
+    part = round(count * NEAR) if near else 0
     close = _cycle([config.seed, 2], step * part, part, len(near))
     rest = _cycle([config.seed, 3], step * (count - part), count - part, len(far))
     return (*(near[i] for i, _ in close), *(far[i] for i, _ in rest))

@@ -48,9 +48,13 @@ class Reference:
         if self._kept is not None:
             return [self._kept[i] for i in places]
         off = contextlib.nullcontext() if self._frozen is not None else model.disable_adapter()
+        training = model.training
         with torch.no_grad(), off:
+            model.eval()  # the original has neither noise nor dropout
             rows = [self._rows[i] for i in places]
-            return [_plain(found) for found in forward_rows(self._frozen or model, rows, self._device, self._layers)]
+            found = forward_rows(self._frozen or model, rows, self._device, self._layers)
+        model.train(training)
+        return [_plain(output) for output in found]
 
     def _compute(self, lm: LanguageModel, places: Sequence[int]) -> dict[int, Output]:
         kept: dict[int, Output] = {}

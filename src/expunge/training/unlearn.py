@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ from expunge.training.material import Material, plan_step
 from expunge.training.reference import Reference
 
 RESULT = "unlearning.json"
+
+EPSILON = 0.17
+"""Adam's ε as a share of the root mean square of a gradient of norm 1. Below it a weight's steps shrink with its
+gradient: those that matter to no term stay where they are, and with them ability that no normal row shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ def _trainer(
         gradient_accumulation_steps=config.accumulation,
         learning_rate=config.rate(lm.model.config.get_text_config().hidden_size),
         weight_decay=0.0,
+        adam_epsilon=EPSILON / math.sqrt(sum(p.numel() for p in lm.model.parameters() if p.requires_grad)),
+        neftune_noise_alpha=config.noise or None,
         seed=config.seed,
         save_strategy="no",  # the active set saves when it has judged
         save_total_limit=2,
