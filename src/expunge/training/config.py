@@ -37,8 +37,8 @@ class UnlearnConfig:
     accumulation: int = 1
     negative_weight: float = 2.0
     positive_weight: float = 3.0
-    normal_weight: float = 25.0
-    hidden_weight: float = 25.0
+    normal_weight: float = 20.0
+    hidden_weight: float = 20.0
     ignorance: float = 0.0005
     forgotten: float = 0.01
     normal_budget: float = 0.5
