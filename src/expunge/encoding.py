@@ -261,10 +261,15 @@ def forward_rows(
     """What `model` makes of each row; rows of like length go through it together, so that little is padded."""
     found: dict[int, Output] = {}
     for indices in alike([len(row) for row in rows]):
-        logits, hidden = Batch.of([rows[i] for i in indices], device).read(model, layers)
-        for place, i in enumerate(indices):
-            inner = hidden[place, -len(rows[i]) :] if hidden is not None else None
-            found[i] = Output(logits[place, -len(rows[i].response) :], inner)
+        chosen = [rows[i] for i in indices]
+        batch = Batch.of(chosen, device)
+        logits, hidden = batch.read(model, layers)
+        # one mask and one split: a slice per row would fill a gradient as large as the batch for each of them
+        said = torch.split(logits[batch.response], [len(row.response) for row in chosen])
+        inner: Sequence[torch.Tensor | None] = [None] * len(chosen)
+        if hidden is not None:
+            inner = torch.split(hidden[batch.attention_mask.bool()], [len(row) for row in chosen])
+        found.update(zip(indices, map(Output, said, inner), strict=True))
     return [found[i] for i in range(len(rows))]
 
 

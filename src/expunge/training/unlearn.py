@@ -29,7 +29,7 @@ from expunge.training.reference import Reference
 
 RESULT = "unlearning.json"
 
-EPSILON = 0.17
+EPSILON = 0.08
 """Adam's ε as a share of the root mean square of a gradient of norm 1. Below it a weight's steps shrink with its
 gradient: those that matter to no term stay where they are, and with them ability that no normal row shows."""
 
