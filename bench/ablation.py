@@ -2,7 +2,8 @@
 
     python bench/ablation.py [--seeds 3] [--out build/ablation]
 
-All variants run under one budget of steps, with the judge in the loop switched on as by default.
+All variants run under one budget of steps, with the judge in the loop switched on as by default; "normal" is KL and
+hidden states together.
 """
 
 from __future__ import annotations
@@ -19,18 +20,23 @@ from runs import measured, spread
 from expunge.demo import RECIPE
 from expunge.recipe import read_recipe
 
-VARIANTS = {
-    "all three": {},
+VARIANTS: dict[str, dict[str, float]] = {
+    "all": {},
     "without negative": {"negative_weight": 0.0},
     "without positive": {"positive_weight": 0.0},
-    "without normal": {"normal_weight": 0.0},
-    "negative alone": {"positive_weight": 0.0, "normal_weight": 0.0},
-    "positive alone": {"negative_weight": 0.0, "normal_weight": 0.0},
+    "without normal": {"normal_weight": 0.0, "hidden_weight": 0.0},
+    "without KL": {"normal_weight": 0.0},
+    "without hidden": {"hidden_weight": 0.0},
+    "without noise": {"noise": 0.0},
+    "negative alone": {"positive_weight": 0.0, "normal_weight": 0.0, "hidden_weight": 0.0},
+    "positive alone": {"negative_weight": 0.0, "normal_weight": 0.0, "hidden_weight": 0.0},
 }
+BUDGET = 300
 COLUMNS = {
     "flagged_trained": "flagged, trained",
     "flagged_unseen": "flagged, unseen",
     "fault_probability": "p(at fault)",
+    "old_probability": "p(old answer)",
     "ability": "ability",
     "neighbours": "neighbours",
     "fluency_perplexity": "perplexity ratio",
@@ -52,7 +58,7 @@ def main() -> None:
             folder = options.out / f"{name.replace(' ', '-')}-{seed}"
             cached = folder.with_suffix(".json")
             if not cached.exists():
-                found = measured(recipe, folder, seed=seed, **config)
+                found = measured(recipe, folder, seed=seed, max_steps=BUDGET, **config)
                 cached.write_text(json.dumps(found))
             rows.setdefault(name, []).append(_with_ability(json.loads(cached.read_text())))
             print(name, seed, {k: round(rows[name][-1][k], 3) for k in COLUMNS}, flush=True)
@@ -70,9 +76,10 @@ def _page(rows: dict[str, list[dict[str, float]]], seeds: int) -> str:
         f"| {name} | " + " | ".join(spread([f[k] for f in found], 0 if k == "steps" else 3) for k in COLUMNS) + " |"
         for name, found in rows.items()
     ]
-    before = rows["all three"][0]
+    before = rows["all"][0]
     return TEXT.format(
         seeds=seeds,
+        budget=BUDGET,
         table="\n".join([head, *lines]),
         trained=before["flagged_trained:before"],
         unseen=before["flagged_unseen:before"],
@@ -84,7 +91,8 @@ def _page(rows: dict[str, list[dict[str, float]]], seeds: int) -> str:
 
 TEXT = """# What each term is worth
 Written by `make ablation`. The town, every term of the loss alone and every term left out; median of {seeds} seeds
-(minimum–maximum), the judge in the loop, greedy answers. Machine: {machine}.
+(minimum–maximum), the judge in the loop, at most {budget} steps, greedy answers. *Normal* is KL and hidden states
+together; *noise* that on the embeddings. Machine: {machine}.
 
 Before unlearning: flagged {trained:.3f} (trained phrasing), {unseen:.3f} (unseen); p(at fault) {fault:.3f};
 neighbours {neighbours:.3f} right. *Ability* is the mean over the skills of exactly right answers; *p(at fault)* the

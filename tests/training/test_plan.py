@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -87,6 +88,9 @@ def test_the_cluster_mean_shares_out_what_follows_each_beginning() -> None:
     [
         {"max_steps": 0},
         {"negative_weight": -1.0},
+        {"noise": -1.0},
+        {"noise": math.inf},
+        {"learning_rate": math.nan},
         {"ignorance": 1.0},
         {"ignorance": 0.5},
         {"negative_weight": 0.0, "positive_weight": 0.0},
