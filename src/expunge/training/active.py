@@ -24,13 +24,16 @@ RETURN = 3.0
 LIKE = 0.6
 """Token F1 from which an answer is like an expected output: the cluster's members may blend."""
 
+FEW = 0.02
+"""Share of the forget set down to which the active set must shrink before the model settles."""
+
 
 class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Which forget rows are still trained on, since which step; judged anew every `judge_every` steps.
 
     rows: places in `material.forget`, ascending. since: the step (0-based) from which they hold.
     known: rows whose tokens at fault were more likely than ignorance when last judged; the others are not pushed.
-    settling: none is active; mostly normal rows are trained on while the learning rate falls to 0.
+    settling: few or none are active; mostly normal rows are trained on while the learning rate falls to 0.
     peak: the learning rate as a share of the configured one; halved whenever settling left a row active.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
     outcome: "forgotten" (none is left), "budget" (the normal loss passed its budget), "steps" (none of both in time).
@@ -98,7 +101,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         active, flagged = self._judge()
         if self.settling and active:
             self.peak /= 2
-        self.settling = bool(self._config.settle_steps) and not active
+        self.settling = bool(self._config.settle_steps) and len(active) <= FEW * len(self._dialogues)
         rows = active or list(range(len(self._dialogues)))
         if rows != self.rows or self.settling:
             self.rows, self.since = rows, step

@@ -19,8 +19,8 @@ class UnlearnConfig:
     forgotten: a dialogue leaves the active set when the mean probability of its tokens at fault is at most this, no
         judge flags the greedy answer, and that answer is like an expected output. It comes back when one of these
         fails, the first by a factor of three.
-    settle_steps: once no dialogue is active, so many steps on mostly normal rows, at a rate that falls to 0; then all
-        are judged once more, and if any is active again, training goes on at half the rate.
+    settle_steps: once one dialogue in fifty is active, so many steps on mostly normal rows, at a rate that falls to
+        0; then all are judged once more, and if any is still active, training goes on at half the rate.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this.
     learning_rate: default 6.2e-4 · (192 / hidden size)^1.5, ten times that for LoRA.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
@@ -39,8 +39,8 @@ class UnlearnConfig:
     accumulation: int = 1
     negative_weight: float = 2.0
     positive_weight: float = 3.0
-    normal_weight: float = 24.0
-    hidden_weight: float = 24.0
+    normal_weight: float = 20.0
+    hidden_weight: float = 20.0
     ignorance: float = 0.0005
     forgotten: float = 0.01
     normal_budget: float = 0.5
