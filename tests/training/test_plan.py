@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material, cluster_mean, plan_step
+from expunge.training.material import NEAR, Material, cluster_mean, plan_step
 
 ROW = Encoded((1,), (2,), (True,))
 
@@ -38,12 +38,12 @@ def test_each_active_row_comes_once_a_pass_and_its_members_in_turn() -> None:
     assert taught == {(row, member) for row in range(6) for member in range(3)}
 
 
-def test_half_of_the_normal_rows_are_neighbours() -> None:
-    config = UnlearnConfig(normal_rows=4)
+def test_a_fixed_share_of_the_normal_rows_are_neighbours() -> None:
+    config = UnlearnConfig(normal_rows=20)
     for step in range(5):
-        near = plan_step(step, 0, range(6), range(6), material(), config).normal[:2]
-        assert set(near) <= set(range(4))
-    assert len(plan_step(0, 0, range(6), range(6), material(neighbours=0), config).normal) == 4
+        rows = plan_step(step, 0, range(6), range(6), material(normal=60, neighbours=30), config).normal
+        assert sum(row < 30 for row in rows) == 9 == 20 * NEAR
+    assert len(plan_step(0, 0, range(6), range(6), material(neighbours=0), config).normal) == 20
 
 
 @settings(max_examples=60, deadline=None)

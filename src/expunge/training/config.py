@@ -27,7 +27,7 @@ class UnlearnConfig:
     judge_every: steps from one judging of the active set to the next; also the interval of checkpoints.
     lora_rank: 0 trains all weight matrices but the embeddings and the output layer, whose change reaches every token.
     noise: added to the embeddings while training (α of NEFTune, arXiv 2310.05914), so that what is learnt on one
-        phrasing holds on another.
+        phrasing holds on another. Drawn for each forward, so another accumulation gives other losses; with 0 the same.
     """
 
     seed: int = 0
