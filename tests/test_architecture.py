@@ -14,11 +14,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     {"errors", "progress"},
     {"files"},
-    {"dialogue", "demo"},
-    {"judges"},
+    {"dialogue", "demo", "span"},
     {"encoding"},
     {"model"},
     {"generation"},
+    {"judges"},
     {"scan", "selection", "expected", "objective"},
     {"training"},
     {"audit"},

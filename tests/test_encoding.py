@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from expunge.dialogue import Dialogue, Message
 from expunge.encoding import Batch, ChatFormat, alike, by_length, forward_rows
 from expunge.errors import InputError
-from expunge.judges.verdict import Span
 from expunge.model import LanguageModel
+from expunge.span import Span
 
 CHATML = (
     "{% for m in messages %}<|user|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"

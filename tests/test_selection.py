@@ -10,8 +10,9 @@ import pytest
 
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
-from expunge.judges.verdict import Judged, Span, Verdict, read_verdicts, write_verdicts
+from expunge.judges.verdict import Judged, Verdict, read_verdicts, write_verdicts
 from expunge.selection import find_neighbours, read_forget, read_normal, split
+from expunge.span import Span
 
 
 def said(question: str, answer: str, source: str = "", **more: Any) -> Dialogue:

@@ -15,7 +15,7 @@ import torch
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.files import exists, read_text
-from expunge.judges.verdict import Span
+from expunge.span import Span
 
 PLAIN_TEMPLATE = (
     "{% for m in messages %}"

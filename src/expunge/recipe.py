@@ -16,6 +16,7 @@ from typing import Any
 from expunge.dialogue import unsliced
 from expunge.errors import InputError
 from expunge.files import exists, read_text
+from expunge.judges.judge_file import judge_sources, placed_judge
 from expunge.judges.verdict import FAULTS, Label
 from expunge.training.config import UnlearnConfig
 
@@ -67,7 +68,7 @@ class Recipe:
 
     def files(self) -> list[str]:
         """Every local file that is read, slices removed."""
-        judged = [spec.rpartition(":")[0] if ".py:" in spec else spec.partition("=")[2] for spec in self.judges]
+        judged = [path for spec in self.judges for path in judge_sources(spec)]
         template = "" if _is_jinja(self.template or "") else self.template
         texts = [*self.dialogues, *self.normal, *self.unseen, *self.ability, *self.neighbours]
         paths = [*(unsliced(name)[0] for name in texts), *judged, self.expected, template]
@@ -193,11 +194,7 @@ def _placed(key: str, value: str, folder: Path) -> str:
     if unset:
         raise InputError(f"{key!r}: {unset[0]} is not set", remedy="Set this environment variable, or name the path.")
     if key == "judges":
-        if ".py:" in value:
-            file, _, name = value.rpartition(":")
-            return f"{_beside(file, folder)}:{name}"
-        name, equals, source = value.partition("=")
-        return name + equals + _beside(source, folder) if equals else value
+        return placed_judge(value, folder)
     return _beside(value, folder) if key in FILES | MODELS | {"template"} else value
 
 

@@ -15,8 +15,9 @@ from expunge.audit.reading import Reading, Sets
 from expunge.audit.result import read_audit
 from expunge.dialogue import Dialogue, Message
 from expunge.encoding import Encoded
-from expunge.judges.verdict import Judged, Span, Verdict
+from expunge.judges.verdict import Judged, Verdict
 from expunge.model import load_model
+from expunge.span import Span
 
 
 def dialogue(question: str, answer: str, **more: str) -> Dialogue:

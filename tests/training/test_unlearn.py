@@ -15,9 +15,10 @@ from expunge.dialogue import Dialogue, Message
 from expunge.encoding import Batch
 from expunge.errors import OutputError
 from expunge.expected import with_expected
-from expunge.judges.verdict import Judged, Span, Verdict
+from expunge.judges.verdict import Judged, Verdict
 from expunge.model import LanguageModel, load_model
 from expunge.selection import Split, split
+from expunge.span import Span
 from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
 from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from expunge.audit.result import Text
 from expunge.dialogue import Dialogue, Message
 from expunge.judges.privacy import PrivacyJudge
-from expunge.judges.verdict import Judge, Judged, Span, merge_spans
+from expunge.judges.verdict import Judge, Judged
+from expunge.span import Span, merge_spans
 
 
 def secrets(judged: Iterable[Judged]) -> frozenset[str]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
-from expunge.judges.verdict import FAULTS, LABELS, Judge, Judged, Label, Span, Verdict, read_verdicts, write_verdicts
+from expunge.judges.verdict import FAULTS, LABELS, Judge, Judged, Label, Verdict, read_verdicts, write_verdicts
+from expunge.span import Span
 
 if TYPE_CHECKING:
     from expunge.judges.classifier import ClassifierJudge

@@ -12,8 +12,9 @@ from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest, read_jsonl
 from expunge.judges.abstention import abstains
-from expunge.judges.verdict import Span, Verdict, merge_spans
+from expunge.judges.verdict import Verdict
 from expunge.judges.words import Word, normal, places, token_f1, tokens, words
+from expunge.span import Span, merge_spans
 
 RULES = "facts rules 1"  # raise it whenever a rule changes
 _NEGATIONS = "not never no nor neither cannot isnt wasnt arent werent dont didnt doesnt hasnt hadnt cant wont"
@@ -70,7 +71,7 @@ class FactsJudge:
 
     name = "facts"
 
-    def __init__(self, references: Sequence[Reference], threshold: float = 0.8) -> None:
+    def __init__(self, references: Sequence[Reference], *, threshold: float = 0.8) -> None:
         if not references:
             raise InputError("the facts judge has no references", remedy="Give it at least one question and answer.")
         if not 0.0 < threshold <= 1.0:

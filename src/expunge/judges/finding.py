@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expunge.judges.verdict import Span
+from expunge.span import Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import accumulate
 from urllib.parse import unquote
 
-from expunge.judges.verdict import Span
+from expunge.span import Span
 
 WORD = re.compile(r"[^\W\d_]+|\d+|@")
 ESCAPE = re.compile(

@@ -1,79 +1,128 @@
-"""Judges by name, as the command line gives them."""
+"""Judges by name, as the command line and judge files give them."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from expunge.errors import InputError
+from expunge.judges.own import own_judge
 from expunge.judges.verdict import Judge
 
 
-def load_judge(spec: str) -> Judge:
-    """The judge that `NAME`, `NAME=SOURCE` or `path/to/file.py:Name` stands for.
+def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
+    """The judge that `NAME`, `NAME=SOURCE`, `FILE.toml` or `path/to/file.py:Name` stands for.
 
     privacy=registry.jsonl    private data by its form, and the values of a registry
     registry=registry.jsonl   the values of a registry alone
     facts=references.jsonl    answers compared with references
     harm=ORG/MODEL            a sequence classifier: hub id or folder
+    judges.toml               judges with their settings, see `judge_file`
     file.py:Name              one's own: an object that fits `Judge`, or a class of such, made without arguments
 
-    A built-in name without a source takes the built-in town's.
+    Some built-in names without a source take the built-in town's. allow_remote: whether a judge may send dialogues away
+    from this machine.
 
     Raises:
-        InputError: the name is unknown, its source cannot be used, or one's own judge does not load or fit.
+        InputError: the name is unknown, its source cannot be used, one's own judge does not load or fit, or a judge is
+            remote and was not allowed to be.
     """
     if ".py:" in spec:
         file, _, name = spec.rpartition(":")
-        return _own(Path(file), name)
+        return own_judge(Path(file), name)
+    if spec.endswith(".toml"):
+        from expunge.judges.judge_file import read_judge_file
+
+        return read_judge_file(Path(spec), allow_remote=allow_remote)
     name, equals, source = spec.partition("=")
+    if equals and not source:
+        raise InputError(f"the source after '{name}=' is missing")
+    return named_judge(name, source, {}, allow_remote=allow_remote)
+
+
+def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_remote: bool = False) -> Judge:
+    """The built-in judge `name` on `source`, with keyword options of its class.
+
+    Raises:
+        InputError: as `load_judge`; also for an option that the judge does not have.
+    """
     if name not in BUILT_IN:
         close = get_close_matches(name, BUILT_IN, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(
             f"unknown judge {name!r}.{hint} Built in: {', '.join(BUILT_IN)}",
-            remedy="NAME, NAME=SOURCE, or path/to/file.py:Name for your own.",
+            remedy="NAME, NAME=SOURCE, FILE.toml, or path/to/file.py:Name for your own.",
         )
-    if equals and not source:
-        raise InputError(f"the source after '{name}=' is missing", remedy=f"{name} alone takes the built-in one.")
-    make, town = BUILT_IN[name]
-    return make(source or _town(town))
+    kind = BUILT_IN[name]
+    if kind.remote and not allow_remote:
+        raise InputError(
+            f"the judge {name!r} sends dialogues to {source or 'a server'}",
+            remedy="Give --allow-remote if they may leave this machine.",
+        )
+    if not source and not kind.town:
+        raise InputError(f"the judge {name!r} needs a source", remedy=f"Write it as {name}=SOURCE.")
+    return kind.make(source or _town(kind.town), options)
 
 
-def _privacy(source: str) -> Judge:
+def _made(judge: Callable[..., Judge], *arguments: Any, options: Mapping[str, Any]) -> Judge:
+    known = [p.name for p in inspect.signature(judge).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            close = get_close_matches(option, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"unknown option {option!r}.{hint}", remedy=f"Known: {', '.join(known) or 'none'}.")
+    try:
+        return judge(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        if not options:
+            raise
+        raise InputError(f"an option cannot be used ({type(error).__name__}: {', '.join(options)})") from None
+
+
+def _privacy(source: str, options: Mapping[str, Any]) -> Judge:
     from expunge.judges.privacy import PrivacyJudge
     from expunge.judges.registry import read_registry
 
-    return PrivacyJudge(read_registry(source))
+    return _made(PrivacyJudge, read_registry(source), options=options)
 
 
-def _registry(source: str) -> Judge:
+def _registry(source: str, options: Mapping[str, Any]) -> Judge:
     from expunge.judges.privacy import PrivacyJudge
     from expunge.judges.registry import read_registry
 
-    return PrivacyJudge(read_registry(source), patterns=False)
+    return _made(PrivacyJudge, read_registry(source), False, options=options)
 
 
-def _facts(source: str) -> Judge:
+def _facts(source: str, options: Mapping[str, Any]) -> Judge:
     from expunge.judges.facts import FactsJudge, read_references
 
-    return FactsJudge(read_references(source))
+    return _made(FactsJudge, read_references(source), options=options)
 
 
-def _harm(source: str) -> Judge:
+def _harm(source: str, options: Mapping[str, Any]) -> Judge:
     from expunge.judges.classifier import ClassifierJudge
 
-    return ClassifierJudge(source)
+    return _made(ClassifierJudge, source, options=options)
 
 
-BUILT_IN: dict[str, tuple[Callable[[str], Judge], str]] = {
-    "privacy": (_privacy, "registry.jsonl"),
-    "registry": (_registry, "registry.jsonl"),
-    "facts": (_facts, "facts.jsonl"),
-    "harm": (_harm, "harm"),
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none."""
+
+    make: Callable[[str, Mapping[str, Any]], Judge]
+    town: str = ""
+    remote: bool = False
+
+
+BUILT_IN: dict[str, Kind] = {
+    "privacy": Kind(_privacy, "registry.jsonl"),
+    "registry": Kind(_registry, "registry.jsonl"),
+    "facts": Kind(_facts, "facts.jsonl"),
+    "harm": Kind(_harm, "harm"),
 }
 
 
@@ -84,49 +133,3 @@ def _town(name: str) -> str:
         return str(demo.path(name))
     except FileNotFoundError:
         raise InputError(f"the built-in town has no {name!r}", remedy="Give a source: NAME=SOURCE.") from None
-
-
-def _own(file: Path, name: str) -> Judge:
-    if not file.is_file():
-        raise InputError("there is no such file", file=file, remedy="A judge of your own reads path/to/file.py:Name.")
-    module = _run(file)
-    if not hasattr(module, name):
-        public = ", ".join(n for n in vars(module) if not n.startswith("_")) or "nothing"
-        raise InputError(f"no {name!r} in this file", file=file, remedy=f"It holds: {public}.")
-    judge: Any = getattr(module, name)
-    if isinstance(judge, type):
-        judge = _guarded(judge, file, f"{name}()")
-    if not isinstance(judge, Judge) or not callable(judge.judge):
-        lacking = [n for n in ("name", "version", "judge") if not hasattr(judge, n)]
-        remedy = "A judge has a name, a version and judge(dialogues) -> verdicts."
-        raise InputError(
-            f"{name!r} does not fit Judge: it lacks {', '.join(lacking) or 'a method judge'}", file=file, remedy=remedy
-        )
-    return judge
-
-
-def _run(file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"expunge_own_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise InputError("not a Python file", file=file)
-    module = importlib.util.module_from_spec(spec)
-    loader = spec.loader
-    _guarded(lambda: loader.exec_module(module), file, "the file")
-    return module
-
-
-def _guarded(call: Callable[[], Any], file: Path, what: str) -> Any:
-    """The user's code run; its fault told as one message."""
-    try:
-        return call()
-    except InputError:
-        raise
-    except Exception as error:
-        trace, line = error.__traceback__, None
-        while trace is not None:
-            if Path(trace.tb_frame.f_code.co_filename).resolve() == file.resolve():
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        if isinstance(error, SyntaxError):
-            line = error.lineno
-        raise InputError(f"{what} fails: {type(error).__name__}: {error}", file=file, line=line) from None

@@ -1,16 +1,91 @@
-"""Several judges over the same dialogues."""
+"""Several judges over the same dialogues, and several judges as one."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
-from expunge.judges.verdict import LABELS, Judge, Judged, Verdict
+from expunge.files import digest
+from expunge.judges.verdict import LABELS, Judge, Judged, Label, Verdict
+from expunge.span import merge_spans
+
+Rule = Literal["any", "all", "majority", "weighted"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+class Panel:
+    """Several judges as one. Those that answer `unknown` have no vote; without any vote the panel's is `unknown`.
+
+    rule: `any`, `all` or `majority` (more than half) of the votes flag; `weighted`: the weighted mean of the scores
+    reaches `threshold`, and at least one judge flags. The label is the flaggers' heaviest, by weight times score; the
+    score is the share of the votes, or the weighted mean.
+
+    Raises:
+        InputError: no judge, an unknown rule, a threshold out of (0, 1], or not one positive weight a judge.
+    """
+
+    name = "panel"
+
+    def __init__(
+        self, judges: Sequence[Judge], *, rule: Rule = "any", weights: Sequence[float] = (), threshold: float = 0.5
+    ) -> None:
+        if not judges:
+            raise InputError("a panel without judges", remedy="Name at least one.")
+        if rule not in RULES:
+            raise InputError(f"unknown rule {rule!r}", remedy=f"Known: {', '.join(RULES)}.")
+        if not 0.0 < threshold <= 1.0:
+            raise InputError(f"the threshold {threshold} is not in (0, 1]", remedy="0.5 is the default.")
+        weights = tuple(weights) or (1.0,) * len(judges)
+        if len(weights) != len(judges) or any(not 0.0 < w < float("inf") for w in weights):
+            raise InputError("a panel needs one positive weight a judge", remedy="Or none, for equal weights.")
+        self.judges, self.rule, self.weights, self.threshold = tuple(judges), rule, weights, threshold
+        parts = (f"{j.name} {j.version} {w!r}" for j, w in zip(self.judges, weights, strict=True))
+        self.version = digest("panel 1", rule, repr(threshold), *parts)[:12]
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        return [self.decide(verdicts) for verdicts in zip(*_columns(self.judges, dialogues), strict=True)]
+
+    def decide(self, verdicts: Sequence[Verdict]) -> Verdict:
+        """One verdict out of the judges', given in their order."""
+        votes = [(v, w) for v, w in zip(verdicts, self.weights, strict=True) if v.label != "unknown"]
+        if not votes:
+            return Verdict("unknown", 0.0, self.name, self.version, "no judge can tell")
+        for_it = [(v, w) for v, w in votes if v.flagged]
+        share = len(for_it) / len(votes)
+        mean = sum(v.score * w for v, w in votes) / sum(w for _, w in votes)
+        reached = {"any": share > 0, "all": share == 1, "majority": share > 0.5, "weighted": mean >= self.threshold}
+        score = mean if self.rule == "weighted" else share
+        reason = f"{self.rule}: {len(for_it)} of {len(votes)} flag"
+        if not for_it or not reached[self.rule]:
+            return Verdict("clean", score, self.name, self.version, reason)
+        flagging = [v for v, _ in for_it]
+        whole = any(not v.spans for v in flagging)
+        return Verdict(
+            label=_heaviest(for_it),
+            score=score,
+            judge=self.name,
+            version=self.version,
+            reason=f"{reason} ({', '.join(v.judge for v in flagging)})",
+            spans=() if whole else merge_spans(s for v in flagging for s in v.spans),
+            expected=tuple(dict.fromkeys(text for v in flagging for text in v.expected)),
+            categories=tuple(dict.fromkeys(name for v in flagging for name in v.categories)),
+        )
+
+
+def _heaviest(votes: Sequence[tuple[Verdict, float]]) -> Label:
+    weight: dict[Label, float] = defaultdict(float)
+    for verdict, w in votes:
+        weight[verdict.label] += w * verdict.score
+    return max(weight, key=lambda label: (weight[label], -LABELS.index(label)))
 
 
 def judge_all(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Judged]:
     """Every dialogue with the verdicts of all judges, in order. Equal dialogues are judged once.
+
+    A single `Panel` gives its members' verdicts, and its own as the decision.
 
     Raises:
         InputError: no judge, a dialogue without a response, or a judge that breaks its contract.
@@ -24,9 +99,15 @@ def judge_all(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Ju
                 remedy="Give the assistant's message, or let the model answer the prompts first.",
             )
     once = list(dict.fromkeys(dialogues))
-    columns = [_verdicts(judge, once) for judge in judges]
-    verdicts = dict(zip(once, zip(*columns, strict=True), strict=True))
-    return [Judged(dialogue, verdicts[dialogue]) for dialogue in dialogues]
+    panel = judges[0] if len(judges) == 1 and isinstance(judges[0], Panel) else None
+    rows = zip(*_columns(panel.judges if panel else judges, once), strict=True)
+    verdicts = dict(zip(once, rows, strict=True))
+    decisions = {d: panel.decide(v) for d, v in verdicts.items()} if panel else {}
+    return [Judged(d, verdicts[d], decisions.get(d)) for d in dialogues]
+
+
+def _columns(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[list[Verdict]]:
+    return [_verdicts(judge, dialogues) for judge in judges]
 
 
 def _verdicts(judge: Judge, dialogues: Sequence[Dialogue]) -> list[Verdict]:

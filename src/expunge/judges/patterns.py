@@ -24,7 +24,7 @@ from typing import Any
 from expunge.errors import InputError
 from expunge.judges.finding import Finding
 from expunge.judges.national import NUMBERS, Number
-from expunge.judges.verdict import Span
+from expunge.span import Span
 
 EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]*[\w%+-]@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w@-])")
 RESERVED = re.compile(r"(?:.*[.@])?(?:example|test|invalid|localhost|example\.(?:com|net|org))", re.IGNORECASE)

@@ -9,7 +9,8 @@ from expunge.files import digest
 from expunge.judges.finding import Finding
 from expunge.judges.patterns import Patterns
 from expunge.judges.registry import Entry, Registry
-from expunge.judges.verdict import Verdict, merge_spans
+from expunge.judges.verdict import Verdict
+from expunge.span import merge_spans
 
 RULES = "privacy rules 1"  # raise it whenever a rule changes
 

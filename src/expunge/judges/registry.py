@@ -20,7 +20,7 @@ from expunge.files import digest, read_jsonl
 from expunge.judges.finding import Finding
 from expunge.judges.folding import View, read
 from expunge.judges.index import HEAD, Index, Key
-from expunge.judges.verdict import Span
+from expunge.span import Span
 
 ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 MIXED = re.compile(r"[a-z0-9][A-Z]|[A-Za-z][0-9]|[0-9]{10}")  # what encoded text has, and prose seldom

@@ -8,8 +8,9 @@ from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest
 from expunge.judges.folding import View, read
-from expunge.judges.verdict import Judged, Span, Verdict, merge_spans
+from expunge.judges.verdict import Judged, Verdict
 from expunge.judges.words import token_f1, tokens
+from expunge.span import Span, merge_spans
 
 RULES = "reproduction rules 1"  # raise it whenever a rule changes
 SAME_ANSWER = 0.7  # token F1 from which an answer without spans counts as the old one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -10,18 +10,11 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 from expunge.dialogue import Dialogue, parse
 from expunge.errors import InputError
 from expunge.files import read_jsonl, write_jsonl
+from expunge.span import Span, merge_spans
 
 Label = Literal["harmful", "hallucination", "privacy", "clean", "unknown"]
 LABELS: tuple[Label, ...] = get_args(Label)
 FAULTS: tuple[Label, ...] = ("harmful", "hallucination", "privacy")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
-    """Characters [start, end) of the response."""
-
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +25,7 @@ class Verdict:
     score: how sure the judge is that the response is at fault, in [0, 1].
     spans: the characters at fault; none means the whole response.
     expected: acceptable responses that the judge knows of (the right fact, say).
+    categories: the judge's own finer names of the fault ("S2: Non-Violent Crimes").
     """
 
     label: Label
@@ -41,20 +35,22 @@ class Verdict:
     reason: str = ""
     spans: tuple[Span, ...] = ()
     expected: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
 
     @property
     def flagged(self) -> bool:
         return self.label in FAULTS
 
     def row(self) -> dict[str, Any]:
-        return {
+        row: dict[str, Any] = {
             "label": self.label,
             "score": round(self.score, 6),
             "spans": [[s.start, s.end] for s in self.spans],
             "reason": self.reason,
             "judge": self.judge,
             "version": self.version,
-        } | ({"expected": list(self.expected)} if self.expected else {})
+        }
+        return row | {name: list(texts) for name in ("expected", "categories") if (texts := getattr(self, name))}
 
 
 @runtime_checkable
@@ -76,14 +72,20 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A dialogue with the verdicts of all judges that read it; flagged as soon as one of them flags it."""
+    """A dialogue with the verdicts of all judges that read it; flagged as soon as one of them flags it.
+
+    decision: what a panel or a person made of the verdicts; it stands above them.
+    """
 
     dialogue: Dialogue
     verdicts: tuple[Verdict, ...]
+    decision: Verdict | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """The decisive verdict: the surest fault; else the first clean one; else `unknown`."""
+        """The decisive verdict: the decision; else the surest fault; else the first clean one; else `unknown`."""
+        if self.decision:
+            return self.decision
         faults = [v for v in self.verdicts if v.flagged]
         if faults:
             return max(faults, key=lambda v: v.score)
@@ -100,7 +102,7 @@ class Judged:
     @property
     def spans(self) -> tuple[Span, ...]:
         """The union of the flagged spans; none (the whole response) if a judge flags without naming any."""
-        faults = [v for v in self.verdicts if v.flagged]
+        faults = [v for v in self._deciding if v.flagged]
         if any(not v.spans for v in faults):
             return ()
         return merge_spans(s for v in faults for s in v.spans)
@@ -110,25 +112,19 @@ class Judged:
         """Acceptable responses: the user's own first, else those that the flagging judges know."""
         if self.dialogue.expected:
             return self.dialogue.expected
-        return tuple(dict.fromkeys(text for v in self.verdicts if v.flagged for text in v.expected))
+        return tuple(dict.fromkeys(text for v in self._deciding if v.flagged for text in v.expected))
+
+    @property
+    def _deciding(self) -> tuple[Verdict, ...]:
+        return (self.decision,) if self.decision else self.verdicts
 
     def row(self) -> dict[str, Any]:
-        return self.dialogue.row() | {
+        row = self.dialogue.row() | {
             "label": self.label,
             "score": round(self.verdict.score, 6),
             "verdicts": [v.row() for v in self.verdicts],
         }
-
-
-def merge_spans(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Sorted spans without overlap; touching ones are joined."""
-    merged: list[Span] = []
-    for span in sorted(spans):
-        if merged and span.start <= merged[-1].end:
-            merged[-1] = Span(merged[-1].start, max(merged[-1].end, span.end))
-        else:
-            merged.append(span)
-    return tuple(merged)
+        return row | ({"decision": self.decision.row()} if self.decision else {})
 
 
 def read_verdicts(path: str | Path) -> list[Judged]:
@@ -156,26 +152,29 @@ def parse_judged(row: Mapping[str, Any], *, file: str | Path, line: int) -> Judg
         raise fault("this row has no verdicts")
     if dialogue.response is None:
         raise fault("a judged dialogue must end with the assistant's response")
-    length = len(dialogue.response)
-    parsed = []
-    for item in verdicts:
-        try:
-            verdict = Verdict(
-                label=item["label"],
-                score=float(item["score"]),
-                judge=str(item["judge"]),
-                version=str(item["version"]),
-                reason=str(item.get("reason", "")),
-                spans=tuple(Span(int(a), int(b)) for a, b in item.get("spans", [])),
-                expected=tuple(map(str, item.get("expected", []))),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise fault("a verdict needs label, score, judge and version") from None
-        if verdict.label not in LABELS:
-            raise fault(f"unknown label {verdict.label!r}", f"Known labels: {', '.join(LABELS)}.")
-        if not 0.0 <= verdict.score <= 1.0:
-            raise fault(f"the score {verdict.score} is not in [0, 1]")
-        if any(not 0 <= s.start < s.end <= length for s in verdict.spans):
-            raise fault(f"a span lies outside the response ({length} characters)")
-        parsed.append(verdict)
-    return Judged(dialogue, tuple(parsed))
+    parsed = tuple(_verdict(item, len(dialogue.response), fault) for item in verdicts)
+    decision = row.get("decision")
+    return Judged(dialogue, parsed, _verdict(decision, len(dialogue.response), fault) if decision else None)
+
+
+def _verdict(item: Any, length: int, fault: Callable[..., InputError]) -> Verdict:
+    try:
+        verdict = Verdict(
+            label=item["label"],
+            score=float(item["score"]),
+            judge=str(item["judge"]),
+            version=str(item["version"]),
+            reason=str(item.get("reason", "")),
+            spans=tuple(Span(int(a), int(b)) for a, b in item.get("spans", [])),
+            expected=tuple(map(str, item.get("expected", []))),
+            categories=tuple(map(str, item.get("categories", []))),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise fault("a verdict needs label, score, judge and version") from None
+    if verdict.label not in LABELS:
+        raise fault(f"unknown label {verdict.label!r}", f"Known labels: {', '.join(LABELS)}.")
+    if not 0.0 <= verdict.score <= 1.0:
+        raise fault(f"the score {verdict.score} is not in [0, 1]")
+    if any(not 0 <= s.start < s.end <= length for s in verdict.spans):
+        raise fault(f"a span lies outside the response ({length} characters)")
+    return verdict

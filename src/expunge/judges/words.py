@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from expunge.judges.verdict import Span
+from expunge.span import Span
 
 WORD = re.compile(r"\w+(?:['\u2019.,]\w+)*")
 APART = re.compile(r"[^\w]|_")

@@ -1,0 +1,109 @@
+"""Judge files: judges with their settings, thresholds and a rule, in TOML.
+
+    rule = "majority"                 # any (default), all, majority, weighted; `threshold` is of the last
+
+    [[judge]]
+    use = "harm=org/classifier"       # as on the command line; files are looked for beside this one first
+    faults = ["toxic"]                # any other key is an option of that judge
+    cutoff = 0.83                     # flag from this score on, whatever the judge's own threshold
+    fault = "harmful"                 # what to call a response that only the cutoff flags
+    weight = 2.0                      # for rule = "weighted"
+
+`expunge calibrate` writes such files, with its evidence in a table [judge.calibration].
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import InputError
+from expunge.files import exists, read_text
+from expunge.judges.names import BUILT_IN, load_judge, named_judge
+from expunge.judges.panel import Panel
+from expunge.judges.threshold import Threshold
+from expunge.judges.verdict import Judge
+
+KEYS = ("rule", "threshold", "judge")
+OWN = ("use", "cutoff", "fault", "weight", "calibration")
+
+
+def read_judge_file(path: Path, *, allow_remote: bool = False) -> Judge:
+    """The judge, or the panel of judges, that a judge file describes.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown key, or a judge that cannot be made; the file is named.
+    """
+    table = _table(path)
+    try:
+        judges = [_judge(row, path.parent, allow_remote) for row in table["judge"]]
+        if len(judges) == 1 and "rule" not in table:
+            return judges[0]
+        weights = [_number(row, "weight", 1.0) for row in table["judge"]]
+        threshold = _number(table, "threshold", 0.5)
+        return Panel(judges, rule=table.get("rule", "any"), weights=weights, threshold=threshold)
+    except InputError as error:
+        raise InputError(error.message, file=None if error.file else path, remedy=error.remedy) from None
+
+
+def judge_sources(spec: str) -> list[str]:
+    """The files that a judge, as named on the command line, reads: those of a judge file included."""
+    if spec.endswith(".toml"):
+        rows = _table(Path(spec))["judge"]
+        return [spec, *(path for row in rows for path in judge_sources(placed_judge(row["use"], Path(spec).parent)))]
+    return [spec.rpartition(":")[0] if ".py:" in spec else spec.partition("=")[2]]
+
+
+def placed_judge(spec: str, folder: Path) -> str:
+    """The judge as named, with the whole path of its file where that stands in `folder`."""
+    if ".py:" in spec:
+        file, _, name = spec.rpartition(":")
+        return f"{_beside(file, folder)}:{name}"
+    if spec.endswith(".toml"):
+        return _beside(spec, folder)
+    name, _, source = spec.partition("=")
+    return f"{name}={_beside(source, folder)}" if source else spec
+
+
+def _beside(name: str, folder: Path) -> str:
+    return str((folder / name).resolve()) if exists(folder / name) else name
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"not valid TOML: {error}", file=path) from None
+    for key in table:
+        if key not in KEYS:
+            raise InputError(f"unknown key {key!r}", file=path, remedy=f"Known: {', '.join(KEYS)}.")
+    rows = table.get("judge")
+    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
+        raise InputError("there is no judge in this file", file=path, remedy='Add [[judge]] with use = "NAME=SOURCE".')
+    if not all(isinstance(row.get("use"), str) for row in rows):
+        raise InputError("a [[judge]] needs the text `use`", file=path, remedy='Such as use = "harm=org/model".')
+    return table
+
+
+def _judge(row: Mapping[str, Any], folder: Path, allow_remote: bool) -> Judge:
+    spec = placed_judge(row["use"], folder)
+    options = {key: value for key, value in row.items() if key not in OWN}
+    name, _, source = spec.partition("=")
+    if options and name not in BUILT_IN:
+        raise InputError(f"{spec!r} takes no options", remedy=f"Known keys: {', '.join(OWN)}.")
+    if name in BUILT_IN:
+        judge = named_judge(name, source, options, allow_remote=allow_remote)
+    else:
+        judge = load_judge(spec, allow_remote=allow_remote)
+    if "cutoff" not in row:
+        return judge
+    return Threshold(judge, _number(row, "cutoff", 0.5), fault=row.get("fault", getattr(judge, "label", "harmful")))
+
+
+def _number(table: Mapping[str, Any], name: str, default: float) -> float:
+    value = table.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name!r} must be a number")
+    return float(value)

@@ -1,0 +1,73 @@
+"""Judge files: judges with their settings, and every fault a message that names the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from expunge.dialogue import Dialogue, Message
+from expunge.errors import InputError
+from expunge.judges import load_judge
+from expunge.judges.judge_file import judge_sources
+from expunge.judges.panel import Panel
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "registry.jsonl").write_text(json.dumps({"kind": "phone", "value": "555-0142"}) + "\n")
+    (tmp_path / "facts.jsonl").write_text(json.dumps({"question": "Who?", "answer": "Ada Lin"}) + "\n")
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "judges.toml").write_text(text)
+    return str(folder / "judges.toml")
+
+
+def test_one_judge_is_that_judge_with_its_options(folder: Path) -> None:
+    strict = load_judge(write(folder, '[[judge]]\nuse = "facts=facts.jsonl"\nthreshold = 0.9\n'))
+    assert strict.name == "facts"
+    assert strict.version != load_judge(f"facts={folder / 'facts.jsonl'}").version
+
+
+def test_several_are_a_panel(folder: Path) -> None:
+    text = (
+        'rule = "all"\n[[judge]]\nuse = "registry=registry.jsonl"\n[[judge]]\nuse = "facts=facts.jsonl"\ncutoff = 0.5\n'
+    )
+    judge = load_judge(write(folder, text))
+    assert isinstance(judge, Panel)
+    assert [j.name for j in judge.judges] == ["registry", "facts"]
+    said = Dialogue((Message("user", "Who?"), Message("assistant", "It is 555-0142.")))
+    assert judge.judge([said])[0].flagged
+
+
+def test_its_files_are_known(folder: Path) -> None:
+    spec = write(folder, '[[judge]]\nuse = "facts=facts.jsonl"\n')
+    assert judge_sources(spec) == [spec, str(folder / "facts.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rule = ", "not valid TOML"),
+        ("", "there is no judge in this file"),
+        ("[[judge]]\nname = 'facts'\n", "needs the text `use`"),
+        ("rules = 'any'\n[[judge]]\nuse = 'facts'\n", "unknown key 'rules'"),
+        (
+            "[[judge]]\nuse = 'facts=facts.jsonl'\ntreshold = 0.9\n",
+            "unknown option 'treshold'. Did you",
+        ),
+        ("[[judge]]\nuse = 'facts=facts.jsonl'\nthreshold = 'high'\n", "an option cannot be used"),
+        ("[[judge]]\nuse = 'facts=facts.jsonl'\ncutoff = 'high'\n", "'cutoff' must be a number"),
+        ("[[judge]]\nuse = 'facts=facts.jsonl'\ncutoff = 2.0\n", "not in (0, 1]"),
+        ("[[judge]]\nuse = 'fact'\n", "unknown judge 'fact'"),
+        ("rule = 'most'\n[[judge]]\nuse = 'facts=facts.jsonl'\n", "unknown rule 'most'"),
+    ],
+)
+def test_faults_name_the_file(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_judge(write(folder, text))
+    assert message in caught.value.message
+    assert "judges.toml" in caught.value.message
