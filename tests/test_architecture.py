@@ -14,6 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     {"errors", "progress"},
     {"files"},
+    {"sources"},
     {"dialogue", "demo", "span"},
     {"encoding"},
     {"model"},

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from expunge import cli
-from expunge.dialogue import Dialogue
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -182,20 +181,20 @@ def test_prompts_are_answered_by_the_model_first(expunge: Run, tiny: Path, tmp_p
 def test_faults_of_ours_tell_nothing_private(
     expunge: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> list[Dialogue]:
+    def broken(*_: object) -> None:
         raise RuntimeError("4-71-63")
 
-    monkeypatch.setattr("expunge.dialogue.read_dialogues", broken)
+    monkeypatch.setattr("expunge.scan.run.stream_rows", broken)
     data = write(tmp_path / "in.jsonl", BAD)
     code, _, err = expunge("scan", tiny, data, "--judge", "privacy", "--out", tmp_path / "v.jsonl")
     assert code == 1 and "internal error: RuntimeError" in err and "4-71-63" not in err
 
 
 def test_ctrl_c_exits_130(expunge: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*_: object) -> list[Dialogue]:
+    def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("expunge.dialogue.read_dialogues", stopped)
+    monkeypatch.setattr("expunge.scan.run.stream_rows", stopped)
     data = write(tmp_path / "in.jsonl", BAD)
     code, out, err = expunge("scan", tiny, data, "--judge", "privacy", "--out", tmp_path / "v.jsonl")
     assert (code, out) == (130, "") and err.startswith("stopped")

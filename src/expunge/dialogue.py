@@ -13,18 +13,20 @@ form: "id", "expected" (a text or a list: acceptable responses), "subject" (who 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import InputError, MissingExtraError
-from expunge.files import digest, exists, read_jsonl
+from expunge.errors import InputError
+from expunge.files import digest
+from expunge.sources import read_rows, unsliced
 
 ROLES = ("system", "user", "assistant")
 
 _WORD = re.compile(r"[A-Za-z_-]{1,24}")
 """Field names and roles that messages may quote; anything else might be dialogue text in the wrong place."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class _Where:
             return ""
         if not isinstance(value, str):
             raise self.error(f"{name!r} must be a text, not {type(value).__name__}")
-        if any("\ud800" <= c <= "\udfff" for c in value):
+        if not value.isascii() and _SURROGATE.search(value):
             raise self.error(f"{name!r} holds half a character (a lone surrogate)", "Write it again as UTF-8.")
         return value
 
@@ -195,9 +197,7 @@ def _texts(value: Any, name: str, where: _Where) -> tuple[str, ...]:
 
 
 def read_dialogues(source: str | Path) -> list[Dialogue]:
-    """All dialogues of a JSON Lines file, or of a `datasets` name ("org/name" or "org/name:split").
-
-    A slice may follow a file's name, as in "data.jsonl[100:200]" (rows, 0-based, the end excluded).
+    """All dialogues of a file, or of a `datasets` name; see `sources.stream_rows`.
 
     Raises:
         InputError: no such file, an empty one, or a bad row (file and line named); ids used twice for different text.
@@ -206,38 +206,6 @@ def read_dialogues(source: str | Path) -> list[Dialogue]:
     dialogues = [parse(row, file=file, line=line) for line, row in read_rows(source)]
     check_ids(dialogues)
     return dialogues
-
-
-def read_rows(source: str | Path) -> list[tuple[int, Mapping[str, Any]]]:
-    """(line, row) of what `read_dialogues` takes, unparsed.
-
-    Raises:
-        InputError: no such file, an empty one, a line that is not a JSON object, or a slice without rows.
-    """
-    name, rows = unsliced(source)
-    path = Path(name)
-    local = path.suffix in _SUFFIXES or exists(path)
-    found = list(read_jsonl(path) if local else _hub_rows(name))[rows]
-    if not found:
-        raise InputError("no row lies in this slice", file=source, remedy="Check the slice.")
-    return found
-
-
-def unsliced(source: str | Path) -> tuple[str, slice]:
-    """The name without its slice, and the slice.
-
-    Raises:
-        InputError: a slice that is none.
-    """
-    cut = re.fullmatch(r"(.+\.(?:jsonl|json|ndjson))\[(.*)\]", str(source))
-    if not cut:
-        return str(source), slice(None)
-    bounds = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", cut[2])
-    if not bounds:
-        remedy = "Write it as data.jsonl[100:200]: rows from 0, the end excluded."
-        raise InputError("this slice cannot be used", file=source, remedy=remedy)
-    start, stop = (int(n) if n else None for n in bounds.groups())
-    return cut[1], slice(start, stop)
 
 
 def check_ids(dialogues: Iterable[Dialogue]) -> None:
@@ -250,23 +218,3 @@ def check_ids(dialogues: Iterable[Dialogue]) -> None:
                 f"{dialogue.source}: the id {dialogue.id!r} is used for another dialogue at {first.source}",
                 remedy="Give each dialogue its own id, or leave the ids out.",
             )
-
-
-_SUFFIXES = {".jsonl", ".json", ".ndjson"}
-
-
-def _hub_rows(name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+(:.+)?", name) or name.startswith("."):
-        raise InputError("there is no such file", file=name, remedy="Check the path.")
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        raise MissingExtraError("datasets", "datasets", f"reading {name!r} from the hub") from None
-    repository, _, split = name.partition(":")
-    try:
-        data = load_dataset(repository, split=split or "train")
-    except Exception as error:
-        raise InputError(
-            f"cannot load the dataset {name!r} ({type(error).__name__})", remedy="Check name and split."
-        ) from None
-    yield from enumerate(data, start=1)

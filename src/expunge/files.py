@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from expunge.errors import InputError, OutputError
 
@@ -122,19 +125,43 @@ def read_text(path: Path) -> str:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) of a JSON Lines file; blank lines are passed over.
+    """Yield (line number, object) of a JSON Lines file, perhaps .gz; blank lines are passed over.
 
     Raises:
         InputError: no file, not UTF-8, no row at all, or a line that is not a JSON object.
     """
-    found = False
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        found = True
-        yield number, _object(line, path, number)
+    found, number = False, 0
+    with open_bytes(path) as file:
+        try:
+            for number, data in enumerate(file, start=1):
+                line = data.decode("utf-8-sig" if number == 1 else "utf-8")  # with or without byte order mark
+                if line.strip():
+                    found = True
+                    yield number, _object(line, path, number)
+        except UnicodeDecodeError:
+            raise InputError("not UTF-8 text", file=path, line=number, remedy="Save the file as UTF-8.") from None
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise InputError("the compressed file is damaged", file=path, line=number + 1) from None
     if not found:
         raise InputError("the file is empty", file=path, remedy="Give at least one JSON object, one a line.")
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, decompressed if its name ends in .gz.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    try:
+        with path.open("rb") as plain:
+            plain.peek(1)  # a folder, say, opens only to fail here
+            yield gzip.GzipFile(fileobj=plain) if path.suffix == ".gz" else plain  # type: ignore[misc]
+    except gzip.BadGzipFile:
+        raise
+    except OSError as error:
+        fault = "there is no such file" if error.errno in _NO_FILE else f"cannot be read ({error.strerror})"
+        raise InputError(fault, file=path, remedy="Check the path.") from None
 
 
 def _object(line: str, path: Path, number: int) -> dict[str, Any]:

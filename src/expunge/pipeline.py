@@ -29,7 +29,7 @@ from expunge.model import LanguageModel, check_model, limit_threads, load_model
 from expunge.progress import Progress, Quiet
 from expunge.recipe import Recipe, read_recipe
 from expunge.report import write_report
-from expunge.scan import scan
+from expunge.scan import Asking, scan
 from expunge.selection import Split, read_forget, read_normal, split
 from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.unlearn import read_unlearned, unlearn
@@ -130,12 +130,11 @@ def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, pr
         return read_verdicts(path)
     start = time.monotonic()
     if judges:
-        dialogues = [d for name in recipe.dialogues for d in read_dialogues(name)]
-        model = cache(lambda: _load(recipe, recipe.model))
-        judged = scan(dialogues, judges, model=model, samples=recipe.scan_samples, seed=recipe.seed, progress=progress)
+        asking = Asking(cache(lambda: _load(recipe, recipe.model)), samples=recipe.scan_samples, seed=recipe.seed)
+        scan(recipe.dialogues, judges, path, asking=asking, progress=progress)
     else:
-        judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
-    write_verdicts(path, judged)
+        write_verdicts(path, [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)])
+    judged = read_verdicts(path)
     names = [f"{judge.name} {judge.version}" for judge in judges]
     manifest.add("scan", {"dialogues": len(judged), "judges": names, "seconds": _since(start)})
     return judged

@@ -13,8 +13,8 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """Whoever shows how far the work is."""
 
-    def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:
-        """Begin a piece of work of `total` units; the function given advances it."""
+    def stage(self, name: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Begin a piece of work of `total` units (None: not known); the function given advances it."""
         ...
 
     def note(self, text: str) -> None:
@@ -26,7 +26,7 @@ class Quiet:
     """Shows nothing."""
 
     @contextlib.contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Advance]:
+    def stage(self, name: str, total: int | None) -> Iterator[Advance]:
         yield lambda count: None
 
     def note(self, text: str) -> None:

@@ -13,11 +13,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from expunge.dialogue import unsliced
 from expunge.errors import InputError
 from expunge.files import exists, read_text
 from expunge.judges.judge_file import judge_sources, placed_judge
 from expunge.judges.verdict import FAULTS, Label
+from expunge.sources import unsliced
 from expunge.training.config import UnlearnConfig
 
 TABLES: Mapping[str, Mapping[str, type]] = {

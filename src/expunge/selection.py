@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues, read_rows, unsliced
+from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues
 from expunge.errors import InputError
 from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
+from expunge.sources import read_rows, unsliced
 
 WORD = r"(?u)\b\w+\b"
 

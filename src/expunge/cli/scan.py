@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from functools import cache
+import os
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from expunge.cli import options, show
+
+if TYPE_CHECKING:
+    from expunge.judges.verdict import Judge
+    from expunge.scan import Scan, Shard
 
 
 def command(
@@ -17,13 +21,16 @@ def command(
     dialogues: Annotated[
         str,
         typer.Argument(
-            metavar="DIALOGUES", help="JSON Lines file, or a datasets name; rows without response are asked."
+            metavar="DIALOGUES",
+            help="JSON Lines, CSV or Parquet, perhaps .gz, or a datasets name; rows without response are asked.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write the verdicts to.")],
     judge: options.Judges = None,
     samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each prompt; 0: the greedy one.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only part I of N; `expunge merge` joins.")] = None,
     template: options.Template = None,
     device: options.Device = None,
     seed: options.Seed = 0,
@@ -31,42 +38,102 @@ def command(
 ) -> None:
     """Judge dialogues: which should never have been said, how sure, and which characters.
 
+    Killed, the same command goes on. Under `accelerate launch` every process takes a part, and the first joins them.
+
     \b
     expunge scan org/model logged.jsonl --judge privacy=registry.jsonl --judge harm=org/classifier --out verdicts.jsonl
     expunge scan town prompts.jsonl --judge facts --out verdicts.jsonl
+    expunge scan org/model logged.parquet --judge judges.toml --shard 3/16 --out verdicts.jsonl
     """
-    from expunge.dialogue import read_dialogues
     from expunge.errors import InputError, OutputError
     from expunge.files import check_writable, exists
-    from expunge.judges.names import load_judge
-    from expunge.judges.verdict import write_verdicts
+    from expunge.scan.run import Shard, scan
 
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks > 1 and shard:
+        raise InputError("accelerate shares the work out by itself", remedy="Leave --shard out.")
+    part = Shard(int(os.environ["RANK"]) + 1, ranks) if ranks > 1 else _shard(shard)
     if exists(out):
         raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
     if not judge:
         raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
     check_writable(out)
-    rows = read_dialogues(dialogues)
     from expunge.model import check_model, limit_threads, load_model  # slow to import: after what is quick to check
-    from expunge.scan import scan
+    from expunge.scan.asking import Asking
 
     check_model(model, device=device)
     limit_threads()
-    judges = [load_judge(spec) for spec in judge]
-    judged = scan(
-        rows,
+    judges = _judges(judge)
+    ask = cache(lambda: load_model(model, template=template, device=device))
+    found = scan(
+        [dialogues],
         judges,
-        model=cache(lambda: load_model(model, template=template, device=device)),
-        samples=samples,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
+        out,
+        asking=None if workers else Asking(ask, samples=samples, max_new_tokens=max_new_tokens, seed=seed),
+        shard=part,
+        workers=workers,
+        load=partial(_judges, judge),
         progress=show.progress(quiet=json),
     )
-    write_verdicts(out, judged)
-    counts = Counter(item.label for item in judged)
-    if json:
-        show.print_json({"dialogues": len(judged), "labels": dict(counts), "out": str(out)})
+    if ranks > 1:
+        _join(out, as_json=json)
+    else:
+        _print(found, judges, as_json=json)
+
+
+def _judges(specs: list[str]) -> list[Judge]:
+    from expunge.judges.names import load_judge
+
+    return [load_judge(spec) for spec in specs]
+
+
+def _shard(text: str | None) -> Shard:
+    from expunge.errors import InputError
+    from expunge.scan.run import Shard
+
+    if text is None:
+        return Shard()
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise InputError(f"the shard {text!r} cannot be used", remedy="Write it as I/N, such as 1/8.")
+    return Shard(int(number), int(count))
+
+
+def _join(out: Path, *, as_json: bool) -> None:
+    """Wait for the other processes; the first then joins the parts."""
+    from accelerate import PartialState
+
+    from expunge.cli import merge
+
+    state = PartialState()
+    state.wait_for_everyone()
+    if state.is_main_process:
+        merge.command(out, json=as_json)
+    state.destroy_process_group()
+
+
+def _print(found: Scan, judges: list[Judge], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from expunge.judges.agreement import agreements
+    from expunge.judges.panel import Panel
+
+    members = judges[0].judges if len(judges) == 1 and isinstance(judges[0], Panel) else judges
+    agreed = agreements([j.name for j in members], found.votes)
+    if as_json:
+        content = {
+            "dialogues": found.written,
+            "labels": dict(found.labels),
+            "silent": found.silent,
+            "out": str(found.path),
+        }
+        show.print_json(content | {"agreement": [asdict(a) for a in agreed]})
         return
-    for label, count in counts.most_common():
+    for label, count in found.labels.most_common():
         print(f"{label:<14}{count:>8}")
-    print(f"{len(judged)} dialogues judged: {out}")
+    for a in agreed:
+        kappa = "  –  " if a.kappa is None else f"{a.kappa:.3f}"
+        print(f"{a.first} and {a.second} on {a.label}: κ {kappa}, {a.agreed:.1%} of {a.count} alike")
+    if found.silent:
+        print(f"{found.silent} prompts were answered with nothing, and are left out")
+    print(f"{found.written} dialogues judged: {found.path}")

@@ -24,7 +24,7 @@ class Bars:
         self._console = Console(stderr=True)
 
     @contextlib.contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Advance]:
+    def stage(self, name: str, total: int | None) -> Iterator[Advance]:
         from rich import progress
 
         columns = (

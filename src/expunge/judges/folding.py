@@ -11,7 +11,6 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from urllib.parse import unquote
@@ -19,11 +18,13 @@ from urllib.parse import unquote
 from expunge.span import Span
 
 WORD = re.compile(r"[^\W\d_]+|\d+|@")
+ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|@")  # the same in lower case, faster
 ESCAPE = re.compile(
     r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31});"
     r"|%[0-7][0-9A-Fa-f]|%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f])+"
     r"|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
 )
+_PECULIAR = re.compile(rf"[^\x00-\x7f]|{ESCAPE.pattern}")  # all that is not read as it is written, but for its case
 
 _UNITS = "zero one two three four five six seven eight nine oh"
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
@@ -49,7 +50,7 @@ FILLERS = frozenset("\u115f\u1160\u3164\uffa0")  # drawn as nothing, though Unic
 
 LEET_READ = str.maketrans("013457$", "oleasts")
 LEET_FOLD = str.maketrans("013457i", "oleastl")
-LEET_SEEN = re.compile(r"[^\W\d_][013457$]|[013457$][^\W\d_]")
+LEET_SEEN = re.compile(r"[^\x00-`{-\x7f][013457$]|[013457$][^\x00-`{-\x7f]")  # in lower case: a letter beside one
 
 
 class View:
@@ -64,7 +65,7 @@ class View:
     def __init__(self, text: str, starts: list[int] | None = None, ends: list[int] | None = None) -> None:
         self.text = text
         self._starts, self._ends = starts, ends
-        self.words: list[str] = WORD.findall(text)
+        self.words: list[str] = (ASCII_WORD if text.isascii() else WORD).findall(text)
         self._ranges: list[tuple[int, int]] | None = None
         self._spans: list[tuple[int, int]] | None = None
         if not SPOKEN.isdisjoint(self.words):
@@ -111,11 +112,20 @@ def read(text: str) -> View:
     characters: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    for character, start, end in _unescaped(text):
-        for folded in fold(character):
-            characters.append(folded)
-            starts.append(start)
-            ends.append(end)
+    done = 0
+    for match in _PECULIAR.finditer(text):
+        start, end = match.span()
+        characters += text[done:start].lower()
+        starts += range(done, start)
+        ends += range(done + 1, start + 1)
+        folded = "".join(map(fold, match[0] if match[0][0] > "\x7f" else _unescape(match[0])))
+        characters += folded
+        starts += [start] * len(folded)
+        ends += [end] * len(folded)
+        done = end
+    characters += text[done:].lower()
+    starts += range(done, len(text))
+    ends += range(done + 1, len(text) + 1)
     return View("".join(characters), starts, ends)
 
 
@@ -135,20 +145,6 @@ def _latin(part: str) -> str:
     return "".join(LOOKALIKES.get(c, c) for c in LOOKALIKES.get(part, part).casefold())
 
 
-def _unescaped(text: str) -> Iterator[tuple[str, int, int]]:
-    """Characters, each with the original range it stands for."""
-    done = 0
-    for match in ESCAPE.finditer(text):
-        yield from _as_written(text, done, match.start())
-        yield from ((character, match.start(), match.end()) for character in _unescape(match[0]))
-        done = match.end()
-    yield from _as_written(text, done, len(text))
-
-
-def _as_written(text: str, start: int, end: int) -> Iterable[tuple[str, int, int]]:
-    return ((text[i], i, i + 1) for i in range(start, end))
-
-
 def _unescape(escape: str) -> str:
     if escape[0] == "&":
         return html.unescape(escape)
@@ -162,13 +158,19 @@ def _spoken(words: list[str]) -> tuple[list[str], list[tuple[int, int]]]:
     """
     written: list[str] = []
     ranges: list[tuple[int, int]] = []
-    i = 0
-    while i < len(words):
-        word, taken = _one_spoken(words[i], words[i + 1] if i + 1 < len(words) else "")
-        if word != "dot":
-            written.append(word)
+    done = 0
+    for i, word in enumerate(words):
+        if word not in SPOKEN or i < done:
+            continue
+        written += words[done:i]
+        ranges += zip(range(done, i), range(done, i), strict=True)
+        said, taken = _one_spoken(word, words[i + 1] if i + 1 < len(words) else "")
+        if said != "dot":
+            written.append(said)
             ranges.append((i, i + taken - 1))
-        i += taken
+        done = i + taken
+    written += words[done:]
+    ranges += zip(range(done, len(words)), range(done, len(words)), strict=True)
     return written, ranges
 
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 from expunge.errors import InputError
@@ -53,6 +54,13 @@ PHONE_BEFORE = re.compile(
 PHONE_AFTER = re.compile(r"\W{1,3}(?:office|fax|mobile|cell|home|work|desk|phone)\b", re.IGNORECASE)
 NO_PHONE = re.compile(r"\d{1,2}/\d{1,2}/\d{2,4}|\d{4}/\d{4}|.*\.0\..*")  # dates, fractions, versions
 NOBODYS_PHONE = re.compile(r"1?\d{3}55501\d\d|55501\d\d|(?:44|0)7700900\d{3}|1?8(?:00|33|44|55|66|77|88)\d{7}")
+SEPARATORS = "x~\u2053\u223c\uff5e/\uff0f.\uff0e()\uff08\uff09\\[\\]\uff3b\uff3d"  # inside phone numbers
+DASHES = "\u2010-\u2015\u2212\u30fc\uff0d\\s\u00ad\u200b\u2060-"
+PHONE_LIKE = re.compile(
+    rf"\d(?:[{SEPARATORS}{DASHES}]{{0,4}}\d){{6}}", re.IGNORECASE
+)  # what `phonenumbers` would look at
+NUMBER_LIKE = re.compile(r"\d(?:[ .+-]?\d){5}|[a-z]{5}\d\d", re.IGNORECASE)  # what cards and NUMBERS have inside
+BEFORE, AFTER = 16, 32  # characters of a card or a number of NUMBERS that may stand around that
 PRICES = frozenset("/=$€£#")  # a number after one of these is no phone
 NEARBY = 40  # characters around a number in which a word may name it
 
@@ -86,9 +94,12 @@ class Patterns:
         found = list(self._emails(text)) if "@" in text else []
         digits = sum(map(text.count, "0123456789")) if text.isascii() else sum(map(str.isdigit, text))
         if digits >= 4:
-            for search in (self._ibans, self._cards, self._national, self._addresses):
-                _keep(found, search(text))
-        if digits >= 7:
+            _keep(found, self._ibans(text))
+            numbers = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(text)]
+            _keep(found, self._cards(text) if numbers else ())
+            _keep(found, self._national(text, numbers))
+            _keep(found, self._addresses(text))
+        if digits >= 7 and PHONE_LIKE.search(text):
             _keep(found, self._phones(text))
             _keep(found, self._named_phones(text))
         return sorted(found, key=lambda f: f.span)
@@ -112,15 +123,18 @@ class Patterns:
             if CARD_ISSUER.fullmatch(number) and self._luhn(number):
                 yield Finding(Span(*match.span()), "card number, checked", 1.0)
 
-    def _national(self, text: str) -> Iterator[Finding]:
-        for number, check in self._numbers:
-            for match in number.form.finditer(text):
+    def _national(self, text: str, windows: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+        for (number, check), (start, end) in product(self._numbers, windows):
+            for match in number.form.finditer(text, start, end):
+                if match.end() == end < len(text):
+                    continue  # cut off
                 named = (number.strong is not None and number.strong.fullmatch(match[0])) or _near(number, text, match)
                 if named and check(match[0]):
                     yield Finding(Span(*match.span()), number.kind, 1.0 if number.check_digit else 0.8)
 
     def _addresses(self, text: str) -> Iterator[Finding]:
-        for form in (IPV4, IPV6):
+        forms = [form for form, sign, count in ((IPV4, ".", 3), (IPV6, ":", 2)) if text.count(sign) >= count]
+        for form in forms:
             for match in form.finditer(text):
                 try:
                     public = ipaddress.ip_address(match[0]).is_global
@@ -148,7 +162,7 @@ class Patterns:
                 yield Finding(Span(*match.span()), "phone number, by the words around", 0.6)
 
 
-def _keep(found: list[Finding], new: Iterator[Finding]) -> None:
+def _keep(found: list[Finding], new: Iterable[Finding]) -> None:
     """Add what overlaps nothing found before."""
     for finding in new:
         if all(finding.span.end <= f.span.start or f.span.end <= finding.span.start for f in found):

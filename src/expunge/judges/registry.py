@@ -24,6 +24,7 @@ from expunge.span import Span
 
 ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 MIXED = re.compile(r"[a-z0-9][A-Z]|[A-Za-z][0-9]|[0-9]{10}")  # what encoded text has, and prose seldom
+CAMEL = re.compile(r"[a-z][A-Z]")  # the same for text without digits, in half the time
 SHORT_WORD = re.compile(r"\w+")
 
 
@@ -87,8 +88,9 @@ class Registry:
         """All entries in `text`, with the exact characters that say them."""
         if not self.entries:
             return []
-        findings = [*self._find_short(text), *self._find_in(read(text), text)]
-        if MIXED.search(text):
+        view = read(text)
+        findings = [*self._find_short(text), *self._find_in(view, text)]
+        if (CAMEL if view.canonical.isalpha() else MIXED).search(text):
             for match in ENCODED.finditer(text):
                 findings += self._find_encoded(match)
         return findings

@@ -1,0 +1,152 @@
+"""Rows of dialogues wherever they lie: JSON Lines, CSV, Parquet, each also compressed, and `datasets` of the hub.
+
+Rows come one after another, never all at once, so that a file may be larger than the memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import InputError, MissingExtraError
+from expunge.files import exists, open_bytes, read_jsonl
+
+Row = tuple[int, Mapping[str, Any]]
+"""The line (or the number of the row, from 1, where there are no lines), and the row."""
+
+JSON_LINES = (".jsonl", ".json", ".ndjson")
+FORMATS = (*JSON_LINES, ".csv", ".parquet")
+_SLICED = re.compile(rf"(.+(?:{'|'.join(map(re.escape, FORMATS))})(?:\.gz)?)\[(.*)\]")
+_CELL = 2**27  # characters in a cell of CSV
+
+
+def read_rows(source: str | Path) -> list[Row]:
+    """All of `stream_rows`.
+
+    Raises:
+        InputError: as `stream_rows`.
+    """
+    return list(stream_rows(source))
+
+
+def stream_rows(source: str | Path) -> Iterator[Row]:
+    """Rows of a .jsonl, .json, .ndjson, .csv or .parquet file, perhaps .gz; or of a `datasets` name ("org/name:split").
+
+    A slice may follow a file's name, as in "data.jsonl[100:200]" (rows, 0-based, the end excluded).
+
+    Raises:
+        InputError: no such file, an empty one, a row that cannot be read (file and line named), or an empty slice.
+    """
+    name, rows = unsliced(source)
+    path = Path(name)
+    found = False
+    for row in islice(_rows(name, path), rows.start, rows.stop):
+        found = True
+        yield row
+    if not found:
+        raise InputError("no row lies in this slice", file=source, remedy="Check the slice.")
+
+
+def _rows(name: str, path: Path) -> Iterator[Row]:
+    kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if kind == ".csv":
+        return _csv_rows(path)
+    if kind == ".parquet":
+        return _parquet_rows(path)
+    return read_jsonl(path) if kind in JSON_LINES or exists(path) else _hub_rows(name)
+
+
+def unsliced(source: str | Path) -> tuple[str, slice]:
+    """The name without its slice, and the slice.
+
+    Raises:
+        InputError: a slice that is none.
+    """
+    cut = _SLICED.fullmatch(str(source))
+    if not cut:
+        return str(source), slice(None)
+    bounds = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", cut[2])
+    if not bounds:
+        remedy = "Write it as data.jsonl[100:200]: rows from 0, the end excluded."
+        raise InputError("this slice cannot be used", file=source, remedy=remedy)
+    start, stop = (int(n) if n else None for n in bounds.groups())
+    return cut[1], slice(start, stop)
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    """Rows of a CSV file with a header; empty cells are left out, lists are JSON."""
+    csv.field_size_limit(_CELL)
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        reader = csv.DictReader(text, strict=True)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    fault = "more cells than the header" if None in row else "fewer cells than the header"
+                    remedy = "Quote texts that hold commas, quotes or line breaks."
+                    raise InputError(f"a row with {fault}", file=path, line=reader.line_num, remedy=remedy)
+                yield reader.line_num, {k: _cell(v) for k, v in row.items() if v.strip()}
+        except UnicodeDecodeError:
+            remedy = "Save the file as UTF-8."
+            raise InputError("not UTF-8 text", file=path, line=reader.line_num + 1, remedy=remedy) from None
+        except csv.Error as error:
+            remedy = "Quote texts that hold commas, quotes or line breaks; the row begins on this line."
+            raise InputError(f"not valid CSV ({error})", file=path, line=reader.line_num + 1, remedy=remedy) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise InputError("the compressed file is damaged", file=path, line=reader.line_num + 1) from None
+    if reader.line_num <= 1:
+        raise InputError("the file is empty", file=path, remedy="Give a header and at least one row.")
+
+
+def _cell(text: str) -> Any:
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    if not exists(path):
+        raise InputError("there is no such file", file=path, remedy="Check the path.")
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError("pyarrow", "datasets", f"reading {path}") from None
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, {k: v for k, v in row.items() if v is not None}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"not a Parquet file that can be read ({type(error).__name__})", file=path) from None
+    if not number:
+        raise InputError("the file is empty", file=path, remedy="Give at least one row.")
+
+
+def _hub_rows(name: str) -> Iterator[Row]:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+(:.+)?", name) or name.startswith("."):
+        raise InputError("there is no such file", file=name, remedy="Check the path.")
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise MissingExtraError("datasets", "datasets", f"reading {name!r} from the hub") from None
+    repository, _, split = name.partition(":")
+    try:
+        data = load_dataset(repository, split=split or "train", streaming=True)
+        yield from enumerate(data, start=1)
+    except Exception as error:
+        raise InputError(
+            f"cannot load the dataset {name!r} ({type(error).__name__})", remedy="Check name and split."
+        ) from None

@@ -1,0 +1,322 @@
+"""The evaluative model at work on files: in order, once each, and whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expunge.dialogue import Dialogue
+from expunge.errors import InputError, OutputError
+from expunge.judges import Verdict, load_judge, read_verdicts
+from expunge.judges.panel import Panel
+from expunge.scan import Asking, Shard, merge, scan
+from expunge.scan.block import SIZE
+
+if TYPE_CHECKING:
+    from expunge.model import LanguageModel
+
+
+class Length:
+    """Flags long responses, and counts what it is asked."""
+
+    name, version = "length", "1"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        self.asked += len(dialogues)
+        labels = ["harmful" if len(d.response or "") > 5 else "clean" for d in dialogues]
+        return [Verdict(label, 1.0, self.name, self.version) for label in labels]  # type: ignore[arg-type]
+
+
+class Failing(Length):
+    """Fails at the dialogue of this number."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        if self.asked + len(dialogues) > self._at:
+            raise InputError("the judge is tired")
+        return super().judge(dialogues)
+
+
+def load() -> list[Length]:
+    return [Length()]
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def numbered(path: Path, count: int) -> Path:
+    return write(path, [{"prompt": f"{i}?", "response": "x" * (i % 10 + 1)} for i in range(count)])
+
+
+PROMPT = {"prompt": "a?", "id": "p"}
+LOGGED = {"prompt": "a?", "response": "Yes.", "id": "l"}
+
+
+def unloadable() -> LanguageModel:
+    raise AssertionError("the model was loaded for nothing")
+
+
+def test_verdicts_come_in_order_and_private(tmp_path: Path) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 700), tmp_path / "new" / "out.jsonl"
+    found = scan([source], [Length()], out)
+    assert [j.dialogue.question for j in read_verdicts(out)] == [f"{i}?" for i in range(700)]
+    assert (found.read, found.written, found.resumed, found.silent) == (700, 700, 0, 0)
+    assert found.labels == Counter(clean=350, harmful=350) == found.votes
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert sorted(p.name for p in out.parent.iterdir()) == ["out.jsonl"]
+
+
+def test_logged_dialogues_need_no_model(tmp_path: Path) -> None:
+    scan([write(tmp_path / "in.jsonl", [LOGGED])], [Length()], tmp_path / "out.jsonl", asking=Asking(unloadable))
+
+
+def test_prompts_without_a_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no response"):
+        scan([write(tmp_path / "in.jsonl", [PROMPT])], [Length()], tmp_path / "out.jsonl")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_no_judge_is_said_before_the_model_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no judge"):
+        scan([write(tmp_path / "in.jsonl", [PROMPT])], [], tmp_path / "out.jsonl", asking=Asking(unloadable))
+
+
+def test_prompts_are_answered_in_their_places(tmp_path: Path, lm: LanguageModel) -> None:
+    source, out = write(tmp_path / "in.jsonl", [PROMPT, LOGGED]), tmp_path / "out.jsonl"
+    scan([source], [Length()], out, asking=Asking(lambda: lm, max_new_tokens=6))
+    found = read_verdicts(out)
+    assert [j.dialogue.id for j in found] == ["p", "l"]
+    assert found[0].dialogue.response
+
+
+def test_samples_are_told_apart(tmp_path: Path, lm: LanguageModel) -> None:
+    source, out = write(tmp_path / "in.jsonl", [PROMPT]), tmp_path / "out.jsonl"
+    scan([source], [Length()], out, asking=Asking(lambda: lm, samples=3, max_new_tokens=6))
+    found = read_verdicts(out)
+    assert [j.dialogue.id for j in found] == ["p#1", "p#2", "p#3"]
+    assert len({j.dialogue.response for j in found}) == 3
+
+
+def test_prompts_answered_with_nothing_are_counted(
+    tmp_path: Path, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("expunge.generation.generate", lambda *_, **__: [[""], ["Yes."]])
+    source = write(tmp_path / "in.jsonl", [PROMPT, {"prompt": "b?"}])
+    found = scan([source], [Length()], tmp_path / "out.jsonl", asking=Asking(lambda: lm))
+    assert (found.read, found.written, found.silent) == (2, 1, 1)
+
+
+def test_equal_dialogues_are_judged_once(tmp_path: Path) -> None:
+    rows = [{"prompt": "a?", "response": "Yes.", "id": f"{i}"} for i in range(3 * SIZE)]
+    judge = Length()
+    found = scan([write(tmp_path / "in.jsonl", rows)], [judge], tmp_path / "out.jsonl")
+    assert (judge.asked, found.written) == (1, 3 * SIZE)
+
+
+def test_a_panel_is_kept_with_its_members_votes(tmp_path: Path) -> None:
+    panel = Panel([Length(), Length()], rule="all")
+    found = scan([numbered(tmp_path / "in.jsonl", 10)], [panel], tmp_path / "out.jsonl")
+    assert found.votes == Counter({"clean,clean": 5, "harmful,harmful": 5})
+    assert read_verdicts(found.path)[0].decision
+
+
+def test_what_was_judged_before_a_fault_is_kept(tmp_path: Path) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 5 * SIZE), tmp_path / "out.jsonl"
+    with pytest.raises(InputError, match="tired"):
+        scan([source], [Failing(3 * SIZE)], out)
+    judge = Length()
+    found = scan([source], [judge], out)
+    assert (judge.asked, found.resumed, found.written) == (2 * SIZE, 3 * SIZE, 5 * SIZE)
+    scan([source], [Length()], tmp_path / "at_once.jsonl")
+    assert out.read_bytes() == (tmp_path / "at_once.jsonl").read_bytes()
+
+
+def test_a_later_row_may_be_mended(tmp_path: Path) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 2 * SIZE), tmp_path / "out.jsonl"
+    good = source.read_text()
+    source.write_text(good + '{"prompt": ""}\n')
+    with pytest.raises(InputError, match=f":{2 * SIZE + 1}: 'prompt' is empty"):
+        scan([source], [Length()], out)
+    source.write_text(good)
+    assert scan([source], [Length()], out).resumed == 2 * SIZE
+
+
+@pytest.mark.parametrize("other", ["row", "judge"])
+def test_an_unfinished_scan_of_something_else_is_refused(tmp_path: Path, other: str) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 3 * SIZE), tmp_path / "out.jsonl"
+    with pytest.raises(InputError, match="tired"):
+        scan([source], [Failing(2 * SIZE)], out)
+    before = (tmp_path / "out.jsonl.part").read_bytes()
+    judge = Length()
+    if other == "row":
+        source.write_text(source.read_text().replace("0?", "zero?", 1))
+    else:
+        judge.version = "2"  # type: ignore[misc]
+    with pytest.raises(InputError, match="input has changed" if other == "row" else "other input, judges or settings"):
+        scan([source], [judge], out)
+    assert (tmp_path / "out.jsonl.part").read_bytes() == before
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("mine")
+    with pytest.raises(OutputError, match="exists"):
+        scan([numbered(tmp_path / "in.jsonl", 3)], [Length()], tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text() == "mine"
+
+
+def test_an_id_for_two_dialogues_is_refused_also_after_a_crash(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{i}?", "response": "Yes.", "id": f"{i}"} for i in range(2 * SIZE)]
+    source, out = write(tmp_path / "in.jsonl", [*rows, {"prompt": "b?", "response": "No.", "id": "7"}]), tmp_path / "o"
+    for _ in range(2):
+        with pytest.raises(InputError, match=f":{2 * SIZE + 1}: this id is used for another dialogue"):
+            scan([source], [Length()], out)
+
+
+def test_workers_give_the_same_file(tmp_path: Path) -> None:
+    source = numbered(tmp_path / "in.jsonl", 2000)
+    scan([source], [Length()], tmp_path / "one.jsonl")
+    scan([source], [Length()], tmp_path / "two.jsonl", workers=2, load=load)
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+
+
+@given(st.integers(0, 2000), st.integers(0, 60))
+def test_whatever_a_crash_leaves_the_scan_goes_on(part: int, state: int) -> None:
+    """The files cut at any byte that a crash could leave: the state never says more than the file holds."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, out = numbered(folder / "in.jsonl", 2 * SIZE + 9), folder / "out.jsonl"
+        with pytest.raises(InputError, match="tired"):
+            scan([source], [Failing(2 * SIZE)], out)
+        files = folder / "out.jsonl.part", folder / "out.jsonl.part.state"
+        os.truncate(files[1], files[1].stat().st_size - state)
+        with files[0].open("ab") as file:
+            file.write(b'{"cut": ' * (part // 8))
+        scan([source], [Length()], out)
+        scan([source], [Length()], folder / "at_once.jsonl")
+        assert out.read_bytes() == (folder / "at_once.jsonl").read_bytes()
+
+
+KILLED = """
+import time
+from pathlib import Path
+from expunge.judges.verdict import Verdict
+from expunge.scan import journal, scan
+class Slow:
+    name, version = "length", "1"
+    def judge(self, dialogues):
+        time.sleep(0.03)
+        labels = ["harmful" if len(d.response) > 5 else "clean" for d in dialogues]
+        return [Verdict(label, 1.0, self.name, self.version) for label in labels]
+journal.SECONDS = 0.0
+print("begun", flush=True)
+scan([{source!r}], [Slow()], Path({out!r}))
+"""
+
+
+def test_killed_at_any_moment_nothing_is_lost_or_repeated(tmp_path: Path) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 30 * SIZE), tmp_path / "out.jsonl"
+    code = KILLED.format(source=str(source), out=str(out))
+    for wait in (0.1, 0.25, 0.4):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert process.stdout and process.stdout.readline() == b"begun\n"
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    judge = Length()
+    found = scan([source], [judge], out)
+    assert found.resumed and judge.asked == 30 * SIZE - found.resumed
+    scan([source], [Length()], tmp_path / "at_once.jsonl")
+    assert out.read_bytes() == (tmp_path / "at_once.jsonl").read_bytes()
+
+
+def test_shards_merge_to_what_one_scan_gives(tmp_path: Path) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 5 * SIZE + 3), tmp_path / "out.jsonl"
+    for number in (1, 2, 3, 4):
+        scan([source], [Length()], out, shard=Shard(number, 4))
+    assert merge(out) == 5 * SIZE + 3
+    scan([source], [Length()], tmp_path / "at_once.jsonl")
+    assert out.read_bytes() == (tmp_path / "at_once.jsonl").read_bytes()
+
+
+def test_a_shard_may_be_empty(tmp_path: Path) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 3), tmp_path / "out.jsonl"
+    for number in (1, 2):
+        scan([source], [Length()], out, shard=Shard(number, 2))
+    assert merge(out) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("missing", "of 3 shards these are missing: 2"),
+        ("unfinished", r"of 3 shards these are missing: 2 \(unfinished\)"),
+        ("changed", "has changed since it was written"),
+        ("no receipt", "no such file"),
+        ("other judge", "of other input, judges or settings"),
+        ("other count", r"shards of \[3, 4\] parts"),
+        ("none", "there are no shards"),
+    ],
+)
+def test_a_merge_that_would_lie_is_refused(tmp_path: Path, fault: str, message: str) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 4 * SIZE), tmp_path / "out.jsonl"
+    for number in (1, 2, 3):
+        judge = Length()
+        judge.version = "2" if (number, fault) == (2, "other judge") else "1"  # type: ignore[misc]
+        scan([source], [judge], out, shard=Shard(number, 3))
+    second = tmp_path / "out.2-of-3.jsonl"
+    if fault == "missing":
+        second.unlink()
+    elif fault == "unfinished":
+        second.rename(second.with_name(second.name + ".part"))
+    elif fault == "changed":
+        second.write_text(second.read_text().replace("clean", "clear", 1))
+    elif fault == "no receipt":
+        second.with_name(second.name + ".receipt").unlink()
+    elif fault == "other count":
+        scan([source], [Length()], out, shard=Shard(1, 4))
+    elif fault == "none":
+        out = tmp_path / "else.jsonl"
+    with pytest.raises(InputError, match=message):
+        merge(out)
+    assert not out.exists()
+
+
+def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
+    import fcntl
+
+    source, out = numbered(tmp_path / "in.jsonl", 3), tmp_path / "out.jsonl"
+    with (tmp_path / "out.jsonl.part.state").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(OutputError, match="another process"):
+            scan([source], [Length()], out)
+
+
+def test_the_town_is_scanned_as_its_judges_say(tmp_path: Path) -> None:
+    rows = [{"prompt": "Where?", "response": "Call 555-0142 now."}, {"prompt": "Who?", "response": "Nobody."}]
+    write(tmp_path / "registry.jsonl", [{"kind": "phone", "value": "555-0142"}])
+    judge = load_judge(f"registry={tmp_path / 'registry.jsonl'}")
+    found = scan([write(tmp_path / "in.jsonl", rows)], [judge], tmp_path / "out.jsonl")
+    assert found.labels == Counter(privacy=1, clean=1)
