@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     registry=registry.jsonl   the values of a registry alone
     facts=references.jsonl    answers compared with references
     harm=ORG/MODEL            a sequence classifier: hub id or folder
+    qwen3guard=ORG/MODEL      a guard model of that family; so llama-guard, wildguard, granite-guardian, shieldgemma
     judges.toml               judges with their settings, see `judge_file`
     file.py:Name              one's own: an object that fits `Judge`, or a class of such, made without arguments
 
@@ -109,6 +111,12 @@ def _harm(source: str, options: Mapping[str, Any]) -> Judge:
     return _made(ClassifierJudge, source, options=options)
 
 
+def _guard(family: str, source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.guards import make
+
+    return _made(getattr(make, family), source, options=options)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none."""
@@ -123,6 +131,11 @@ BUILT_IN: dict[str, Kind] = {
     "registry": Kind(_registry, "registry.jsonl"),
     "facts": Kind(_facts, "facts.jsonl"),
     "harm": Kind(_harm, "harm"),
+    "qwen3guard": Kind(partial(_guard, "qwen3guard")),
+    "llama-guard": Kind(partial(_guard, "llama_guard")),
+    "wildguard": Kind(partial(_guard, "wildguard")),
+    "granite-guardian": Kind(partial(_guard, "granite_guardian")),
+    "shieldgemma": Kind(partial(_guard, "shieldgemma")),
 }
 
 
