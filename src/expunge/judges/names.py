@@ -22,6 +22,7 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     registry=registry.jsonl   the values of a registry alone
     facts=references.jsonl    answers compared with references
     harm=ORG/MODEL            a sequence classifier: hub id or folder
+    presidio, presidio=MODEL  Presidio's patterns; with an installed spaCy model its names and places too
     qwen3guard=ORG/MODEL      a guard model of that family; so llama-guard, wildguard, granite-guardian, shieldgemma
     judges.toml               judges with their settings, see `judge_file`
     file.py:Name              one's own: an object that fits `Judge`, or a class of such, made without arguments
@@ -65,9 +66,9 @@ def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_rem
             f"the judge {name!r} sends dialogues to {source or 'a server'}",
             remedy="Give --allow-remote if they may leave this machine.",
         )
-    if not source and not kind.town:
+    if not source and not kind.town and not kind.alone:
         raise InputError(f"the judge {name!r} needs a source", remedy=f"Write it as {name}=SOURCE.")
-    return kind.make(source or _town(kind.town), options)
+    return kind.make(source or (_town(kind.town) if kind.town else ""), options)
 
 
 def _made(judge: Callable[..., Judge], *arguments: Any, options: Mapping[str, Any]) -> Judge:
@@ -111,6 +112,12 @@ def _harm(source: str, options: Mapping[str, Any]) -> Judge:
     return _made(ClassifierJudge, source, options=options)
 
 
+def _presidio(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.presidio import PresidioJudge
+
+    return _made(PresidioJudge, options=dict(options) | {"spacy": source} if source else options)
+
+
 def _guard(family: str, source: str, options: Mapping[str, Any]) -> Judge:
     from expunge.judges.guards import make
 
@@ -119,11 +126,15 @@ def _guard(family: str, source: str, options: Mapping[str, Any]) -> Judge:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none."""
+    """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none.
+
+    remote: whether it sends dialogues away. alone: whether it needs no source.
+    """
 
     make: Callable[[str, Mapping[str, Any]], Judge]
     town: str = ""
     remote: bool = False
+    alone: bool = False
 
 
 BUILT_IN: dict[str, Kind] = {
@@ -131,6 +142,7 @@ BUILT_IN: dict[str, Kind] = {
     "registry": Kind(_registry, "registry.jsonl"),
     "facts": Kind(_facts, "facts.jsonl"),
     "harm": Kind(_harm, "harm"),
+    "presidio": Kind(_presidio, alone=True),
     "qwen3guard": Kind(partial(_guard, "qwen3guard")),
     "llama-guard": Kind(partial(_guard, "llama_guard")),
     "wildguard": Kind(partial(_guard, "wildguard")),
