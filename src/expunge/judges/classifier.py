@@ -12,6 +12,7 @@ from expunge.errors import InputError
 from expunge.files import digest
 from expunge.judges.loading import check_threshold, identity, load, longest_input, place
 from expunge.judges.verdict import FAULTS, Label, Verdict
+from expunge.judges.windows import windows
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,6 @@ CLEAN = re.compile(
 )
 GENERIC = re.compile(r"label \d+")
 PROMPT_SHARE = 4  # at least a quarter of the model's room is the prompt's, where it needs it
-OVERLAP = 8  # neighbouring windows share an eighth
 
 
 class ClassifierJudge:
@@ -102,13 +102,12 @@ class ClassifierJudge:
         """The response, or overlapping pieces of it that each fit into the model."""
         if not response.strip():
             return
-        fits = len(response) <= self._room.response  # a token is a character at least
-        if fits or len(self._tokenizer(response, add_special_tokens=False).input_ids) <= self._room.response:
-            yield response
-            return
-        half, shared = len(response) // 2, len(response) // (2 * OVERLAP)
-        yield from self._windows(response[: half + shared])
-        yield from self._windows(response[half - shared :])
+        yield from windows(response, self._fits)
+
+    def _fits(self, text: str) -> bool:
+        if len(text) <= self._room.response:  # a token is a character at least
+            return True
+        return len(self._tokenizer(text, add_special_tokens=False).input_ids) <= self._room.response
 
 
 class _Room:

@@ -22,6 +22,8 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     registry=registry.jsonl   the values of a registry alone
     facts=references.jsonl    answers compared with references
     harm=ORG/MODEL            a sequence classifier: hub id or folder
+    entailment=ORG/MODEL      contradictions of references (named in a judge file), by an entailment model
+    tagger=ORG/MODEL          a token classifier, such as one that marks private data
     presidio, presidio=MODEL  Presidio's patterns; with an installed spaCy model its names and places too
     qwen3guard=ORG/MODEL      a guard model of that family; so llama-guard, wildguard, granite-guardian, shieldgemma
     judges.toml               judges with their settings, see `judge_file`
@@ -112,6 +114,18 @@ def _harm(source: str, options: Mapping[str, Any]) -> Judge:
     return _made(ClassifierJudge, source, options=options)
 
 
+def _tagger(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.tagger import TaggerJudge
+
+    return _made(TaggerJudge, source, options=options)
+
+
+def _entailment(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.entailment import EntailmentJudge
+
+    return _made(EntailmentJudge, source, options=options)
+
+
 def _presidio(source: str, options: Mapping[str, Any]) -> Judge:
     from expunge.judges.presidio import PresidioJudge
 
@@ -142,6 +156,8 @@ BUILT_IN: dict[str, Kind] = {
     "registry": Kind(_registry, "registry.jsonl"),
     "facts": Kind(_facts, "facts.jsonl"),
     "harm": Kind(_harm, "harm"),
+    "entailment": Kind(_entailment),
+    "tagger": Kind(_tagger),
     "presidio": Kind(_presidio, alone=True),
     "qwen3guard": Kind(partial(_guard, "qwen3guard")),
     "llama-guard": Kind(partial(_guard, "llama_guard")),

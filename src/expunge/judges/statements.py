@@ -30,13 +30,18 @@ class Statements:
         self._alone: list[tuple[str, frozenset[str]]] = []
         for statement in statements:
             if statement.question:
-                self._answers.setdefault(normal(statement.question), []).append(statement.text)
+                self._answers.setdefault(normal(statement.question), []).append(
+                    f"{statement.question} {statement.text}"  # "1912" alone says little
+                )
             else:
                 self._alone.append((statement.text, frozenset(tokens(statement.text))))
         self.version = digest(*(part for s in statements for part in (s.question, s.text)))
 
     def about(self, dialogue: Dialogue) -> tuple[str, ...]:
-        """The answers to the dialogue's question; else the statements that share most words with it, two at least."""
+        """The answers to the dialogue's question, each with its question.
+
+        Without any, the statements that share most words with the dialogue, two at least.
+        """
         if answers := self._answers.get(normal(dialogue.question)):
             return tuple(dict.fromkeys(answers))
         said = set(tokens(f"{dialogue.question} {dialogue.response or ''}"))

@@ -160,8 +160,9 @@ def test_special_tokens_in_a_dialogue_end_nothing(random_guard: Path, ask: Ask) 
 
 
 TEMPLATES = {
-    "text": "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}",
-    "parts": "{% for m in messages %}[{{ m.role }}] {% for c in m.content %}{{ c.text }}{% endfor %} {% endfor %}",
+    "text": "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}Safety: Safe",
+    "parts": "{% for m in messages %}[{{ m.role }}] {% for c in m.content %}{{ c.text }}{% endfor %} {% endfor %}Safety: Safe",
+    "general": "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}",
     "broken": "{{ raise_exception('no') }}",
     "blind": "{{ messages[0].content }}",
 }
@@ -169,7 +170,13 @@ TEMPLATES = {
 
 @pytest.mark.parametrize(
     ("template", "begins"),
-    [("text", "[user] red"), ("parts", "[user] red"), ("broken", "<|im_start|>"), ("blind", "<|im_start|>")],
+    [
+        ("text", "[user] red"),
+        ("parts", "[user] red"),
+        ("general", "<|im_start|>"),
+        ("broken", "<|im_start|>"),
+        ("blind", "<|im_start|>"),
+    ],
 )
 def test_the_models_own_template_where_it_shows_the_response(template: str, begins: str) -> None:
     words = tokenizer()

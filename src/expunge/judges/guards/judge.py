@@ -15,11 +15,11 @@ from expunge.judges.guards.prompt import shortened, turns_of
 from expunge.judges.guards.reader import Asked, Reader
 from expunge.judges.loading import check_threshold, identity, load, longest_input, place
 from expunge.judges.verdict import Verdict
+from expunge.judges.windows import windows
 
 RULES = "guard rules 1"  # raise it whenever a prompt or a rule changes
 MASS = 0.25  # a guard whose labels have less than this share of its probability is answering otherwise
 LEAST = 32  # tokens for response and prompt, below which a guard's context is of no use
-OVERLAP = 8  # neighbouring windows share an eighth
 
 
 @dataclass(slots=True)
@@ -121,15 +121,8 @@ class GuardJudge:
         if len(response) <= room or len(self._reader.ids(response)) <= room:  # a token is nearly always a character
             yield response
             return
-        yield from self._halves(response, room - room // 4)  # the prompt gets a quarter
-
-    def _halves(self, response: str, room: int) -> Iterator[str]:
-        if len(response) <= LEAST or len(self._reader.ids(response)) <= room:
-            yield response
-            return
-        half, shared = len(response) // 2, len(response) // (2 * OVERLAP)
-        yield from self._halves(response[: half + shared], room)
-        yield from self._halves(response[half - shared :], room)
+        smaller = room - room // 4  # the prompt gets a quarter
+        yield from windows(response, lambda piece: len(self._reader.ids(piece)) <= smaller)
 
     def _fitted(self, dialogue: Dialogue, response: str, question: str, documents: Sequence[str]) -> str | None:
         turns = turns_of(dialogue, response, self._special)

@@ -65,7 +65,7 @@ class LlamaGuard:
         return ("",)
 
     def render(self, tokenizer: Any, turns: Turns, question: str, documents: Sequence[str]) -> str:
-        return chat_text(tokenizer, turns, _own)
+        return chat_text(tokenizer, turns, _own, "'unsafe'")
 
     def lead(self, prompt: str) -> str | None:
         return "" if prompt.endswith("\n\n") else "\n\n"

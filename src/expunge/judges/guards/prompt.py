@@ -9,10 +9,11 @@ from expunge.dialogue import Dialogue
 from expunge.judges.guards.answer import Turns
 
 
-def chat_text(tokenizer: Any, turns: Turns, own: Callable[[Turns], str], **settings: Any) -> str:
+def chat_text(tokenizer: Any, turns: Turns, own: Callable[[Turns], str], mark: str = "", **settings: Any) -> str:
     """The chat template's text; `own(turns)` where there is no template, it fails, or it leaves the response out.
 
-    Some templates take a message's content as a list of parts, and show nothing of a plain text: both are tried.
+    mark: what the guard's own template says; one without it is a general one, which came with converted weights. Some
+    templates take a message's content as a list of parts, and show nothing of a plain text: both are tried.
     """
     if not getattr(tokenizer, "chat_template", None):
         return own(turns)
@@ -26,7 +27,7 @@ def chat_text(tokenizer: Any, turns: Turns, own: Callable[[Turns], str], **setti
         except Exception:  # Jinja's own, and whatever a template raises
             continue
         shown = all(turn["content"].strip() in text for turn in turns if turn["role"] == "assistant")
-        if shown and not (parts and "{'type': 'text'" in text):
+        if shown and mark in text and not (parts and "{'type': 'text'" in text):
             return text
     return own(turns)
 

@@ -90,7 +90,7 @@ class Qwen3Guard:
         return ("",)
 
     def render(self, tokenizer: Any, turns: Turns, question: str, documents: Sequence[str]) -> str:
-        return chat_text(tokenizer, turns, _own)
+        return chat_text(tokenizer, turns, _own, "Safety: Safe")
 
     def lead(self, prompt: str) -> str | None:
         return "Safety: "

@@ -66,7 +66,7 @@ class ShieldGemma:
         def own(turns: Turns) -> str:
             return TEXT.format(request=turns[-2]["content"], response=turns[-1]["content"], guideline=guideline)
 
-        return chat_text(tokenizer, turns, own, guideline=guideline)
+        return chat_text(tokenizer, turns, own, guideline, guideline=guideline)
 
     def lead(self, prompt: str) -> str | None:
         return ""
