@@ -34,19 +34,19 @@ def tokenizer(context: int = 1200) -> Any:
     )  # fmt: skip
 
 
-def build(folder: Path, template: str | None = None, *, context: int = 1200, hidden: int = 16) -> Path:
-    """A Llama with random weights."""
+def build(folder: Path, *, context: int = 1200, architecture: str = "Llama") -> Path:
+    """A causal model with random weights."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
     words = tokenizer(context)
-    words.chat_template = template
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(words), hidden_size=hidden, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=context, initializer_range=0.5, eos_token_id=2, bos_token_id=3, pad_token_id=0,
+    config = getattr(transformers, f"{architecture}Config")(
+        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=context, initializer_range=0.5, eos_token_id=2,
+        bos_token_id=3, pad_token_id=0,
     )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
 

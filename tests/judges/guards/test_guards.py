@@ -17,10 +17,15 @@ from expunge.judges.guards.granite_guardian import GraniteGuardian
 from expunge.judges.guards.judge import GuardJudge
 from expunge.judges.guards.llama_guard import LlamaGuard
 from expunge.judges.guards.qwen3guard import Qwen3Guard
+from expunge.judges.guards.reader import Reader
 from expunge.judges.guards.shieldgemma import GUIDELINES, ShieldGemma
 from expunge.judges.guards.wildguard import WildGuard
 
 Ask = Callable[..., Dialogue]
+ARCHITECTURES = {
+    "qwen3guard": "Qwen3", "llama-guard": "Llama", "wildguard": "Mistral", "granite-guardian": "Granite",
+    "shieldgemma": "Gemma2",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +71,10 @@ def test_scores_are_the_label_tokens_softmax(
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_batches_and_padding_change_nothing(
-    random_guard: Path, dialogues: list[Dialogue], family: Family, any_mass: None
+def test_batches_and_padding_change_nothing_in_each_architecture(
+    tmp_path: Path, dialogues: list[Dialogue], family: Family, any_mass: None
 ) -> None:
-    judge = GuardJudge(random_guard, family, threshold=1.0, device="cpu")
+    judge = GuardJudge(build(tmp_path, architecture=ARCHITECTURES[family.name]), family, threshold=1.0, device="cpu")
     together = judge.judge(dialogues)
     alone = [judge.judge([dialogue])[0] for dialogue in dialogues]
     assert [v.score for v in together] == pytest.approx([v.score for v in alone], abs=1e-5)
@@ -78,12 +83,35 @@ def test_batches_and_padding_change_nothing(
         assert len({round(v.score, 4) for v in together}) > 3
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_labels_are_found_between_merged_tokens(tiny_plain: Path, family: Family) -> None:
+    """With byte-pair encoding a label's token may depend on what stands before it."""
+    from transformers import AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(tiny_plain)
+    reader = Reader(words, None, "cpu")
+    turns = [{"role": "user", "content": "What is red?"}, {"role": "assistant", "content": "A stone."}]
+    prompt = family.render(words, turns, family.questions[0], ("It is red.",))
+    lead = family.lead(prompt)
+    text = prompt + ("Harmful response: " if lead is None else lead)
+    asked = reader.ask(text, family.labels)
+    for label, tokens in asked.labels.items():
+        whole = reader.ids(text + label)
+        assert whole[: len(asked.ids)] == asked.ids and whole[len(asked.ids)] in tokens
+
+
 def test_a_model_that_talks_of_something_else_is_unknown(random_guard: Path, dialogues: list[Dialogue]) -> None:
     for family in FAMILIES:
         verdicts = GuardJudge(random_guard, family, device="cpu").judge(dialogues)
         assert {(v.label, v.score, v.reason) for v in verdicts} == {
             ("unknown", 0.0, "the guard's answer cannot be read")
         }
+
+
+def test_numbers_that_are_not_finite_are_unknown(tmp_path: Path, dialogues: list[Dialogue]) -> None:
+    judge = GuardJudge(build(tmp_path), LlamaGuard(), device="cpu")
+    judge._reader.model.lm_head.weight.data.fill_(float("nan"))
+    assert {v.label for v in judge.judge(dialogues)} == {"unknown"}
 
 
 def test_one_forward_and_then_categories(tmp_path: Path, ask: Ask) -> None:
@@ -161,7 +189,8 @@ def test_special_tokens_in_a_dialogue_end_nothing(random_guard: Path, ask: Ask) 
 
 TEMPLATES = {
     "text": "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}Safety: Safe",
-    "parts": "{% for m in messages %}[{{ m.role }}] {% for c in m.content %}{{ c.text }}{% endfor %} {% endfor %}Safety: Safe",
+    "parts": "{% for m in messages %}[{{ m.role }}] {% for c in m.content %}{{ c.text }}{% endfor %} {% endfor %}"
+    "Safety: Safe",
     "general": "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}",
     "broken": "{{ raise_exception('no') }}",
     "blind": "{{ messages[0].content }}",
