@@ -48,6 +48,7 @@ def patterns() -> Patterns:
         ("131052-308T", "131052-308T", "Finnish personal code", 1.0),
         ("from 106.31.73.20 today", "106.31.73.20", "IP address", 0.7),
         ("2a00:1450:4001:81b::200e", "2a00:1450:4001:81b::200e", "IP address", 0.7),
+        ("from 7e40:11:c6:e8:c1:40:c9:b4 now", "7e40:11:c6:e8:c1:40:c9:b4", "IP address", 0.7),
     ],
 )
 def test_found(patterns: Patterns, text: str, said: str, reason: str, score: float) -> None:
@@ -70,6 +71,7 @@ def test_found(patterns: Patterns, text: str, said: str, reason: str, score: flo
         "order 36 574 261 809",
         "192.168.0.1 and 127.0.0.1 and 192.0.2.7",
         "version 8.8.4.4",
+        "00:1b:44:11:3a:b7:00:01 and fe80:1:2:3:4:5:6:7 and fd12:3456:789a:1:2:3:4:5",
         "Chrome 92.0.4515.107",
         "at 12:30:45, std::vector",
         "call 1-800-222-1222",
@@ -108,11 +110,11 @@ def test_an_unknown_region_is_refused() -> None:
 
 FLOORS = {
     "EMAIL_ADDRESS": 0.99,
-    "PHONE_NUMBER": 0.95,
+    "PHONE_NUMBER": 0.98,
     "CREDIT_CARD": 0.98,
     "IBAN_CODE": 0.99,
     "US_SSN": 0.99,
-    "IP_ADDRESS": 0.95,
+    "IP_ADDRESS": 0.99,
 }
 KINDS = {
     "e-": "EMAIL_ADDRESS",

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
-from expunge.files import digest, file_digest
+from expunge.files import digest
+from expunge.judges.loading import check_threshold, identity, load, longest_input, place
 from expunge.judges.verdict import FAULTS, Label, Verdict
+from expunge.judges.windows import windows
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +23,6 @@ CLEAN = re.compile(
 )
 GENERIC = re.compile(r"label \d+")
 PROMPT_SHARE = 4  # at least a quarter of the model's room is the prompt's, where it needs it
-OVERLAP = 8  # neighbouring windows share an eighth
 
 
 class ClassifierJudge:
@@ -52,17 +53,14 @@ class ClassifierJudge:
     ) -> None:
         _check_settings(label, threshold, inputs, batch_size)
         self.label, self.threshold, self.inputs, self.batch_size = label, threshold, inputs, batch_size
-        self._tokenizer, self._model = _load(str(model))
-        import torch
-
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._model.to(self.device).eval()
+        self._tokenizer, self._model = load(str(model), "SequenceClassification")
+        self.device = place(self._model, device)
         config = self._model.config
         self._sigmoid = config.problem_type == "multi_label_classification" or config.num_labels == 1
         self._labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self._faults = _fault_indices(self._labels, faults, self._sigmoid, str(model))
         self._room = _room(self._tokenizer, config, pair=inputs == "pair")
-        self.version = digest(_identity(Path(model), config), label, repr(threshold), inputs, repr(self._faults))[:12]
+        self.version = digest(identity(Path(model), config), label, repr(threshold), inputs, repr(self._faults))[:12]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         rows = [(i, piece) for i, d in enumerate(dialogues) for piece in self._windows(d.response or "")]
@@ -104,13 +102,12 @@ class ClassifierJudge:
         """The response, or overlapping pieces of it that each fit into the model."""
         if not response.strip():
             return
-        fits = len(response) <= self._room.response  # a token is a character at least
-        if fits or len(self._tokenizer(response, add_special_tokens=False).input_ids) <= self._room.response:
-            yield response
-            return
-        half, shared = len(response) // 2, len(response) // (2 * OVERLAP)
-        yield from self._windows(response[: half + shared])
-        yield from self._windows(response[half - shared :])
+        yield from windows(response, self._fits)
+
+    def _fits(self, text: str) -> bool:
+        if len(text) <= self._room.response:  # a token is a character at least
+            return True
+        return len(self._tokenizer(text, add_special_tokens=False).input_ids) <= self._room.response
 
 
 class _Room:
@@ -121,10 +118,7 @@ class _Room:
 
 
 def _room(tokenizer: Any, config: Any, *, pair: bool) -> _Room:
-    positions = getattr(config, "max_position_embeddings", None) or 512
-    if "roberta" in config.model_type or config.model_type == "camembert":
-        positions -= config.pad_token_id + 1  # these models count positions from the padding's on
-    model = min(tokenizer.model_max_length, positions)
+    model = longest_input(tokenizer, config)
     free = model - tokenizer.num_special_tokens_to_add(pair=pair)
     return _Room(model, max(1, free - free // PROMPT_SHARE if pair else free))
 
@@ -132,44 +126,11 @@ def _room(tokenizer: Any, config: Any, *, pair: bool) -> _Room:
 def _check_settings(label: Label, threshold: float, inputs: str, batch_size: int) -> None:
     if label not in FAULTS:
         raise InputError(f"{label!r} is not a fault", remedy=f"Faults: {', '.join(FAULTS)}.")
-    if not 0.0 < threshold <= 1.0:
-        raise InputError(f"the threshold {threshold} is not in (0, 1]", remedy="0.5 is the default.")
+    check_threshold(threshold)
     if inputs not in ("pair", "response"):
         raise InputError(f"unknown inputs {inputs!r}", remedy="Choose pair or response.")
     if batch_size < 1:
         raise InputError(f"the batch size {batch_size} is less than 1", remedy="64 is the default.")
-
-
-def _load(name: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            name, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-        )
-    except Exception as error:  # hub, network, file and format faults have no common class
-        raise InputError(
-            f"cannot load the classifier {name!r} ({type(error).__name__})",
-            remedy="Give a folder, or a hub id that can be reached, of a sequence-classification model in safetensors.",
-        ) from None
-    if found["missing_keys"]:
-        raise InputError(
-            f"the model {name!r} is no trained classifier: {len(found['missing_keys'])} of its weights are missing",
-            remedy="Give a model that was trained for sequence classification.",
-        )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return tokenizer, model
-
-
-def _identity(folder: Path, config: Any) -> str:
-    """What tells these weights, labels and tokenizer from all others: the hub's commit, or the files of a folder."""
-    if not folder.is_dir():
-        return f"{folder} {getattr(config, '_commit_hash', None)}"
-    return digest(*(file_digest(path) for path in sorted(folder.iterdir()) if path.suffix in (".json", ".safetensors")))
 
 
 def _fault_indices(labels: Sequence[str], faults: Sequence[str], sigmoid: bool, model: str) -> list[int]:

@@ -27,6 +27,7 @@ from expunge.judges.threshold import Threshold
 from expunge.judges.verdict import Judge
 
 KEYS = ("rule", "threshold", "judge")
+FILES = ("references",)  # options that name a file
 OWN = ("use", "cutoff", "fault", "weight", "calibration")
 
 
@@ -52,7 +53,9 @@ def judge_sources(spec: str) -> list[str]:
     """The files that a judge, as named on the command line, reads: those of a judge file included."""
     if spec.endswith(".toml"):
         rows = _table(Path(spec))["judge"]
-        return [spec, *(path for row in rows for path in judge_sources(placed_judge(row["use"], Path(spec).parent)))]
+        folder = Path(spec).parent
+        named = [_placed(key, row[key], folder) for row in rows for key in FILES if isinstance(row.get(key), str)]
+        return [spec, *(path for row in rows for path in judge_sources(placed_judge(row["use"], folder))), *named]
     return [spec.rpartition(":")[0] if ".py:" in spec else spec.partition("=")[2]]
 
 
@@ -65,6 +68,10 @@ def placed_judge(spec: str, folder: Path) -> str:
         return _beside(spec, folder)
     name, _, source = spec.partition("=")
     return f"{name}={_beside(source, folder)}" if source else spec
+
+
+def _placed(key: str, value: Any, folder: Path) -> Any:
+    return _beside(value, folder) if key in FILES and isinstance(value, str) else value
 
 
 def _beside(name: str, folder: Path) -> str:
@@ -89,7 +96,7 @@ def _table(path: Path) -> dict[str, Any]:
 
 def _judge(row: Mapping[str, Any], folder: Path, allow_remote: bool) -> Judge:
     spec = placed_judge(row["use"], folder)
-    options = {key: value for key, value in row.items() if key not in OWN}
+    options = {key: _placed(key, value, folder) for key, value in row.items() if key not in OWN}
     name, _, source = spec.partition("=")
     if options and name not in BUILT_IN:
         raise InputError(f"{spec!r} takes no options", remedy=f"Known keys: {', '.join(OWN)}.")

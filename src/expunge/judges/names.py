@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     registry=registry.jsonl   the values of a registry alone
     facts=references.jsonl    answers compared with references
     harm=ORG/MODEL            a sequence classifier: hub id or folder
+    entailment=ORG/MODEL      contradictions of references (named in a judge file), by an entailment model
+    tagger=ORG/MODEL          a token classifier, such as one that marks private data
+    presidio, presidio=MODEL  Presidio's patterns; with an installed spaCy model its names and places too
+    qwen3guard=ORG/MODEL      a guard model of that family; so llama-guard, wildguard, granite-guardian, shieldgemma
     judges.toml               judges with their settings, see `judge_file`
     file.py:Name              one's own: an object that fits `Judge`, or a class of such, made without arguments
 
@@ -63,9 +68,9 @@ def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_rem
             f"the judge {name!r} sends dialogues to {source or 'a server'}",
             remedy="Give --allow-remote if they may leave this machine.",
         )
-    if not source and not kind.town:
+    if not source and not kind.town and not kind.alone:
         raise InputError(f"the judge {name!r} needs a source", remedy=f"Write it as {name}=SOURCE.")
-    return kind.make(source or _town(kind.town), options)
+    return kind.make(source or (_town(kind.town) if kind.town else ""), options)
 
 
 def _made(judge: Callable[..., Judge], *arguments: Any, options: Mapping[str, Any]) -> Judge:
@@ -109,13 +114,41 @@ def _harm(source: str, options: Mapping[str, Any]) -> Judge:
     return _made(ClassifierJudge, source, options=options)
 
 
+def _tagger(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.tagger import TaggerJudge
+
+    return _made(TaggerJudge, source, options=options)
+
+
+def _entailment(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.entailment import EntailmentJudge
+
+    return _made(EntailmentJudge, source, options=options)
+
+
+def _presidio(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.presidio import PresidioJudge
+
+    return _made(PresidioJudge, options=dict(options) | {"spacy": source} if source else options)
+
+
+def _guard(family: str, source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.guards import make
+
+    return _made(getattr(make, family), source, options=options)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none."""
+    """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none.
+
+    remote: whether it sends dialogues away. alone: whether it needs no source.
+    """
 
     make: Callable[[str, Mapping[str, Any]], Judge]
     town: str = ""
     remote: bool = False
+    alone: bool = False
 
 
 BUILT_IN: dict[str, Kind] = {
@@ -123,6 +156,14 @@ BUILT_IN: dict[str, Kind] = {
     "registry": Kind(_registry, "registry.jsonl"),
     "facts": Kind(_facts, "facts.jsonl"),
     "harm": Kind(_harm, "harm"),
+    "entailment": Kind(_entailment),
+    "tagger": Kind(_tagger),
+    "presidio": Kind(_presidio, alone=True),
+    "qwen3guard": Kind(partial(_guard, "qwen3guard")),
+    "llama-guard": Kind(partial(_guard, "llama_guard")),
+    "wildguard": Kind(partial(_guard, "wildguard")),
+    "granite-guardian": Kind(partial(_guard, "granite_guardian")),
+    "shieldgemma": Kind(partial(_guard, "shieldgemma")),
 }
 
 

@@ -40,7 +40,11 @@ CARD_ISSUER = re.compile(
 )
 IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)", re.IGNORECASE)
 IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w-])(?!\.\d)")
-IPV6 = re.compile(r"(?<![\w:])[23][0-9a-f]{3}:(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
+IPV6 = re.compile(
+    r"(?<![\w:])(?:[23][0-9a-f]{3}:(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}"  # the part of the space that is in use
+    r"|(?=[0-9a-f:]*[0-9a-f]{3})(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4})(?![\w:])",  # or all written out, and no EUI-64
+    re.IGNORECASE,
+)
 VERSION = re.compile(r"(?:version|release|build|v)[ .:]*$", re.IGNORECASE)
 DIALLED = re.compile(
     r"(?<![\w.+/-])(?:\+|\()?\d(?:[ .()/-]{0,3}\d){6,14}(?: ?x\d{1,5}| ?ext\.? ?\d{1,5})?(?![\w/]|[.-]\d)"
