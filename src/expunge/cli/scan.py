@@ -22,6 +22,7 @@ def command(
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write the verdicts to.")],
     judge: options.Judges = None,
+    allow_remote: options.AllowRemote = False,
     samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each prompt; 0: the greedy one.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
     template: options.Template = None,
@@ -39,6 +40,7 @@ def command(
     from expunge.errors import InputError, OutputError
     from expunge.files import check_writable, exists
     from expunge.judges.names import load_judge
+    from expunge.judges.usage import usage_of
     from expunge.judges.verdict import write_verdicts
 
     if exists(out):
@@ -52,7 +54,7 @@ def command(
 
     check_model(model, device=device)
     limit_threads()
-    judges = [load_judge(spec) for spec in judge]
+    judges = [load_judge(spec, allow_remote=allow_remote) for spec in judge]
     judged = scan(
         rows,
         judges,
@@ -64,9 +66,13 @@ def command(
     )
     write_verdicts(out, judged)
     counts = Counter(item.label for item in judged)
+    used = usage_of(judges)
     if json:
-        show.print_json({"dialogues": len(judged), "labels": dict(counts), "out": str(out)})
+        found = {"dialogues": len(judged), "labels": dict(counts), "out": str(out)}
+        show.print_json(found | ({"usage": [usage.row() for usage in used]} if used else {}))
         return
     for label, count in counts.most_common():
         print(f"{label:<14}{count:>8}")
     print(f"{len(judged)} dialogues judged: {out}")
+    for usage in used:
+        print(usage)

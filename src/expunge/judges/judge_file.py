@@ -9,6 +9,8 @@
     fault = "harmful"                 # what to call a response that only the cutoff flags
     weight = 2.0                      # for rule = "weighted"
 
+Files that options name (`policy`, `cache`) stand beside the judge file.
+
 `expunge calibrate` writes such files, with its evidence in a table [judge.calibration].
 """
 
@@ -23,6 +25,7 @@ from expunge.errors import InputError
 from expunge.files import exists, read_text
 from expunge.judges.names import BUILT_IN, load_judge, named_judge
 from expunge.judges.panel import Panel
+from expunge.judges.policy import is_policy_file
 from expunge.judges.threshold import Threshold
 from expunge.judges.verdict import Judge
 
@@ -51,8 +54,9 @@ def read_judge_file(path: Path, *, allow_remote: bool = False) -> Judge:
 def judge_sources(spec: str) -> list[str]:
     """The files that a judge, as named on the command line, reads: those of a judge file included."""
     if spec.endswith(".toml"):
-        rows = _table(Path(spec))["judge"]
-        return [spec, *(path for row in rows for path in judge_sources(placed_judge(row["use"], Path(spec).parent)))]
+        rows, folder = _table(Path(spec))["judge"], Path(spec).parent
+        used = [path for row in rows for path in judge_sources(placed_judge(row["use"], folder))]
+        return [spec, *used, *(path for row in rows for path in _policies(row, folder))]
     return [spec.rpartition(":")[0] if ".py:" in spec else spec.partition("=")[2]]
 
 
@@ -69,6 +73,24 @@ def placed_judge(spec: str, folder: Path) -> str:
 
 def _beside(name: str, folder: Path) -> str:
     return str((folder / name).resolve()) if exists(folder / name) else name
+
+
+def _options(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A judge's own options, their files placed in `folder`."""
+    kind = BUILT_IN.get(row["use"].partition("=")[0])
+    options = {key: value for key, value in row.items() if key not in OWN}
+    for name, value in options.items():
+        read = kind is not None and name in kind.reads and is_policy_file(value)
+        written = kind is not None and name in kind.writes and isinstance(value, str)
+        if read or written:
+            options[name] = str(folder / value)
+    return options
+
+
+def _policies(row: Mapping[str, Any], folder: Path) -> list[str]:
+    kind = BUILT_IN.get(row["use"].partition("=")[0])
+    reads = kind.reads if kind else ()
+    return [text for name, text in _options(row, folder).items() if name in reads and is_policy_file(text)]
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -89,7 +111,7 @@ def _table(path: Path) -> dict[str, Any]:
 
 def _judge(row: Mapping[str, Any], folder: Path, allow_remote: bool) -> Judge:
     spec = placed_judge(row["use"], folder)
-    options = {key: value for key, value in row.items() if key not in OWN}
+    options = _options(row, folder)
     name, _, source = spec.partition("=")
     if options and name not in BUILT_IN:
         raise InputError(f"{spec!r} takes no options", remedy=f"Known keys: {', '.join(OWN)}.")

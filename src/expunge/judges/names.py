@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from expunge.errors import InputError
 from expunge.judges.own import own_judge
@@ -21,6 +22,8 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     registry=registry.jsonl   the values of a registry alone
     facts=references.jsonl    answers compared with references
     harm=ORG/MODEL            a sequence classifier: hub id or folder
+    policy=ORG/MODEL          a causal model that reads a policy (in a judge file, which gives the policy)
+    remote=URL                the same behind a server (in a judge file, which gives model and policy)
     judges.toml               judges with their settings, see `judge_file`
     file.py:Name              one's own: an object that fits `Judge`, or a class of such, made without arguments
 
@@ -60,7 +63,7 @@ def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_rem
     kind = BUILT_IN[name]
     if kind.remote and not allow_remote:
         raise InputError(
-            f"the judge {name!r} sends dialogues to {source or 'a server'}",
+            f"the judge {name!r} sends dialogues to {_host(source)}",
             remedy="Give --allow-remote if they may leave this machine.",
         )
     if not source and not kind.town:
@@ -68,13 +71,26 @@ def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_rem
     return kind.make(source or _town(kind.town), options)
 
 
+def _host(url: str) -> str:
+    """The server alone: the rest of a URL may hold secrets."""
+    try:
+        return urlsplit(url).hostname or "a server"
+    except ValueError:
+        return "a server"
+
+
 def _made(judge: Callable[..., Judge], *arguments: Any, options: Mapping[str, Any]) -> Judge:
-    known = [p.name for p in inspect.signature(judge).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    settings = [p for p in inspect.signature(judge).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    known = [p.name for p in settings]
     for option in options:
         if option not in known:
             close = get_close_matches(option, known, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InputError(f"unknown option {option!r}.{hint}", remedy=f"Known: {', '.join(known) or 'none'}.")
+    lacking = [p.name for p in settings if p.default is p.empty and p.name not in options]
+    if lacking:
+        remedy = "Set it in a judge file, FILE.toml, and name that as the judge."
+        raise InputError(f"the option {lacking[0]!r} is missing", remedy=remedy)
     try:
         return judge(*arguments, **options)
     except (TypeError, ValueError) as error:
@@ -109,13 +125,30 @@ def _harm(source: str, options: Mapping[str, Any]) -> Judge:
     return _made(ClassifierJudge, source, options=options)
 
 
+def _policy(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.policy_judge import PolicyJudge
+
+    return _made(PolicyJudge, source, options=options)
+
+
+def _remote(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.remote import RemoteJudge
+
+    return _made(RemoteJudge, source, options=options)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none."""
+    """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none.
+
+    reads, writes: options that may name a file; in a judge file it stands beside that.
+    """
 
     make: Callable[[str, Mapping[str, Any]], Judge]
     town: str = ""
     remote: bool = False
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
 
 BUILT_IN: dict[str, Kind] = {
@@ -123,6 +156,8 @@ BUILT_IN: dict[str, Kind] = {
     "registry": Kind(_registry, "registry.jsonl"),
     "facts": Kind(_facts, "facts.jsonl"),
     "harm": Kind(_harm, "harm"),
+    "policy": Kind(_policy, reads=("policy",)),
+    "remote": Kind(_remote, remote=True, reads=("policy",), writes=("cache",)),
 }
 
 
