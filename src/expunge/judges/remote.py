@@ -137,7 +137,9 @@ class RemoteJudge:
 
     def _fail(self, failure: Failure) -> None:
         self.usage = replace(self.usage, failures=self.usage.failures + 1)
-        self._silent += failure.silent
+        self._silent += failure.silent or not self.usage.answers
+        if self._end:
+            raise self._end
         if failure.status == 401 or (failure.hopeless and not self.usage.answers):
             self._end = self._endpoint.refusal(failure)
         elif self._silent >= PATIENCE:
