@@ -116,7 +116,7 @@ def test_passing_faults_are_tried_again(status: int) -> None:
         (Answer({}, 500), "no answer (HTTP 500)"),
         (Answer({"error": {"message": "Say 555-0003. is too long"}}, 400), "no answer (HTTP 400)"),
         (Answer({}, 403), "no answer (HTTP 403)"),
-        (Answer('{"choices": [{"message": ', cut=9), "no answer (no connection)"),
+        (Answer('{"choices": [{"message": ', cut=9), "no answer (connection broken off)"),
         (Answer('{"choices": [', 200), "no answer (no chat completion)"),
         (Answer("<html>hello</html>", headers={"Content-Type": "text/html"}), "no answer (no chat completion)"),
         (Answer({"choices": []}), "no answer (no chat completion)"),
@@ -213,7 +213,7 @@ def test_a_schema_that_is_refused_without_a_word_is_left_out() -> None:
         (Answer({}, 429), "(HTTP 429)", "lower `concurrency`", 22),
         (Answer({}, 400), "(HTTP 400)", "system = false", 22),
         (Answer("hello"), "(no chat completion)", "URL", 11),
-        (Answer({}, 200, cut=1), "(no connection)", "URL", 2),
+        (Answer({}, 200, cut=1), "(connection broken off)", "server's own log", 22),
     ],
 )
 def test_a_server_that_answers_nothing_ends_the_work(answer: Answer, message: str, remedy: str, most: int) -> None:

@@ -42,7 +42,7 @@ class Failure:
         return self.reason == NO_CONNECTION or 300 <= self.status < 400 or self.status in (401, 402, 403, 404)
 
 
-NO_CONNECTION, TIMEOUT = "no connection", "timeout"
+NO_CONNECTION, BROKEN, TIMEOUT = "no connection", "connection broken off", "timeout"
 
 
 class Endpoint:
@@ -83,8 +83,9 @@ class Endpoint:
                 options = fewer
             except openai.APITimeoutError:
                 return Failure(TIMEOUT)
-            except openai.APIConnectionError:
-                return Failure(NO_CONNECTION)
+            except openai.APIConnectionError as error:
+                reached = type(error.__cause__).__name__ != "ConnectError"  # of httpx, whichever of its versions
+                return Failure(BROKEN if reached else NO_CONNECTION)
             except openai.APIStatusError as error:
                 return Failure(f"HTTP {error.status_code}", error.status_code)
             except (openai.OpenAIError, ValueError):
@@ -120,6 +121,8 @@ def _remedy(failure: Failure) -> str:
         return "Give it a longer `timeout`, or less `concurrency`."
     if failure.reason == NO_CONNECTION:
         return "Start the server, or check the URL, which mostly ends in /v1."
+    if failure.reason == BROKEN:
+        return "See the server's own log."
     if failure.status == 0:
         return "Check the URL, which mostly ends in /v1."
     if failure.status < 400:
