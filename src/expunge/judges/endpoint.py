@@ -161,7 +161,7 @@ def _client(url: str, key: str, timeout: float, retries: int) -> Any:
         import openai
     except ImportError:
         raise MissingExtraError("openai", "remote", "the remote judge") from None
-    logging.getLogger("openai").setLevel(logging.WARNING)  # its debug log quotes what is sent
+    logging.getLogger("openai").setLevel(logging.WARNING)  # the debug log of older versions quotes what is sent
     direct = openai.DefaultHttpxClient(follow_redirects=False)  # the dialogues go to the named server and no other
     return openai.OpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries, http_client=direct)
 
