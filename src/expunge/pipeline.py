@@ -23,6 +23,7 @@ from expunge.expected import TEMPLATES, read_templates, sample_expected, with_ex
 from expunge.files import folder_digest, write_jsonl
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
+from expunge.judges.usage import usage_of
 from expunge.judges.verdict import Judge, Judged, Label, read_verdicts, write_verdicts
 from expunge.manifest import NAME, Manifest
 from expunge.model import LanguageModel, check_model, limit_threads, load_model
@@ -38,15 +39,19 @@ FORGET = "split/forget.jsonl"
 ASKED = ("judges", "unseen", "ability", "neighbours", "oracle")
 
 
-def run(recipe: Recipe, out: Path, *, reveal: bool = False, progress: Progress | None = None) -> Audit:
+def run(
+    recipe: Recipe, out: Path, *, reveal: bool = False, allow_remote: bool = False, progress: Progress | None = None
+) -> Audit:
     """Do all that a recipe says, in the folder `out`, and return the audit.
+
+    allow_remote: whether remote judges may be sent dialogues; neither a recipe nor an earlier run's folder grants it.
 
     Raises:
         InputError: the recipe's files or names cannot be used. OutputError: `out` holds another or a finished run.
     """
     progress = progress or Quiet()
     limit_threads()
-    judges = [load_judge(spec) for spec in recipe.judges]
+    judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     normal = read_normal(recipe.normal)
     manifest = Manifest.begin(out, recipe)
     judged = _scan(recipe, judges, out, manifest, progress)
@@ -55,34 +60,44 @@ def run(recipe: Recipe, out: Path, *, reveal: bool = False, progress: Progress |
     found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
     write_report(found, out / "report.html", reveal=reveal)
     manifest.finish()
+    _tell_usage(judges, progress)
     return found
 
 
-def unlearn_run(recipe: Recipe, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+def unlearn_run(
+    recipe: Recipe, out: Path, *, allow_remote: bool = False, progress: Progress | None = None
+) -> dict[str, Any]:
     """The middle of `run` alone: `recipe.dialogues` are verdicts, or dialogues that are all to be forgotten.
 
     Returns what the manifest keeps of it, and the `path` of the weights.
     """
     progress = progress or Quiet()
     limit_threads()
-    judges = [load_judge(spec) for spec in recipe.judges]
+    judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     normal = read_normal(recipe.normal)
     manifest = Manifest.begin(out, recipe)
     parts = _split(recipe, judged, normal, judges, out)
     path = _unlearn(recipe, parts, judges, out, manifest, progress)
     manifest.finish()
+    _tell_usage(judges, progress)
     found: dict[str, Any] = manifest.read()["steps"]["unlearn"]
     return found | {"path": str(path)}
 
 
 def audit_run(
-    model: str, recipe: Recipe, out: Path, *, reveal: bool = False, progress: Progress | None = None
+    model: str,
+    recipe: Recipe,
+    out: Path,
+    *,
+    reveal: bool = False,
+    allow_remote: bool = False,
+    progress: Progress | None = None,
 ) -> Audit:
     """Audit a model as a recipe says: `recipe.model` is the reference, `recipe.dialogues` what was to be forgotten."""
     progress = progress or Quiet()
     limit_threads()
-    judges = [load_judge(spec) for spec in recipe.judges]
+    judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     check_model(model)
     if recipe.dialogues == (str(demo.path("dialogues.jsonl")),):
         judged = judge_all(judges, read_dialogues(recipe.dialogues[0]))
@@ -93,6 +108,7 @@ def audit_run(
     found = _audit(recipe, forget, judges, Path(model), out, manifest, progress)
     write_report(found, out / "report.html", reveal=reveal)
     manifest.finish()
+    _tell_usage(judges, progress)
     return found
 
 
@@ -253,6 +269,11 @@ def audit_sets(
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:
     return tuple(read_normal(names))
+
+
+def _tell_usage(judges: Sequence[Judge], progress: Progress) -> None:
+    for usage in usage_of(judges):
+        progress.note(str(usage))
 
 
 def _load(recipe: Recipe, name: str) -> LanguageModel:

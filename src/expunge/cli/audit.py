@@ -24,6 +24,7 @@ def command(
     neighbours: Annotated[Files, typer.Option(help="Dialogues near the forgotten ones that must survive.")] = None,
     oracle: Annotated[str | None, typer.Option(help="A model that never saw the forget set.")] = None,
     judge: options.Judges = None,
+    allow_remote: options.AllowRemote = False,
     samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each forgotten prompt.")] = 16,
     template: options.Template = None,
     device: options.Device = None,
@@ -54,5 +55,5 @@ def command(
     recipe = recipe_of(model, reference, forget, {k: v for k, v in asked.items() if v}, samples=samples, seed=seed)
     for name in filter(None, (recipe.model, recipe.oracle)):
         check_model(name, device=recipe.device)
-    found = audit_run(model, recipe, out, reveal=reveal, progress=show.progress(quiet=json))
+    found = audit_run(model, recipe, out, reveal=reveal, allow_remote=allow_remote, progress=show.progress(quiet=json))
     show.print_audit(found, out, as_json=json)

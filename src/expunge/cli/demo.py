@@ -19,4 +19,4 @@ def command(
     """Make the built-in town model forget residents' private data, wrong facts and harmful answers; show the result."""
     from expunge.demo import RECIPE
 
-    run.command(RECIPE, out, seed, reveal, json)
+    run.command(RECIPE, out, seed, reveal, json=json)  # its judges are all of this machine

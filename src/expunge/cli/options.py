@@ -16,8 +16,11 @@ Judges = Annotated[
     typer.Option(
         "--judge",
         metavar="NAME[=SOURCE]",
-        help="privacy, registry, facts, harm, or file.py:Name; give it several times for several judges.",
+        help="privacy, registry, facts, harm, judges.toml, or file.py:Name; give it several times for several judges.",
     ),
+]
+AllowRemote = Annotated[
+    bool, typer.Option("--allow-remote", help="Let remote judges send dialogues to their servers. Asked for each time.")
 ]
 Template = Annotated[
     str | None, typer.Option("--template", help="Chat template: a Jinja file, or `plain` for question/answer.")

@@ -17,6 +17,7 @@ def command(
     out: options.Out,
     seed: Annotated[int | None, typer.Option(min=0, max=options.SEEDS, help="Instead of the recipe's seed.")] = None,
     reveal: options.Reveal = False,
+    allow_remote: options.AllowRemote = False,
     json: options.Json = False,
 ) -> None:
     """Judge, forget, audit and report, as a recipe says. Killed, the same command goes on from there."""
@@ -28,5 +29,5 @@ def command(
 
     for name in filter(None, (what.model, what.oracle)):
         check_model(name, device=what.device)
-    found = run(what, out, reveal=reveal, progress=show.progress(quiet=json))
+    found = run(what, out, reveal=reveal, allow_remote=allow_remote, progress=show.progress(quiet=json))
     show.print_audit(found, out, as_json=json)

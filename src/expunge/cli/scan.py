@@ -27,6 +27,7 @@ def command(
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write the verdicts to.")],
     judge: options.Judges = None,
+    allow_remote: options.AllowRemote = False,
     samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each prompt; 0: the greedy one.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
@@ -63,7 +64,7 @@ def command(
 
     check_model(model, device=device)
     limit_threads()
-    judges = _judges(judge)
+    judges = _judges(judge, allow_remote)
     ask = cache(lambda: load_model(model, template=template, device=device))
     found = scan(
         [dialogues],
@@ -72,7 +73,7 @@ def command(
         asking=None if workers else Asking(ask, samples=samples, max_new_tokens=max_new_tokens, seed=seed),
         shard=part,
         workers=workers,
-        load=partial(_judges, judge),
+        load=partial(_judges, judge, allow_remote),
         progress=show.progress(quiet=json),
     )
     if ranks > 1:
@@ -81,10 +82,10 @@ def command(
         _print(found, judges, as_json=json)
 
 
-def _judges(specs: list[str]) -> list[Judge]:
+def _judges(specs: list[str], allow_remote: bool) -> list[Judge]:
     from expunge.judges.names import load_judge
 
-    return [load_judge(spec) for spec in specs]
+    return [load_judge(spec, allow_remote=allow_remote) for spec in specs]
 
 
 def _shard(text: str | None) -> Shard:
@@ -117,17 +118,15 @@ def _print(found: Scan, judges: list[Judge], *, as_json: bool) -> None:
 
     from expunge.judges.agreement import agreements
     from expunge.judges.panel import Panel
+    from expunge.judges.usage import usage_of
 
     members = judges[0].judges if len(judges) == 1 and isinstance(judges[0], Panel) else judges
+    used = usage_of(judges)
     agreed = agreements([j.name for j in members], found.votes)
     if as_json:
-        content = {
-            "dialogues": found.written,
-            "labels": dict(found.labels),
-            "silent": found.silent,
-            "out": str(found.path),
-        }
-        show.print_json(content | {"agreement": [asdict(a) for a in agreed]})
+        counts = {"dialogues": found.written, "labels": dict(found.labels), "silent": found.silent}
+        more = {"agreement": [asdict(a) for a in agreed], "usage": [usage.row() for usage in used]}
+        show.print_json(counts | {name: rows for name, rows in more.items() if rows} | {"out": str(found.path)})
         return
     for label, count in found.labels.most_common():
         print(f"{label:<14}{count:>8}")
@@ -137,3 +136,5 @@ def _print(found: Scan, judges: list[Judge], *, as_json: bool) -> None:
     if found.silent:
         print(f"{found.silent} prompts were answered with nothing, and are left out")
     print(f"{found.written} dialogues judged: {found.path}")
+    for usage in used:
+        print(usage)

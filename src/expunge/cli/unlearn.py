@@ -24,6 +24,7 @@ def command(
         typer.Option("--normal", help="Ordinary dialogues that must not change; default: the clean ones of VERDICTS."),
     ] = None,
     judge: options.Judges = None,
+    allow_remote: options.AllowRemote = False,
     expected: Annotated[
         str | None, typer.Option(help="Templates file, or `sampled`: the model's own answers that the judges pass.")
     ] = None,
@@ -67,7 +68,7 @@ def command(
         seed=seed,
     )
     check_model(model, device=device)
-    done = unlearn_run(recipe, out, progress=show.progress(quiet=json))
+    done = unlearn_run(recipe, out, allow_remote=allow_remote, progress=show.progress(quiet=json))
     if json:
         show.print_json(done | {"out": str(out)})
         return

@@ -12,8 +12,10 @@ from expunge.span import Span
 if TYPE_CHECKING:
     from expunge.judges.classifier import ClassifierJudge
     from expunge.judges.facts import FactsJudge, Reference, read_references
+    from expunge.judges.policy_judge import PolicyJudge
     from expunge.judges.privacy import PrivacyJudge
     from expunge.judges.registry import Entry, read_registry
+    from expunge.judges.remote import RemoteJudge
     from expunge.judges.reproduction import ReproductionJudge
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "Judge",
     "Judged",
     "Label",
+    "PolicyJudge",
     "PrivacyJudge",
     "Reference",
+    "RemoteJudge",
     "ReproductionJudge",
     "Span",
     "Verdict",
@@ -42,8 +46,10 @@ _HOMES = {
     "ClassifierJudge": "classifier",
     "Entry": "registry",
     "FactsJudge": "facts",
+    "PolicyJudge": "policy_judge",
     "PrivacyJudge": "privacy",
     "Reference": "facts",
+    "RemoteJudge": "remote",
     "ReproductionJudge": "reproduction",
     "read_references": "facts",
     "read_registry": "registry",

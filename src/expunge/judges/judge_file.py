@@ -9,6 +9,8 @@
     fault = "harmful"                 # what to call a response that only the cutoff flags
     weight = 2.0                      # for rule = "weighted"
 
+Files that options name (`policy`, `cache`) stand beside the judge file.
+
 `expunge calibrate` writes such files, with its evidence in a table [judge.calibration].
 """
 
@@ -23,11 +25,11 @@ from expunge.errors import InputError
 from expunge.files import exists, read_text
 from expunge.judges.names import BUILT_IN, load_judge, named_judge
 from expunge.judges.panel import Panel
+from expunge.judges.policy import is_policy_file
 from expunge.judges.threshold import Threshold
 from expunge.judges.verdict import Judge
 
 KEYS = ("rule", "threshold", "judge")
-FILES = ("references",)  # options that name a file
 OWN = ("use", "cutoff", "fault", "weight", "calibration")
 
 
@@ -52,10 +54,9 @@ def read_judge_file(path: Path, *, allow_remote: bool = False) -> Judge:
 def judge_sources(spec: str) -> list[str]:
     """The files that a judge, as named on the command line, reads: those of a judge file included."""
     if spec.endswith(".toml"):
-        rows = _table(Path(spec))["judge"]
-        folder = Path(spec).parent
-        named = [_placed(key, row[key], folder) for row in rows for key in FILES if isinstance(row.get(key), str)]
-        return [spec, *(path for row in rows for path in judge_sources(placed_judge(row["use"], folder))), *named]
+        rows, folder = _table(Path(spec))["judge"], Path(spec).parent
+        used = [path for row in rows for path in judge_sources(placed_judge(row["use"], folder))]
+        return [spec, *used, *(path for row in rows for path in _files_read(row, folder))]
     return [spec.rpartition(":")[0] if ".py:" in spec else spec.partition("=")[2]]
 
 
@@ -70,12 +71,30 @@ def placed_judge(spec: str, folder: Path) -> str:
     return f"{name}={_beside(source, folder)}" if source else spec
 
 
-def _placed(key: str, value: Any, folder: Path) -> Any:
-    return _beside(value, folder) if key in FILES and isinstance(value, str) else value
-
-
 def _beside(name: str, folder: Path) -> str:
     return str((folder / name).resolve()) if exists(folder / name) else name
+
+
+def _options(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A judge's own options, their files placed in `folder`."""
+    kind = BUILT_IN.get(row["use"].partition("=")[0])
+    options = {key: value for key, value in row.items() if key not in OWN}
+    for name, value in options.items():
+        read = kind is not None and name in kind.reads and _is_file(value, folder)
+        written = kind is not None and name in kind.writes and isinstance(value, str)
+        if read or written:
+            options[name] = str(folder / value)
+    return options
+
+
+def _files_read(row: Mapping[str, Any], folder: Path) -> list[str]:
+    kind = BUILT_IN.get(row["use"].partition("=")[0])
+    reads = kind.reads if kind else ()
+    return [text for name, text in _options(row, folder).items() if name in reads and _is_file(text, folder)]
+
+
+def _is_file(value: Any, folder: Path) -> bool:
+    return is_policy_file(value) or (isinstance(value, str) and exists(folder / value))
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -96,7 +115,7 @@ def _table(path: Path) -> dict[str, Any]:
 
 def _judge(row: Mapping[str, Any], folder: Path, allow_remote: bool) -> Judge:
     spec = placed_judge(row["use"], folder)
-    options = {key: _placed(key, value, folder) for key, value in row.items() if key not in OWN}
+    options = _options(row, folder)
     name, _, source = spec.partition("=")
     if options and name not in BUILT_IN:
         raise InputError(f"{spec!r} takes no options", remedy=f"Known keys: {', '.join(OWN)}.")

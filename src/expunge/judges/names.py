@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from expunge.errors import InputError
 from expunge.judges.own import own_judge
@@ -26,6 +27,8 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     tagger=ORG/MODEL          a token classifier, such as one that marks private data
     presidio, presidio=MODEL  Presidio's patterns; with an installed spaCy model its names and places too
     qwen3guard=ORG/MODEL      a guard model of that family; so llama-guard, wildguard, granite-guardian, shieldgemma
+    policy=ORG/MODEL          a causal model that reads a policy (in a judge file, which gives the policy)
+    remote=URL                the same behind a server (in a judge file, which gives model and policy)
     judges.toml               judges with their settings, see `judge_file`
     file.py:Name              one's own: an object that fits `Judge`, or a class of such, made without arguments
 
@@ -65,7 +68,7 @@ def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_rem
     kind = BUILT_IN[name]
     if kind.remote and not allow_remote:
         raise InputError(
-            f"the judge {name!r} sends dialogues to {source or 'a server'}",
+            f"the judge {name!r} sends dialogues to {_host(source)}",
             remedy="Give --allow-remote if they may leave this machine.",
         )
     if not source and not kind.town and not kind.alone:
@@ -73,13 +76,26 @@ def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_rem
     return kind.make(source or (_town(kind.town) if kind.town else ""), options)
 
 
+def _host(url: str) -> str:
+    """The server alone: the rest of a URL may hold secrets."""
+    try:
+        return urlsplit(url).hostname or "a server"
+    except ValueError:
+        return "a server"
+
+
 def _made(judge: Callable[..., Judge], *arguments: Any, options: Mapping[str, Any]) -> Judge:
-    known = [p.name for p in inspect.signature(judge).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    settings = [p for p in inspect.signature(judge).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    known = [p.name for p in settings]
     for option in options:
         if option not in known:
             close = get_close_matches(option, known, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InputError(f"unknown option {option!r}.{hint}", remedy=f"Known: {', '.join(known) or 'none'}.")
+    lacking = [p.name for p in settings if p.default is p.empty and p.name not in options]
+    if lacking:
+        remedy = "Set it in a judge file, FILE.toml, and name that as the judge."
+        raise InputError(f"the option {lacking[0]!r} is missing", remedy=remedy)
     try:
         return judge(*arguments, **options)
     except (TypeError, ValueError) as error:
@@ -138,17 +154,32 @@ def _guard(family: str, source: str, options: Mapping[str, Any]) -> Judge:
     return _made(getattr(make, family), source, options=options)
 
 
+def _policy(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.policy_judge import PolicyJudge
+
+    return _made(PolicyJudge, source, options=options)
+
+
+def _remote(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.remote import RemoteJudge
+
+    return _made(RemoteJudge, source, options=options)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A built-in judge: `make(source, options)`; `town`: the built-in town's source, or "" where it has none.
 
-    remote: whether it sends dialogues away. alone: whether it needs no source.
+    remote: whether it sends dialogues away. alone: whether it needs no source. reads, writes: options that may name a
+    file; in a judge file it stands beside that.
     """
 
     make: Callable[[str, Mapping[str, Any]], Judge]
     town: str = ""
     remote: bool = False
     alone: bool = False
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
 
 BUILT_IN: dict[str, Kind] = {
@@ -156,14 +187,16 @@ BUILT_IN: dict[str, Kind] = {
     "registry": Kind(_registry, "registry.jsonl"),
     "facts": Kind(_facts, "facts.jsonl"),
     "harm": Kind(_harm, "harm"),
-    "entailment": Kind(_entailment),
+    "entailment": Kind(_entailment, reads=("references",)),
     "tagger": Kind(_tagger),
     "presidio": Kind(_presidio, alone=True),
     "qwen3guard": Kind(partial(_guard, "qwen3guard")),
     "llama-guard": Kind(partial(_guard, "llama_guard")),
     "wildguard": Kind(partial(_guard, "wildguard")),
-    "granite-guardian": Kind(partial(_guard, "granite_guardian")),
+    "granite-guardian": Kind(partial(_guard, "granite_guardian"), reads=("references",)),
     "shieldgemma": Kind(partial(_guard, "shieldgemma")),
+    "policy": Kind(_policy, reads=("policy",)),
+    "remote": Kind(_remote, remote=True, reads=("policy",), writes=("cache",)),
 }
 
 

@@ -1,0 +1,189 @@
+"""One chat-completions endpoint: a question to an answer, or to the cause why there is none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from expunge.dialogue import Message
+from expunge.errors import InputError, MissingExtraError
+from expunge.judges.policy import SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model answered, and the tokens that the server counted."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no answer, after all retries. status: HTTP's, or 0."""
+
+    reason: str
+    status: int = 0
+
+    @property
+    def silent(self) -> bool:
+        """Whether the server, rather than this one dialogue, is the cause."""
+        return not 400 <= self.status < 500 or self.status in (402, 404, 408, 429)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether other dialogues would fare no better."""
+        return self.reason == NO_CONNECTION or 300 <= self.status < 400 or self.status in (401, 402, 403, 404)
+
+
+NO_CONNECTION, BROKEN, TIMEOUT = "no connection", "connection broken off", "timeout"
+
+
+class Endpoint:
+    """An endpoint and a model behind it. Opens no connection before it is asked.
+
+    Raises:
+        InputError: a URL, a model's name, a variable's name or a key that cannot be used.
+        MissingExtraError: without the package openai.
+    """
+
+    def __init__(
+        self, url: str, model: str, *, key_env: str, timeout: float, retries: int, max_tokens: int, schema: bool
+    ) -> None:
+        self.url, self.host = _checked_url(url)
+        if not isinstance(model, str) or not model.strip():
+            raise InputError("the model's name is empty", remedy="Name it as the server does.")
+        self.model, self.key_env = model, key_env
+        form = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": SCHEMA}}
+        self._options: Mapping[str, Any] = {"temperature": 0.0, "max_tokens": max_tokens}
+        if schema:
+            self._options = {**self._options, "response_format": form}
+        self._client = _client(self.url, _key(key_env), timeout, retries)
+        self._settled = False
+
+    def ask(self, chat: Sequence[Message]) -> Reply | Failure:
+        """The answer to a chat. Options that the server refuses before its first answer are left out from then on."""
+        import openai
+
+        options = self._options
+        settled = self._settled
+        while True:
+            try:
+                completion = self._send(chat, options)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                fewer = None if settled else _fewer(options, error)
+                if fewer is None:
+                    return Failure(f"HTTP {error.status_code}", error.status_code)
+                options = fewer
+            except openai.APITimeoutError:
+                return Failure(TIMEOUT)
+            except openai.APIConnectionError as error:
+                reached = type(error.__cause__).__name__ != "ConnectError"  # of httpx, whichever of its versions
+                return Failure(BROKEN if reached else NO_CONNECTION)
+            except openai.APIStatusError as error:
+                return Failure(f"HTTP {error.status_code}", error.status_code)
+            except (openai.OpenAIError, ValueError):
+                return Failure("no chat completion")
+            else:
+                self._options, self._settled = options, True
+                return _reply(completion)
+
+    def _send(self, chat: Sequence[Message], options: Mapping[str, Any]) -> Any:
+        messages = [{"role": m.role, "content": m.content} for m in chat]
+        return self._client.chat.completions.create(model=self.model, messages=messages, **options)
+
+    def refusal(self, failure: Failure) -> InputError:
+        """The error for a failure that all dialogues would share."""
+        if failure.status in (401, 403):
+            return InputError(
+                f"{self.host} refuses the key (HTTP {failure.status})",
+                remedy=f"Set the environment variable {self.key_env} to a key of that server with access to the model.",
+            )
+        if failure.status == 404:
+            remedy = "Check `model`, as the server lists it, and the URL, which mostly ends in /v1."
+            return InputError(f"{self.host} does not know the model {self.model!r}, or the URL", remedy=remedy)
+        return self.gone(failure, 1)
+
+    def gone(self, failure: Failure, count: int) -> InputError:
+        """The error for a server that gives no answers."""
+        what = "the request" if count == 1 else f"{count} requests in a row"
+        return InputError(f"{self.host} gave no answer to {what} ({failure.reason})", remedy=_remedy(failure))
+
+
+def _remedy(failure: Failure) -> str:
+    if failure.reason == TIMEOUT:
+        return "Give it a longer `timeout`, or less `concurrency`."
+    if failure.reason == NO_CONNECTION:
+        return "Start the server, or check the URL, which mostly ends in /v1."
+    if failure.reason == BROKEN:
+        return "See the server's own log."
+    if failure.status == 0:
+        return "Check the URL, which mostly ends in /v1."
+    if failure.status < 400:
+        return "It sends elsewhere, which is not followed: give the final URL."
+    if failure.status in (402, 429):
+        return "It limits requests: lower `concurrency`, wait, or check the account's quota."
+    return "Check `model`; set `system = false` for a model without the system role; see the server's own log."
+
+
+def _checked_url(url: str) -> tuple[str, str]:
+    """The URL without the part that the client adds, and its host with port; a URL with secrets in it is refused."""
+    remedy = "Such as http://127.0.0.1:8000/v1; a key stands in an environment variable, see `key_env`."
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+        raise InputError("the URL of the remote judge cannot be used", remedy=remedy)
+    return url.strip().rstrip("/").removesuffix("/chat/completions"), parts.netloc
+
+
+def _key(variable: str) -> str:
+    """The key, or a stand-in for servers that want none. The value is never shown."""
+    if not isinstance(variable, str) or not re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable):
+        remedy = "It is the variable's name, in capitals, and never the key itself."
+        raise InputError("`key_env` is no name of an environment variable", remedy=remedy)
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and (key.isprintable() or not key)):
+        raise InputError(f"the key in {variable} has characters that no key has", remedy="Set it anew.")
+    return key or "none"
+
+
+def _client(url: str, key: str, timeout: float, retries: int) -> Any:
+    try:
+        import openai
+    except ImportError:
+        raise MissingExtraError("openai", "remote", "the remote judge") from None
+    logging.getLogger("openai").setLevel(logging.WARNING)  # the debug log of older versions quotes what is sent
+    direct = openai.DefaultHttpxClient(follow_redirects=False)  # the dialogues go to the named server and no other
+    return openai.OpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries, http_client=direct)
+
+
+def _fewer(options: Mapping[str, Any], error: Any) -> Mapping[str, Any] | None:
+    """The options without those that the error names, else without the schema; None if it is not for them."""
+    said = f"{getattr(error, 'param', '')} {error.message}"
+    if "max_tokens" in options and "max_completion_tokens" in said:  # the same by its newer name
+        rest = {name: value for name, value in options.items() if name != "max_tokens"}
+        return rest | {"max_completion_tokens": options["max_tokens"]}
+    refusable = [name for name in ("temperature", "response_format") if name in options]
+    dropped = [name for name in refusable if name in said] or [n for n in refusable if n == "response_format"]
+    return {name: value for name, value in options.items() if name not in dropped} if dropped else None
+
+
+def _reply(completion: Any) -> Reply | Failure:
+    """The model's words; none, where it was cut off while it reasoned, or a filter took them."""
+    try:
+        text = completion.choices[0].message.content
+    except (AttributeError, IndexError, TypeError):
+        return Failure("no chat completion")
+    usage = getattr(completion, "usage", None)
+    counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+    read, written = (n if isinstance(n, int) and n >= 0 else 0 for n in counts)
+    return Reply(text if isinstance(text, str) else "", read, written)
