@@ -19,6 +19,7 @@ ORDER = [
     {"model"},
     {"generation"},
     {"judges"},
+    {"review"},
     {"scan", "selection", "expected", "objective"},
     {"training"},
     {"audit"},
