@@ -25,7 +25,7 @@ from expunge.review.review import Review
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).parent / "page"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MOST_ROWS = 200
 LARGEST = 1 << 20
 

@@ -12,7 +12,7 @@ let total = 0;
 let busy = false;
 
 const card = new Card(() => {
-  byId("confirm").textContent = card.dirty ? "Save" : "Confirm";
+  byId("confirm").textContent = `${card.dirty ? "Save" : "Confirm"}${card.label === "unknown" ? "" : ` ${card.label}`}`;
 });
 const list = new List(byId("list"), byId("rows"), { choose: (position) => once(() => go(position)), fault: complain });
 
@@ -53,6 +53,8 @@ async function open(position) {
   list.select(position);
   document.body.classList.remove("listing");
   byId("open-list").setAttribute("aria-expanded", "false");
+  // Out of the fields of the last dialogue, and so that Space scrolls.
+  if (document.activeElement === document.body || byId("card").contains(document.activeElement)) byId("card").focus({ preventScroll: true });
   history.replaceState(null, "", `#${position + 1}`);
 }
 
@@ -93,7 +95,9 @@ async function undo() {
 }
 
 function mark() {
-  if (!card.markSelected()) card.startWords();
+  if (card.markSelected()) return;
+  card.startWords();
+  say("Choosing words: ← → move, Shift widens, Enter marks, Esc leaves.");
 }
 
 function discard() {
@@ -120,7 +124,7 @@ for (const [key, label] of Object.entries(FAULTS)) KEYS[key] = () => save(label)
 const WITHOUT_DIALOGUE = ["?", "f"];
 
 function act(key) {
-  if (!card.dialogue || byId("card").hidden) {
+  if (!card.dialogue || byId("card").offsetParent === null) { // nothing is decided that is not in sight
     if (WITHOUT_DIALOGUE.includes(key)) KEYS[key]();
     return;
   }

@@ -20,7 +20,7 @@ export class Card {
     byId("subject").textContent = dialogue.subject ? `about ${dialogue.subject}` : "";
     byId("identity").textContent = dialogue.id;
     const messages = dialogue.messages.slice(0, -1).map(({ role, content }) =>
-      make("section", { class: `message ${role}` }, make("h2", { text: ROLES[role] }), make("div", { class: "text", dir: "auto", text: content })),
+      make("section", { class: `message ${role}` }, make("h2", { text: ROLES[role] }), make("p", { class: "text", dir: "auto", text: content })),
     );
     byId("prompt").replaceChildren(...messages);
     byId("verdicts").replaceChildren(...this.verdicts());
@@ -122,7 +122,8 @@ export class Card {
 
   aboutMarks(own) {
     if (this.word) return "Choosing words: ← → move, Shift widens, Enter marks, Esc leaves.";
-    if (this.spans.length) return own ? "Marked by you. More selections are added; w takes all marks away." : "Marked by the judges. Select text to mark it yourself instead.";
+    if (this.spans.length && !own) return "Marked by the judges. Select text to mark it yourself instead.";
+    if (this.spans.length) return `${this.dialogue.person === null ? "Marked by you" : "Marked as you decided"}. More selections are added; w takes all marks away.`;
     return ["clean", "unknown"].includes(this.label) ? "" : "No marks: the whole response is at fault. Select text to mark a part.";
   }
 
