@@ -8,8 +8,9 @@ import os
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +111,24 @@ class Index:
         return stat.st_size, stat.st_mtime_ns
 
 
+def read_judged(path: Path, *, progress: Progress | None = None) -> tuple[str, Iterator[Judged]]:
+    """The SHA-256 of a verdict file, and its rows one after another.
+
+    Raises:
+        InputError: no such file; while the rows come, as `Index`.
+    """
+    file = _opened(path)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+
+    def rows() -> Iterator[Judged]:
+        with file, (progress or Quiet()).stage("Writing", path.stat().st_size) as advance:
+            for number, _, line in _lines(file, hashlib.sha256(), advance):
+                yield _judged(line, path, number)
+
+    return digest, rows()
+
+
 class _Columns:
     """The arrays while they grow. Sets of flagging judges are few: each row keeps the number of its own."""
 
@@ -132,7 +151,7 @@ class _Columns:
         self.judges.update(v.judge for v in judged.verdicts)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     try:
         return path.open("rb")
     except OSError as error:
@@ -141,7 +160,7 @@ def _opened(path: Path) -> BinaryIO:
         raise InputError(fault, file=path, remedy="Check the path.") from None
 
 
-def _lines(file: BinaryIO, sha: Any, advance: Callable[[int], None]) -> Iterator[tuple[int, int, bytes]]:
+def _lines(file: BufferedReader, sha: Any, advance: Callable[[int], None]) -> Iterator[tuple[int, int, bytes]]:
     """(number, offset, bytes) of every line that is not blank."""
     offset = behind = 0
     for number, line in enumerate(file, start=1):

@@ -12,7 +12,7 @@ from expunge.errors import InputError
 from expunge.judges.verdict import LABELS, Judged, Verdict
 from expunge.progress import Progress
 from expunge.review.decision import PERSON, decided, decision
-from expunge.review.index import Index, Query
+from expunge.review.index import Index, Query, read_judged
 from expunge.review.journal import Journal, journal_path, read_decisions
 
 _PREVIEW = 160
@@ -138,13 +138,12 @@ def reviewed(path: Path, *, progress: Progress | None = None) -> Iterator[tuple[
     """(whether decided here, verdicts) of a verdict file, in order, with the decisions of its journal in their place.
 
     Raises:
-        InputError: as `Index` and `read_decisions`; or a decision is about another dialogue than its id says.
+        InputError: as `read_judged` and `read_decisions`; or a decision is about another dialogue than its id says.
     """
-    index = Index(path, progress=progress)
+    digest, rows = read_judged(path, progress=progress)
     journal = journal_path(path)
-    decisions = read_decisions(journal, index.digest)
-    for position in range(len(index)):
-        judged = index.read(position)
+    decisions = read_decisions(journal, digest)
+    for position, judged in enumerate(rows):
         if position not in decisions:
             yield False, judged
             continue
@@ -152,4 +151,3 @@ def reviewed(path: Path, *, progress: Progress | None = None) -> Iterator[tuple[
         if identity != judged.dialogue.id:
             raise InputError(f"the decision over dialogue {position} is about another id", file=journal)
         yield True, decided(judged, verdict)
-    index.close()
