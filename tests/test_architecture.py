@@ -20,6 +20,7 @@ ORDER = [
     {"model"},
     {"generation"},
     {"judges"},
+    {"review"},
     {"scan", "selection", "expected", "objective"},
     {"training"},
     {"audit"},

@@ -1,0 +1,188 @@
+"""The page in a real browser: reviewed by keyboard, the server killed in the middle, no decision lost."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up_verdicts import MakeFile
+
+from expunge.judges.verdict import read_verdicts
+from expunge.review import Index, read_decisions
+from expunge.review.journal import journal_path
+
+pytest.importorskip("uvicorn", reason="the page needs the extra `review`")
+playwright = pytest.importorskip("playwright.sync_api", reason="the page's tests need the package playwright")
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"the page's tests need {CHROMIUM}")
+
+
+class Server:
+    """`expunge review` as a process of its own."""
+
+    def __init__(self, verdicts: Path) -> None:
+        command = [sys.executable, "-c", "from expunge.cli import main; main()", "review", str(verdicts)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        self.said = self.process.stdout.readline()
+        self.link = self.process.stdout.readline().strip()
+
+    def stop(self, by: signal.Signals) -> tuple[str, str]:
+        self.process.send_signal(by)
+        return self.process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that must not have said anything on its console."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if "CONNECTION" not in message.text else None)
+    yield page
+    context.close()
+    assert not faults
+
+
+def shown(page: Any, number: int) -> None:
+    """Wait until the dialogue with this number (from 1) is open."""
+    playwright.expect(page.locator("#place")).to_contain_text(re.compile(rf"Dialogue {number} of"))
+
+
+def press(page: Any, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def label_for(number: int) -> tuple[str, str]:
+    """(key, label) with which the test decides a dialogue."""
+    return (("x", "clean"), ("1", "harmful"), ("2", "hallucination"), ("3", "privacy"))[number * 7 % 4]
+
+
+def test_a_hundred_by_keyboard_with_the_server_killed_in_the_middle(make_file: MakeFile, page: Any) -> None:
+    path = make_file(100)
+    server = Server(path)
+    page.goto(server.link)
+    for number in range(100):
+        shown(page, number + 1)
+        if number in (30, 61):
+            server.stop(signal.SIGKILL)
+            press(page, label_for(number)[0])
+            playwright.expect(page.locator("#fault")).to_contain_text("does not answer")
+            server = Server(path)
+            assert server.said.startswith(f"{number} of 100 decided")
+            page.goto(server.link)
+            shown(page, number + 1)
+        press(page, label_for(number)[0])
+        playwright.expect(page.locator("#done")).to_have_text(f"{number + 1} of 100 decided")
+    playwright.expect(page.locator("#said")).to_contain_text("All dialogues in this list are decided")
+    kept = read_decisions(journal_path(path), Index(path).digest)
+    assert {n: (i, v.label) for n, (i, v) in kept.items()} == {n: (f"d{n}", label_for(n)[1]) for n in range(100)}
+    out, _ = server.stop(signal.SIGINT)
+    assert server.process.returncode == 0 and "100 of 100 decided, all of them saved" in out
+
+
+def test_marks_answers_notes_and_undo(make_file: MakeFile, page: Any) -> None:
+    path = make_file(12)
+    response = read_verdicts(path)[0].dialogue.response or ""
+    server = Server(path)
+    page.goto(server.link)
+    shown(page, 1)
+    playwright.expect(page.locator("#response mark.judge")).to_have_count(0)  # the guard flags the whole of it
+    box = page.evaluate(
+        """() => { const text = document.querySelector("#response").firstChild, range = document.createRange();
+        const at = text.data.indexOf("Ostbridge"); range.setStart(text, at); range.setEnd(text, at + 9);
+        const box = range.getBoundingClientRect(); return [box.left, box.right, (box.top + box.bottom) / 2]; }"""
+    )
+    page.mouse.move(box[0] + 1, box[2])
+    page.mouse.down()
+    page.mouse.move(box[1] - 1, box[2], steps=4)
+    page.mouse.up()
+    playwright.expect(page.locator("#response mark.own")).to_have_text("Ostbridge")
+    press(page, "j")
+    playwright.expect(page.locator("#said")).to_contain_text("Not saved")
+    press(
+        page, "m", "ArrowRight", "ArrowRight", "Shift+ArrowRight", "Enter"
+    )  # from the mark on: Ostbridge, and [she will]
+    press(page, "e", "Space", "Tab")
+    page.keyboard.type("I would rather not say: <b>no</b>.")
+    press(page, "Escape", "t")
+    page.keyboard.type("jkx? a note")
+    press(page, "Control+Enter")
+    shown(page, 2)
+    press(page, "c")
+    shown(page, 3)
+    press(page, "u")
+    shown(page, 2)
+    playwright.expect(page.locator("#done")).to_have_text("1 of 12 decided")
+    press(page, "k")
+    shown(page, 1)
+    playwright.expect(page.locator("#known .answer span")).to_have_text(
+        ["I cannot give numbers.", "I would rather not say: <b>no</b>."]
+    )
+    server.stop(signal.SIGTERM)
+    kept = read_decisions(journal_path(path), Index(path).digest)
+    assert list(kept) == [0]
+    verdict = kept[0][1]
+    assert [response[s.start : s.end] for s in verdict.spans] == ["Ostbridge", "she will"]
+    assert (verdict.label, verdict.expected) == ("privacy", ("I would rather not say: <b>no</b>.",))
+    assert verdict.reason == "jkx? a note"
+
+
+def test_filters_help_and_what_the_judges_cannot_tell(make_file: MakeFile, page: Any) -> None:
+    server = Server(make_file(600))
+    page.goto(server.link)
+    shown(page, 1)
+    assert page.locator(".row").count() < 40  # of 600
+    press(page, "?")
+    playwright.expect(page.locator("#help")).to_be_visible()
+    press(page, "j", "Escape")
+    playwright.expect(page.locator("#help")).to_be_hidden()
+    shown(page, 1)
+    page.select_option("[name=label]", "unknown")
+    shown(page, 10)
+    playwright.expect(page.locator("#count")).to_have_text("60 of 600 dialogues")
+    page.locator("#card").focus()
+    press(page, "c")
+    playwright.expect(page.locator("#said")).to_contain_text("The judges cannot tell")
+    press(page, "ArrowDown")
+    shown(page, 20)
+    page.select_option("[name=status]", "decided")
+    playwright.expect(page.locator("#empty")).to_be_visible()
+    press(page, "Escape", "x")  # nothing is open: nothing is decided
+    page.click("text=Clear")
+    playwright.expect(page.locator("#done")).to_have_text("0 of 600 decided")
+    page.goto(page.url.partition("#")[0] + "#600")
+    page.reload()
+    shown(page, 600)
+    playwright.expect(page.locator("#row-599[aria-selected=true]")).to_be_visible()
+    server.stop(signal.SIGTERM)
+
+
+def test_a_second_browser_is_not_let_in(make_file: MakeFile, page: Any, browser: Any) -> None:
+    server = Server(make_file(2))
+    page.goto(server.link)
+    shown(page, 1)
+    assert "token" not in page.url
+    assert page.evaluate("document.cookie") == ""
+    other = browser.new_context().new_page()
+    assert other.goto(server.link).status == 403
+    assert other.goto(server.link.partition("?")[0]).status == 403
+    other.context.close()
+    server.stop(signal.SIGTERM)

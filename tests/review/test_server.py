@@ -1,0 +1,172 @@
+"""Who may ask the page's server, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from made_up_verdicts import MakeFile
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("httpx2")
+from starlette.testclient import TestClient
+
+from expunge.review import Review
+from expunge.review.server import PAGE, application
+
+HOME = "http://127.0.0.1:8123"
+TOKEN = "right"
+CHANGE = {"X-Expunge": "review"}
+
+
+@pytest.fixture
+def review(make_file: MakeFile) -> Iterator[Review]:
+    review = Review(make_file(20))
+    yield review
+    review.close()
+
+
+@pytest.fixture
+def stranger(review: Review) -> TestClient:
+    app = application(review, port=8123, token=TOKEN)
+    return TestClient(app, base_url=HOME, follow_redirects=False)
+
+
+@pytest.fixture
+def client(stranger: TestClient) -> TestClient:
+    assert stranger.get(f"/?token={TOKEN}").status_code == 303
+    return stranger
+
+
+def test_without_the_token_nothing_is_served(stranger: TestClient) -> None:
+    for path in (
+        "/",
+        "/?token=",
+        "/?token=wrong",
+        "/?token=é",
+        "/app.js",
+        "/api/review",
+        "/api/dialogue/0",
+        "/nothing",
+    ):
+        answer = stranger.get(path)
+        assert answer.status_code == 403 and "set-cookie" not in answer.headers, path
+    assert stranger.post("/api/decide", json={}, headers=CHANGE).status_code == 403
+    assert stranger.get("/", headers={"cookie": "expunge_review_8123=None"}).status_code == 403
+    assert stranger.head(f"/?token={TOKEN}").status_code == 403  # a look ahead does not use the link up
+    assert stranger.get(f"/?token={TOKEN}").status_code == 303
+
+
+def test_the_link_works_once(client: TestClient) -> None:
+    assert client.get("/").status_code == 200
+    assert client.get(f"/?token={TOKEN}").status_code == 303  # the same browser is let in by its cookie
+    client.cookies.clear()
+    answer = client.get(f"/?token={TOKEN}")
+    assert answer.status_code == 403 and "set-cookie" not in answer.headers
+    assert "expunge review" in answer.text
+
+
+def test_the_cookie_is_for_this_site_alone(stranger: TestClient) -> None:
+    answer = stranger.get(f"/?token={TOKEN}")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie and TOKEN not in cookie
+    assert answer.headers["location"] == "/"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8123", "127.0.0.1", "127.0.0.1:80", "", "[::1]:8123"])
+def test_another_host_is_refused(client: TestClient, host: str) -> None:
+    for path in ("/", "/api/review", f"/?token={TOKEN}"):
+        assert client.get(path, headers={"host": host}).status_code == 421
+    assert client.get("/", headers={"host": "localhost:8123"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Expunge": "1"},
+        CHANGE | {"Origin": "http://evil.example"},
+        CHANGE | {"Origin": "http://127.0.0.1:9999"},
+        CHANGE | {"Origin": "null"},
+        CHANGE | {"Sec-Fetch-Site": "cross-site"},
+        CHANGE | {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_only_the_page_changes_anything(client: TestClient, review: Review, headers: dict[str, str]) -> None:
+    row = {"position": 0, "id": "d0", "label": "clean"}
+    assert client.post("/api/decide", json=row, headers=headers).status_code == 403
+    assert client.post("/api/undo", json={}, headers=headers).status_code == 403
+    assert review.done == 0
+    good = CHANGE | {"Origin": HOME, "Sec-Fetch-Site": "same-origin"}
+    assert client.post("/api/decide", json=row, headers=good).json() == {"position": 0, "person": "clean", "decided": 1}
+    assert client.get("/api/decide").status_code == 405
+
+
+def test_other_sites_cannot_read_either(client: TestClient) -> None:
+    assert client.get("/api/dialogue/0", headers={"Sec-Fetch-Site": "same-site"}).status_code == 403
+    assert client.get("/app.js", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+def test_every_answer_has_the_headers(client: TestClient) -> None:
+    for path in ("/", "/app.js", "/api/review", "/api/dialogue/99", "/nothing", "/?token=x"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
+        assert "access-control-allow-origin" not in headers
+
+
+def test_the_page_has_no_inline_script_and_makes_no_html_of_text() -> None:
+    page = (PAGE / "index.html").read_text()
+    assert "http" not in page and "style=" not in page and " on" + "click" not in page
+    assert page.count("<script") == page.count('<script type="module" src="/')
+    for script in PAGE.glob("*.js"):
+        for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http://", "https://"):
+            assert word not in script.read_text(), script
+
+
+def test_it_answers_the_page(client: TestClient) -> None:
+    assert client.get("/api/review").json()["total"] == 20
+    found = client.get(
+        "/api/find", params={"label": "harmful", "low": "0.5", "judge": "guard", "status": "undecided"}
+    ).json()
+    assert found["positions"] and set(found["decided"]) == {"0"}
+    rows = client.get("/api/rows", params={"at": ",".join(map(str, found["positions"]))}).json()
+    assert {row["label"] for row in rows} == {"harmful"}
+    assert "555-0100" in client.get("/api/dialogue/0").json()["messages"][-1]["content"]
+    assert client.get("/style.css").headers["content-type"].startswith("text/css")
+    assert client.get("/%2e%2e%2fserver.py").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/find?label=x",
+        "/api/find?status=x",
+        "/api/find?low=x",
+        "/api/rows?at=x",
+        "/api/rows?at=99",
+        "/api/dialogue/99",
+    ],
+)
+def test_bad_questions_get_one_sentence(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 409 and answer.json()["error"]
+
+
+def test_bad_decisions_get_one_sentence(client: TestClient) -> None:
+    for body in (b"", b"[]", b"{", b'{"position": 0}', b'{"position": 0, "id": "d0", "label": "x"}', b" " * (1 << 21)):
+        answer = client.post("/api/decide", content=body, headers=CHANGE)
+        assert answer.status_code == 409 and answer.json()["error"], body[:40]
+    assert client.post("/api/undo", headers=CHANGE).json()["error"] == "there is no decision to undo"
+
+
+def test_a_fault_of_ours_quotes_nothing(client: TestClient, review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ValueError("secret text")
+
+    monkeypatch.setattr(review, "overview", broken)
+    quiet = TestClient(client.app, base_url=HOME, cookies=client.cookies, raise_server_exceptions=False)
+    answer = quiet.get("/api/review")
+    assert answer.status_code == 500 and "secret" not in answer.text and "content-security-policy" in answer.headers
