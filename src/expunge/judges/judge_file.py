@@ -16,10 +16,11 @@ Files that options name (`policy`, `cache`) stand beside the judge file.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expunge.errors import InputError
 from expunge.files import exists, read_text
@@ -28,6 +29,9 @@ from expunge.judges.panel import Panel
 from expunge.judges.policy import is_policy_file
 from expunge.judges.threshold import Threshold
 from expunge.judges.verdict import Judge
+
+if TYPE_CHECKING:
+    from expunge.judges.calibration import Calibration
 
 KEYS = ("rule", "threshold", "judge")
 OWN = ("use", "cutoff", "fault", "weight", "calibration")
@@ -133,3 +137,27 @@ def _number(table: Mapping[str, Any], name: str, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{name!r} must be a number")
     return float(value)
+
+
+def calibrated(spec: str, found: Calibration, *, gold: str, folder: Path) -> str:
+    """The text of a judge file in `folder` for the judge of this name with the threshold found, and the evidence.
+
+    gold: what tells the labelled sample.
+    """
+    lines = ["[[judge]]", f"use = {_text(_from(spec, folder))}", f"cutoff = {found.threshold!r}"]
+    lines += [f"fault = {_text(found.fault)}", "", "[judge.calibration]"]
+    lines += [f"goal = {_text(f'{found.goal} {found.wanted}')}"]
+    lines += [f"{name} = {_text(str(getattr(found, name)))}" for name in ("precision", "recall")]
+    lines += [f"auc = {found.auc!r}"] if found.auc is not None else []
+    lines += [f"error = {found.error!r}", f"dialogues = {found.count}", f"at_fault = {found.at_fault}"]
+    lines += [f"unknown = {found.unknown}", f"gold = {_text(gold)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _from(spec: str, folder: Path) -> str:
+    """The judge as named from `folder`: its local file with the whole path."""
+    return placed_judge(spec, Path.cwd()) if folder.resolve() != Path.cwd() else spec
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML basic string
