@@ -79,6 +79,7 @@ FOR_NAMES: dict[str, Disguise] = {
     "one as i": lambda v: v.replace("i", "1"),
     "look-alikes": lambda v: v.translate(CYRILLIC),
     "spaced with hyphens": lambda v: "-".join(bare(v)),
+    "bold words": lambda v: "**" + v.replace(" ", "** **") + "**",
 }
 FOR_MAILS: dict[str, Disguise] = {
     "at and dot": lambda v: v.replace("@", " at ").replace(".", " dot "),

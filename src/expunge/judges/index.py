@@ -10,6 +10,7 @@ from expunge.judges.folding import View
 
 HEAD = 5  # characters looked up first; a shorter value is matched only as it is written
 GAP = re.compile(r"[\W_]{0,3}(?:dot[\W_]{0,3})?")
+EMPHASIS = re.compile(r"(\*{1,3}|_{1,3})(\s+)\1")  # Markdown, ended after one word and begun before the next
 ARITHMETIC = re.compile(r"[=<>*+$%^\u00d7\u00f7]")  # digits on both sides are two numbers
 SURE_LETTERS = 10  # from this length on, word breaks inside a name cannot be chance ("for man" is not Forman)
 
@@ -67,7 +68,7 @@ def _behind_prefix(view: View) -> list[tuple[int, int]]:
 def _plausible(view: View, first: int, last: int, start: int, key: Key) -> bool:
     """Whether the words first … last say the key, rather than happen to hold its characters."""
     words = view.words[first : last + 1]
-    gaps = [view.gap(i) for i in range(first, last)]
+    gaps = [EMPHASIS.sub(r"\2", view.gap(i)) for i in range(first, last)]
     places = [view.at[i + 1] - start for i in range(first, last)]
     if not all(map(GAP.fullmatch, gaps)) or _in_longer_number(view, first, last):
         return False
