@@ -50,7 +50,8 @@ FILLERS = frozenset("\u115f\u1160\u3164\uffa0")  # drawn as nothing, though Unic
 
 LEET_READ = str.maketrans("013457$", "oleasts")
 LEET_FOLD = str.maketrans("013457i", "oleastl")
-LEET_SEEN = re.compile(r"[^\x00-`{-\x7f][013457$]|[013457$][^\x00-`{-\x7f]")  # in lower case: a letter beside one
+_LETTER = r"[^\x00-`{-\x7f]"  # in lower case
+LEET_SEEN = re.compile(rf"[013457$](?:(?<={_LETTER}.)|(?={_LETTER}))")  # begins with what is rare: searched fast
 
 
 class View:

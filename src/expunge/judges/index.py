@@ -39,6 +39,8 @@ class Index:
     def find(self, view: View) -> Iterator[tuple[int, int, Key]]:
         """(first word, last word, key) of each match that begins and ends with a word."""
         text, lengths = view.canonical, self.lengths
+        if "+" not in view.text and lengths.keys().isdisjoint([text[p : p + HEAD] for p in view.at]):
+            return  # nearly always
         starts = [(i, p) for i, p in enumerate(view.at) if text[p : p + HEAD] in lengths]
         if "+" in view.text:
             starts += _behind_prefix(view)

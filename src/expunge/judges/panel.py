@@ -92,18 +92,27 @@ def judge_all(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Ju
     """
     if not judges:
         raise InputError("there is no judge", remedy="Name at least one, such as privacy.")
+    check_answered(dialogues)
+    once = list(dict.fromkeys(dialogues))
+    found = dict(zip(once, judge_each(judges, once), strict=True))
+    return [found[d] for d in dialogues]
+
+
+def check_answered(dialogues: Sequence[Dialogue]) -> None:
+    """Raise InputError for a dialogue without a response."""
     for number, dialogue in enumerate(dialogues, start=1):
         if dialogue.response is None:
             raise InputError(
                 f"{dialogue.source or f'dialogue {number}'}: there is no response to judge",
                 remedy="Give the assistant's message, or let the model answer the prompts first.",
             )
-    once = list(dict.fromkeys(dialogues))
+
+
+def judge_each(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Judged]:
+    """The same for dialogues that are known to have responses, and to differ."""
     panel = judges[0] if len(judges) == 1 and isinstance(judges[0], Panel) else None
-    rows = zip(*_columns(panel.judges if panel else judges, once), strict=True)
-    verdicts = dict(zip(once, rows, strict=True))
-    decisions = {d: panel.decide(v) for d, v in verdicts.items()} if panel else {}
-    return [Judged(d, verdicts[d], decisions.get(d)) for d in dialogues]
+    rows = zip(*_columns(panel.judges if panel else judges, dialogues), strict=True)
+    return [Judged(d, v, panel.decide(v) if panel else None) for d, v in zip(dialogues, rows, strict=True)]
 
 
 def _columns(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[list[Verdict]]:

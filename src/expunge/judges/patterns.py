@@ -63,7 +63,10 @@ DASHES = "\u2010-\u2015\u2212\u30fc\uff0d\\s\u00ad\u200b\u2060-"
 PHONE_LIKE = re.compile(
     rf"\d(?:[{SEPARATORS}{DASHES}]{{0,4}}\d){{6}}", re.IGNORECASE
 )  # what `phonenumbers` would look at
-NUMBER_LIKE = re.compile(r"\d(?:[ .+-]?\d){5}|[a-z]{5}\d\d", re.IGNORECASE)  # what cards and NUMBERS have inside
+NUMBER_LIKE = re.compile(r"\d(?:(?:[ .+-]?\d){5}|(?<=[A-Za-z]{5}\d)\d)")  # what cards and NUMBERS have inside
+IBAN_LIKE = re.compile(r"\d(?<=[A-Za-z]{2}\d)\d")
+IPV4_LIKE = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
+IPV6_LIKE = re.compile(r":[0-9A-Fa-f]{0,4}:")
 BEFORE, AFTER = 16, 32  # characters of a card or a number of NUMBERS that may stand around that
 PRICES = frozenset("/=$€£#")  # a number after one of these is no phone
 NEARBY = 40  # characters around a number in which a word may name it
@@ -98,7 +101,7 @@ class Patterns:
         found = list(self._emails(text)) if "@" in text else []
         digits = sum(map(text.count, "0123456789")) if text.isascii() else sum(map(str.isdigit, text))
         if digits >= 4:
-            _keep(found, self._ibans(text))
+            _keep(found, self._ibans(text) if IBAN_LIKE.search(text) else ())
             numbers = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(text)]
             _keep(found, self._cards(text) if numbers else ())
             _keep(found, self._national(text, numbers))
@@ -137,7 +140,7 @@ class Patterns:
                     yield Finding(Span(*match.span()), number.kind, 1.0 if number.check_digit else 0.8)
 
     def _addresses(self, text: str) -> Iterator[Finding]:
-        forms = [form for form, sign, count in ((IPV4, ".", 3), (IPV6, ":", 2)) if text.count(sign) >= count]
+        forms = [form for form, like in ((IPV4, IPV4_LIKE), (IPV6, IPV6_LIKE)) if like.search(text)]
         for form in forms:
             for match in form.finditer(text):
                 try:

@@ -119,12 +119,16 @@ class Judged:
         return (self.decision,) if self.decision else self.verdicts
 
     def row(self) -> dict[str, Any]:
-        row = self.dialogue.row() | {
+        return self.dialogue.row() | self.judgement()
+
+    def judgement(self) -> dict[str, Any]:
+        """What the row says beside the dialogue."""
+        found = {
             "label": self.label,
             "score": round(self.verdict.score, 6),
             "verdicts": [v.row() for v in self.verdicts],
         }
-        return row | ({"decision": self.decision.row()} if self.decision else {})
+        return found | ({"decision": self.decision.row()} if self.decision else {})
 
 
 def read_verdicts(path: str | Path) -> list[Judged]:

@@ -26,14 +26,14 @@ class Asking:
     max_new_tokens: int = 128
     seed: int = 0
 
-    def answered(self, dialogues: Sequence[Dialogue], block: int) -> tuple[list[Dialogue], int]:
+    def answered(self, dialogues: Sequence[Dialogue], block: int) -> tuple[Sequence[Dialogue], int]:
         """The dialogues of a block, prompts replaced by their distinct answers; and how many got none.
 
         Drawn answers carry the prompt's id with a number: "p#1", "p#2".
         """
         prompts = [d for d in dialogues if d.response is None]
         if not prompts:
-            return list(dialogues), 0
+            return dialogues, 0
         from expunge.generation import generate
 
         seed = (self.seed + 1_000_003 * block) % 2**32

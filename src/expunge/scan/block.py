@@ -6,16 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from expunge.dialogue import Dialogue, parse
 from expunge.files import digest
-from expunge.judges.panel import judge_all
+from expunge.judges.panel import check_answered, judge_each
 from expunge.judges.verdict import Judge, Judged, Verdict
 from expunge.scan.asking import Asking
 
 SIZE = 256
 REMEMBERED = 500_000  # distinct dialogues whose verdicts are kept, for equal ones to come
+ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 Line = tuple[str, int, Mapping[str, Any]]
 """File, line, row."""
@@ -46,8 +47,8 @@ class BlockJudge:
 
     def __init__(self, judges: Sequence[Judge], asking: Asking | None = None) -> None:
         self._judges, self._asking = judges, asking
-        self._known: dict[str, tuple[tuple[Verdict, ...], Verdict | None]] = {}
-        self._shared: dict[Any, Any] = {}
+        self._known: dict[str, _Found] = {}
+        self._shared: dict[tuple[tuple[Verdict, ...], Verdict | None], _Found] = {}
 
     def judge(self, number: int, lines: Sequence[Line]) -> Block:
         """The block of this number (from 0).
@@ -56,41 +57,66 @@ class BlockJudge:
             InputError: a row that is no dialogue, a prompt without a model to answer it, or what a judge raises.
         """
         dialogues = [parse(row, file=file, line=line) for file, line, row in lines]
+        keys = content_ids(lines, dialogues)
         answered, silent = self._asking.answered(dialogues, number) if self._asking else (dialogues, 0)
-        judged = self._verdicts(answered)
+        found = self._found(answered, keys if answered is dialogues else [d.content_id for d in answered])
         return Block(
-            text="".join(json.dumps(item.row(), ensure_ascii=False) + "\n" for item in judged),
+            text="".join(ENCODE(d.row())[:-1] + f.tail for d, f in zip(answered, found, strict=True)),
             content=content_of(lines),
             read=len(lines),
-            written=len(judged),
+            written=len(found),
             silent=silent,
-            labels=Counter(item.label for item in judged),
-            votes=Counter(",".join(v.label for v in item.verdicts) for item in judged),
-            ids=own_ids(lines, dialogues),
+            labels=Counter(f.label for f in found),
+            votes=Counter(f.votes for f in found),
+            ids=own_ids(lines, dialogues, keys),
         )
 
-    def _verdicts(self, dialogues: Sequence[Dialogue]) -> list[Judged]:
-        keys = [d.content_id for d in dialogues]
+    def _found(self, dialogues: Sequence[Dialogue], keys: Sequence[str]) -> list[_Found]:
+        check_answered(dialogues)
         fresh = {key: d for key, d in zip(keys, dialogues, strict=True) if key not in self._known}
-        for key, item in zip(fresh, judge_all(self._judges, list(fresh.values())), strict=True):
-            found = (item.verdicts, item.decision)
-            self._known[key] = self._shared.setdefault(found, found) if not any(v.spans for v in found[0]) else found
-        judged = [Judged(d, *self._known[key]) for key, d in zip(keys, dialogues, strict=True)]
+        for key, item in zip(fresh, judge_each(self._judges, list(fresh.values())), strict=True):
+            said = (item.verdicts, item.decision)
+            found = self._shared.get(said)
+            if found is None:
+                found = self._shared[said] = _Found.of(item)
+            self._known[key] = found
+        here = [self._known[key] for key in keys]
         if len(self._known) > REMEMBERED:
             self._known.clear()
             self._shared.clear()
-        return judged
+        return here
 
 
-def own_ids(lines: Sequence[Line], dialogues: Sequence[Dialogue]) -> tuple[tuple[int, int, str, int], ...]:
+class _Found(NamedTuple):
+    """What judges said, as it is written: most dialogues share one. tail: the end of the row, after the dialogue."""
+
+    label: str
+    votes: str
+    tail: str
+
+    @classmethod
+    def of(cls, item: Judged) -> _Found:
+        judgement = item.judgement()
+        votes = ",".join(v.label for v in item.verdicts)
+        return cls(judgement["label"], votes, ", " + ENCODE(judgement)[1:] + "\n")
+
+
+def content_ids(lines: Sequence[Line], dialogues: Sequence[Dialogue]) -> list[str]:
+    """`Dialogue.content_id` of each, which is the id of a row that gives none."""
+    return [d.id if row.get("id") is None else d.content_id for (_, _, row), d in zip(lines, dialogues, strict=True)]
+
+
+def own_ids(
+    lines: Sequence[Line], dialogues: Sequence[Dialogue], keys: Sequence[str]
+) -> tuple[tuple[int, int, str, int], ...]:
     """What `Block.ids` holds: of rows that have an id of their own."""
     return tuple(
-        (int(digest(d.id)[:16], 16), int(d.content_id, 16), file, line)
-        for (file, line, row), d in zip(lines, dialogues, strict=True)
+        (int(digest(d.id)[:16], 16), int(key, 16), file, line)
+        for (file, line, row), d, key in zip(lines, dialogues, keys, strict=True)
         if row.get("id") is not None
     )
 
 
 def content_of(lines: Sequence[Line]) -> str:
     """Digest of rows and of where they lie."""
-    return digest(*(f"{file}:{line}:{json.dumps(row)}" for file, line, row in lines))
+    return digest(json.dumps(lines, default=str))

@@ -18,7 +18,7 @@ from expunge.files import exists, file_digest
 from expunge.judges.verdict import Judge
 from expunge.progress import Advance, Progress, Quiet
 from expunge.scan.asking import Asking
-from expunge.scan.block import SIZE, Block, BlockJudge, Line, content_of, own_ids
+from expunge.scan.block import SIZE, Block, BlockJudge, Line, content_ids, content_of, own_ids
 from expunge.scan.journal import Journal
 from expunge.sources import stream_rows, unsliced
 
@@ -144,7 +144,8 @@ def _todo(
                 remedy = "Remove the unfinished verdicts (.part and .part.state) to begin anew."
                 raise InputError(fault, file=lines[0][0], line=lines[0][1], remedy=remedy)
             known = [item for item in lines if item[2].get("id") is not None]
-            ids.add(own_ids(known, [parse(row, file=file, line=line) for file, line, row in known]))
+            dialogues = [parse(row, file=file, line=line) for file, line, row in known]
+            ids.add(own_ids(known, dialogues, content_ids(known, dialogues)))
             advance(len(lines))
         else:
             yield number, lines
