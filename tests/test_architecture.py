@@ -29,6 +29,7 @@ ORDER = [
     {"manifest"},
     {"pipeline"},
     {"cli"},
+    {"__main__"},
 ]
 """The parts of the house in the order in which the data passes: each may use those above it, and itself."""
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -320,3 +320,16 @@ def test_the_town_is_scanned_as_its_judges_say(tmp_path: Path) -> None:
     judge = load_judge(f"registry={tmp_path / 'registry.jsonl'}")
     found = scan([write(tmp_path / "in.jsonl", rows)], [judge], tmp_path / "out.jsonl")
     assert found.labels == Counter(privacy=1, clean=1)
+
+
+@pytest.mark.slow
+def test_processes_of_one_launch_share_a_scan(tmp_path: Path) -> None:
+    """What `accelerate launch` starts on a machine without a GPU is torchrun."""
+    source = numbered(tmp_path / "in.jsonl", 3 * SIZE)
+    write(tmp_path / "registry.jsonl", [{"kind": "word", "value": "xxxxxxx"}])
+    words = f"-m expunge scan town {source} --judge registry={tmp_path / 'registry.jsonl'} --out".split()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    for before, out in ((launch, "two.jsonl"), ([sys.executable], "one.jsonl")):
+        subprocess.run([*before, *words, str(tmp_path / out)], check=True, capture_output=True)
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "one.jsonl", "registry.jsonl", "two.jsonl"]

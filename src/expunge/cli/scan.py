@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,6 +64,7 @@ def command(
 
     check_model(model, device=device)
     limit_threads()
+    state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
     judges = _judges(judge, allow_remote)
     ask = cache(lambda: load_model(model, template=template, device=device))
     found = scan(
@@ -76,8 +77,8 @@ def command(
         load=partial(_judges, judge, allow_remote),
         progress=show.progress(quiet=json),
     )
-    if ranks > 1:
-        _join(out, as_json=json)
+    if state:
+        _join(state, out, as_json=json)
     else:
         _print(found, judges, as_json=json)
 
@@ -100,16 +101,26 @@ def _shard(text: str | None) -> Shard:
     return Shard(int(number), int(count))
 
 
-def _join(out: Path, *, as_json: bool) -> None:
-    """Wait for the other processes; the first then joins the parts."""
+def _processes() -> Any:
+    import torch
     from accelerate import PartialState
 
-    from expunge.cli import merge
+    return PartialState(cpu=not torch.cuda.is_available())
 
-    state = PartialState()
+
+def _join(state: Any, out: Path, *, as_json: bool) -> None:
+    """Wait for the other processes; the first then joins the parts, and removes them."""
+    from expunge.cli import merge
+    from expunge.scan.journal import receipt_of
+    from expunge.scan.run import Shard
+
     state.wait_for_everyone()
     if state.is_main_process:
         merge.command(out, json=as_json)
+        for number in range(state.num_processes):
+            part = Shard(number + 1, state.num_processes).file(out)
+            part.unlink()
+            receipt_of(part).unlink()
     state.destroy_process_group()
 
 
