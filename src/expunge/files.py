@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -10,7 +11,6 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,6 +86,23 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot write here ({os.strerror(fault)})", file=path, remedy=_OTHER)
 
 
+def lock(handle: int) -> bool:
+    """Hold an open file for this process alone, until it is closed or the process ends; whether nobody else holds it.
+
+    Also true where the system, or the file's, knows no locks.
+    """
+    with contextlib.suppress(ImportError):  # not on every system
+        import fcntl
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+    return True
+
+
 def exists(path: Path) -> bool:
     """Whether there is something at `path`; not so for a name that is no path, or one that cannot be looked at."""
     try:
@@ -146,7 +163,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError("the file is empty", file=path, remedy="Give at least one JSON object, one a line.")
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, decompressed if its name ends in .gz.
 

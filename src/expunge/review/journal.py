@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from expunge.errors import InputError, OutputError
-from expunge.files import PRIVATE
+from expunge.files import PRIVATE, lock
 from expunge.judges.verdict import Verdict
 from expunge.review.decision import decision, decision_row
-
-with contextlib.suppress(ImportError):  # not on every system
-    import fcntl
 
 _FORMAT = 1
 
@@ -86,7 +83,9 @@ class Journal:
         except OSError as error:
             raise OutputError(f"cannot write here ({error.strerror})", file=path, remedy="Free this path.") from None
         try:
-            self._lock()
+            if not lock(self._file):
+                remedy = "Go on in that one, or stop it first."
+                raise InputError("another review has these verdicts open", file=path, remedy=remedy)
             path.chmod(PRIVATE)
             data = path.read_bytes()
             self._end = data.rfind(b"\n") + 1
@@ -146,17 +145,6 @@ class Journal:
         """Drop what stands behind the last line that counts, and go there."""
         os.ftruncate(self._file, self._end)
         os.lseek(self._file, self._end, os.SEEK_SET)
-
-    def _lock(self) -> None:
-        """Held until the process ends, however it ends."""
-        with contextlib.suppress(NameError):
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                remedy = "Go on in that one, or stop it first."
-                raise InputError("another review has these verdicts open", file=self.path, remedy=remedy) from None
-            except OSError:
-                pass  # a file system without locks
 
 
 def read_decisions(path: Path, digest: str) -> dict[int, tuple[str, Verdict]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from expunge.errors import InputError, OutputError
-from expunge.files import PRIVATE, file_digest, make_folder, write_json
+from expunge.files import PRIVATE, file_digest, lock, make_folder, write_json
 from expunge.scan.block import Block
 
 SECONDS = 1.0
@@ -57,11 +56,9 @@ class Journal:
         except OSError as error:
             fault = f"cannot write here ({error.strerror})"
             raise OutputError(fault, file=self.out, remedy="Choose another --out, or free it.") from None
-        try:
-            fcntl.flock(self._files.state, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not lock(self._files.state.fileno()):
             self._close()
-            raise OutputError("another process is writing this file", file=self.out, remedy="Wait for it.") from None
+            raise OutputError("another process is writing this file", file=self.out, remedy="Wait for it.")
         try:
             self._resume()
         except BaseException:
