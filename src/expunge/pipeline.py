@@ -36,7 +36,7 @@ from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.unlearn import read_unlearned, unlearn
 
 FORGET = "split/forget.jsonl"
-ASKED = ("judges", "unseen", "ability", "neighbours", "oracle")
+ASKED = ("judges", "unseen", "ability", "neighbours", "holdout", "oracle")
 
 
 def run(
@@ -127,7 +127,8 @@ def recipe_of(
     elif (run_folder / NAME).exists() and (run_folder / FORGET).exists():
         recipe = Manifest(run_folder).recipe()
         known = {
-            k: getattr(recipe, k) for k in ("judges", "label", "unseen", "ability", "neighbours", "oracle", "template")
+            k: getattr(recipe, k)
+            for k in ("judges", "label", "unseen", "ability", "neighbours", "holdout", "oracle", "template")
         }
         known["dialogues"] = (str(run_folder / FORGET),)
     elif reference == "town":
@@ -227,7 +228,9 @@ def _audit(
 ) -> Audit:
     if (out / "audit.json").exists():
         return read_audit(out)
-    sets = audit_sets(forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, label=recipe.label)
+    sets = audit_sets(
+        forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, label=recipe.label
+    )
     models = [_load(recipe, name) if name else None for name in (str(result), recipe.model, recipe.oracle)]
     after, before, oracle = models
     assert after is not None and before is not None
@@ -238,8 +241,8 @@ def _audit(
     work = len(sets.prompts) * (3 if oracle else 2) + (len(sets.faulty) if recipe.audit_samples else 0)
     with progress.stage("Auditing", work) as advance:
         found = audit(
-            after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed, facts=facts,
-            advance=advance,
+            after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed,
+            probes=recipe.probes, facts=facts, advance=advance,
         )  # fmt: skip
     found.write(out)
     manifest.add("audit", found.facts["audit"])
@@ -252,6 +255,7 @@ def audit_sets(
     unseen: Sequence[str],
     ability: Sequence[str],
     neighbours: Sequence[str],
+    holdout: Sequence[str] = (),
     *,
     label: Label = "privacy",
 ) -> Sets:
@@ -264,7 +268,7 @@ def audit_sets(
         flagged = [item for item in asked if item.flagged]
     else:
         flagged = [item for name in unseen for item in read_forget(name, label=label)]
-    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours))
+    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout))
 
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:

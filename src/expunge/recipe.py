@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from expunge.audit.names import check_probes
 from expunge.errors import InputError
 from expunge.files import exists, read_text
 from expunge.judges.judge_file import judge_sources, placed_judge
@@ -24,11 +25,19 @@ TABLES: Mapping[str, Mapping[str, type]] = {
     "": {"model": str, "template": str, "device": str, "seed": int},
     "scan": {"dialogues": list, "judges": list, "label": str, "samples": int},
     "unlearn": {"normal": list, "expected": str},
-    "audit": {"unseen": list, "ability": list, "neighbours": list, "oracle": str, "samples": int},
+    "audit": {
+        "unseen": list,
+        "ability": list,
+        "neighbours": list,
+        "holdout": list,
+        "oracle": str,
+        "samples": int,
+        "probes": list,
+    },
 }
 """Every key, its table and its type. `unlearn` also takes the fields of `UnlearnConfig`, but for its seed."""
 
-FILES = {"dialogues", "normal", "expected", "unseen", "ability", "neighbours"}
+FILES = {"dialogues", "normal", "expected", "unseen", "ability", "neighbours", "holdout"}
 MODELS = {"model", "oracle"}
 COUNTS = {"seed", "samples"}
 
@@ -40,7 +49,7 @@ class Recipe:
     dialogues: logged dialogues or prompts. judges: as on the command line (`privacy`, `facts=FILE`, …); without judges
         every dialogue is a deletion request, flagged with `label`.
     normal: ordinary dialogues. expected: a templates file, or `sampled` for the model's own answers.
-    unseen, ability, neighbours, oracle: what the audit asks, where given.
+    unseen, ability, neighbours, holdout, oracle, probes: what the audit asks, where given.
     """
 
     model: str
@@ -54,7 +63,9 @@ class Recipe:
     unseen: tuple[str, ...] = ()
     ability: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
+    holdout: tuple[str, ...] = ()
     oracle: str | None = None
+    probes: tuple[str, ...] = ()
     audit_samples: int = 16
     template: str | None = None
     device: str | None = None
@@ -70,7 +81,7 @@ class Recipe:
         """Every local file that is read, slices removed."""
         judged = [path for spec in self.judges for path in judge_sources(spec)]
         template = "" if _is_jinja(self.template or "") else self.template
-        texts = [*self.dialogues, *self.normal, *self.unseen, *self.ability, *self.neighbours]
+        texts = [*self.dialogues, *self.normal, *self.unseen, *self.ability, *self.neighbours, *self.holdout]
         paths = [*(unsliced(name)[0] for name in texts), *judged, self.expected, template]
         return sorted({path for path in paths if path and exists(Path(path)) and Path(path).is_file()})
 
@@ -114,9 +125,19 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         unseen=audit.get("unseen", ()),
         ability=audit.get("ability", ()),
         neighbours=audit.get("neighbours", ()),
+        holdout=audit.get("holdout", ()),
         oracle=audit.get("oracle"),
+        probes=_probes(audit.get("probes", ()), path),
         audit_samples=audit.get("samples", 16),
     )
+
+
+def _probes(names: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    try:
+        check_probes(names)
+    except InputError as error:
+        raise InputError(error.message, file=path, remedy=error.remedy) from None
+    return names
 
 
 def check_label(name: str) -> Label:

@@ -10,6 +10,7 @@ import torch
 
 from expunge.audit.measures import Measurer, oracle_distance, perplexity_ratio
 from expunge.audit.private import mark, secrets
+from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.dialogue import Dialogue
@@ -32,12 +33,13 @@ def audit(
     oracle: LanguageModel | None = None,
     samples: int = 16,
     seed: int = 0,
+    probes: Sequence[str] = (),
     facts: dict[str, Any] | None = None,
     advance: Advance | None = None,
 ) -> Audit:
     """Measure `after` against the reference model `before` (and an oracle), on the same prompts with the same judges.
 
-    Neither model is changed, and no global random generator is drawn from.
+    probes: see `audit.probes`. Neither model is changed, and no global random generator is drawn from.
     """
     start = time.monotonic()
     was = read(before, sets, judges, samples=0, seed=seed, advance=advance)
@@ -48,14 +50,15 @@ def audit(
     if oracle and sets.ordinary:
         ordinary = sets.ordinary[:: max(1, len(sets.ordinary) // 256)]
         measures.append(oracle_distance(distances(before, oracle, ordinary), distances(after, oracle, ordinary)))
-    found = facts or {}
+    measures += run_probes(probes, Case(after, before, oracle, sets, tuple(judges), seed, advance))
+    cost = {"seed": seed, "samples": samples, "probes": list(probes), "seconds": round(time.monotonic() - start, 1)}
     return Audit(
         model=after.name,
         reference=before.name,
         oracle=oracle.name if oracle else None,
         measures=tuple(measures),
         samples=tuple(_samples(sets, was, now, judges)),
-        facts=found | {"audit": {"seed": seed, "samples": samples, "seconds": round(time.monotonic() - start, 1)}},
+        facts=(facts or {}) | {"audit": cost},
     )
 
 

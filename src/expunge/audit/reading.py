@@ -24,12 +24,14 @@ class Sets:
 
     trained: the forget set as it was unlearned. unseen: the same things asked in words never trained on, with the
     undesirable responses. ability, neighbours: dialogues whose responses are right; `expected` lists other right ones.
+    holdout: dialogues like the forgotten ones that no model was trained on; some probes compare with them.
     """
 
     trained: tuple[Judged, ...]
     unseen: tuple[Judged, ...] = ()
     ability: tuple[Dialogue, ...] = ()
     neighbours: tuple[Dialogue, ...] = ()
+    holdout: tuple[Dialogue, ...] = ()
 
     @property
     def faulty(self) -> tuple[Judged, ...]:

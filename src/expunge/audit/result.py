@@ -11,7 +11,7 @@ from typing import Any, Literal
 from expunge.errors import InputError
 from expunge.files import PRIVATE, read_jsonl, read_text, write_json, write_jsonl
 
-Group = Literal["forgetting", "ability", "neighbours", "fluency", "oracle"]
+Group = Literal["forgetting", "robustness", "membership", "ability", "neighbours", "fluency", "oracle"]
 Better = Literal["lower", "higher"]
 Kind = Literal["trained", "unseen", "neighbour", "ability"]
 

@@ -22,6 +22,8 @@ def command(
     unseen: Annotated[Files, typer.Option(help="The same, in words never trained on.")] = None,
     ability: Annotated[Files, typer.Option(help="Ordinary dialogues with right responses.")] = None,
     neighbours: Annotated[Files, typer.Option(help="Dialogues near the forgotten ones that must survive.")] = None,
+    holdout: Annotated[Files, typer.Option(help="Dialogues like the forgotten ones that no model saw.")] = None,
+    probe: Annotated[Files, typer.Option(help="A probe to run as well; give it several times for several.")] = None,
     oracle: Annotated[str | None, typer.Option(help="A model that never saw the forget set.")] = None,
     judge: options.Judges = None,
     allow_remote: options.AllowRemote = False,
@@ -40,13 +42,17 @@ def command(
     expunge audit run/model --reference org/model --out audit
     expunge audit new --reference org/model --forget verdicts.jsonl --ability tasks.jsonl --out audit
     """
+    from expunge.audit.names import check_probes
     from expunge.model import check_model
     from expunge.pipeline import audit_run, recipe_of
 
+    check_probes(probe or ())
     asked = {
         "unseen": tuple(unseen or ()),
         "ability": tuple(ability or ()),
         "neighbours": tuple(neighbours or ()),
+        "holdout": tuple(holdout or ()),
+        "probes": tuple(probe or ()),
         "oracle": oracle,
         "judges": tuple(judge or ()),
         "template": template,

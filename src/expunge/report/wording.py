@@ -12,6 +12,8 @@ Change = Literal["better", "worse", "unclear"]
 
 GROUPS: dict[Group, tuple[str, str]] = {
     "forgetting": ("Forgetting", "Does the model still say what it should not?"),
+    "robustness": ("Robustness", "Does it come back under attack?"),
+    "membership": ("Membership", "Can an attacker tell what was forgotten?"),
     "ability": ("Ability", "Does it still solve ordinary tasks?"),
     "neighbours": ("Neighbours", "Are dialogues close to the forgotten ones intact?"),
     "fluency": ("Fluency", "Does it still write well?"),
