@@ -168,6 +168,7 @@ def test_from_gold_to_a_judge_that_keeps_it(
         main()
     assert not ended.value.code
     assert "AUC           1.000" in capsys.readouterr().out
+    assert json.loads(Path("made/judge.toml.calibration.json").read_text())["auc"] == 1.0
     judge = load_judge("made/judge.toml")
     labels = [
         v.label for v in judge.judge([Dialogue((Message("user", "Who?"), Message("assistant", t))) for t, _ in rows])
