@@ -30,12 +30,11 @@ def command(
     expunge scan org/model logged.jsonl --judge judge.toml --out verdicts.jsonl
     """
     from expunge.errors import ExpungeError, InputError, OutputError
-    from expunge.files import check_writable, exists, file_digest, write_json, write_text
+    from expunge.files import check_writable, exists, write_json, write_text
     from expunge.judges.calibration import calibrate, read_gold
     from expunge.judges.judge_file import calibrated
     from expunge.judges.names import load_judge
     from expunge.recipe import check_label
-    from expunge.sources import unsliced
 
     if (precision is None) == (recall is None):
         raise InputError("either a precision or a recall is wanted", remedy="Give --precision 0.95, or --recall 0.9.")
@@ -54,8 +53,7 @@ def command(
     if found.threshold is None:
         remedy = "Ask for less, or take another judge: the table says what this one can do."
         raise ExpungeError(f"no threshold gives the {goal} of {wanted}; nothing was written", remedy=remedy)
-    file, _ = unsliced(gold)
-    write_text(out, calibrated(judge, found, gold=f"{file_digest(Path(file))[:12]}", folder=out.parent))
+    write_text(out, calibrated(judge, found, folder=out.parent))
     write_json(out.with_name(out.name + ".calibration.json"), found.row())  # with the curves
     if not json:
         print(f"Judge file: {out}")

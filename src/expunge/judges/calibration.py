@@ -11,6 +11,7 @@ import numpy as np
 
 from expunge.dialogue import Dialogue, parse
 from expunge.errors import InputError
+from expunge.files import digest
 from expunge.judges.verdict import FAULTS, LABELS, Judge, Label, parse_judged
 from expunge.sources import stream_rows, unsliced
 
@@ -93,7 +94,8 @@ class Calibration:
     threshold: flag from this score on; None: no threshold reaches the goal. precision, recall: there (None where
     nothing is flagged, or nothing at fault). auc: area under the ROC curve, `roc` (false positives, hits, threshold);
     None without both kinds. error: expected calibration error, Σ n_b / n |at fault_b − score_b| over ten bins (Naeini
-    et al. 2015). unknown: dialogues that the judge could not tell; they count as not flagged.
+    et al. 2015). unknown: dialogues that the judge could not tell; they count as not flagged. gold: digest of the
+    labelled sample.
     """
 
     judge: str
@@ -108,6 +110,7 @@ class Calibration:
     count: int
     at_fault: int
     unknown: int
+    gold: str
     roc: tuple[tuple[float, float, float], ...]
     reliability: tuple[Bin, ...]
 
@@ -157,6 +160,7 @@ def calibrate(
         count=len(asked),
         at_fault=int(truth.sum()),
         unknown=int(unknown.sum()),
+        gold=digest(*(part for g in asked for part in (g.dialogue.content_id, g.label)))[:12],
         roc=_roc(scores, truth),
         reliability=bins,
     )

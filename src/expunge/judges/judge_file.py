@@ -139,18 +139,15 @@ def _number(table: Mapping[str, Any], name: str, default: float) -> float:
     return float(value)
 
 
-def calibrated(spec: str, found: Calibration, *, gold: str, folder: Path) -> str:
-    """The text of a judge file in `folder` for the judge of this name with the threshold found, and the evidence.
-
-    gold: what tells the labelled sample.
-    """
+def calibrated(spec: str, found: Calibration, *, folder: Path) -> str:
+    """The text of a judge file in `folder` for the judge of this name with the threshold found, and the evidence."""
     lines = ["[[judge]]", f"use = {_text(_from(spec, folder))}", f"cutoff = {found.threshold!r}"]
     lines += [f"fault = {_text(found.fault)}", "", "[judge.calibration]"]
     lines += [f"goal = {_text(f'{found.goal} {found.wanted}')}"]
     lines += [f"{name} = {_text(str(getattr(found, name)))}" for name in ("precision", "recall")]
     lines += [f"auc = {found.auc!r}"] if found.auc is not None else []
     lines += [f"error = {found.error!r}", f"dialogues = {found.count}", f"at_fault = {found.at_fault}"]
-    lines += [f"unknown = {found.unknown}", f"gold = {_text(gold)}"]
+    lines += [f"unknown = {found.unknown}", f"gold = {_text(found.gold)}"]
     return "\n".join(lines) + "\n"
 
 
