@@ -27,7 +27,7 @@ class Agreement:
 
 
 def agreements(names: Sequence[str], votes: Mapping[str, int]) -> list[Agreement]:
-    """For each pair of judges and each label that one of them gives.
+    """For each pair of judges and each label that both of them give: others they may not know.
 
     votes: how often the judges answered together as the key says: their labels in the order of `names`, joined by
     commas, as `scan.Scan.votes` counts.
@@ -40,7 +40,7 @@ def agreements(names: Sequence[str], votes: Mapping[str, int]) -> list[Agreement
             table = {(x, y): 0 for x in (True, False) for y in (True, False)}
             for one, two, n in known:
                 table[one == label, two == label] += n
-            if sum(table.values()) > table[False, False]:
+            if table[True, True] + table[True, False] and table[True, True] + table[False, True]:
                 found.append(_agreement(names[a], names[b], label, table))
     return found
 
