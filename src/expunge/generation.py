@@ -141,7 +141,8 @@ def token_scores(lm: LanguageModel, rows: Sequence[Encoded]) -> list[TokenScores
     tokens = max(1, 2**23 // lm.vocabulary)  # at once: 64 MB for each table of them
 
     def take(logits: torch.Tensor, targets: torch.Tensor) -> TokenScores:
-        parts = [_scores(*part) for part in zip(logits.split(tokens), targets.split(tokens), strict=True)]
+        pieces = (torch.split(part, tokens) for part in (logits, targets))
+        parts = [_scores(*piece) for piece in zip(*pieces, strict=True)]
         return TokenScores(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
 
     return _forced(lm, rows, take)

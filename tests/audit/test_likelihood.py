@@ -71,6 +71,11 @@ def test_forget_quality_equals_scipys_test(models: list[LanguageModel]) -> None:
     assert "forget_quality" not in by_key(likelihood(Case(after, before, None, SETS, ())))
 
 
+def test_unseen_phrasings_alone_are_measured_too(models: list[LanguageModel]) -> None:
+    found = by_key(likelihood(case(models, replace(SETS, trained=(), holdout=()))))
+    assert {key.rpartition("_")[2] for key in found} == {"unseen"}
+
+
 def test_forget_quality_by_hand() -> None:
     """Three below three others: 2 of the C(6, 3) = 20 orders are as far apart, so p = 0.1; alike, p = 1."""
     assert forget_quality([1, 2, 3], [4, 5, 6]).value == pytest.approx(0.1)

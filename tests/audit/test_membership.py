@@ -176,6 +176,7 @@ def test_holdout_rows_are_needed_and_must_be_new(tiny: Path) -> None:
     lm = load_model(tiny)
     for sets, said in (
         (replace(SETS, holdout=()), "needs a holdout set"),
+        (replace(SETS, trained=()), "needs dialogues to be forgotten"),
         (replace(SETS, holdout=(replace(SETS.trained[1].dialogue, source="held.jsonl:7"),)), "held.jsonl:7: "),
     ):
         with pytest.raises(InputError, match=said) as raised:

@@ -70,8 +70,9 @@ def likelihood(case: Case) -> list[Measure]:
         for name in _TEXTS
         if f"{name}_{kind}" in found["after"]
     ]  # fmt: skip
-    what = "the probabilities of the old responses"
-    measures += _forget_quality("forget_quality", what, {name: f["probability_trained"] for name, f in found.items()})
+    if case.sets.trained:
+        what = "the probabilities of the old responses"
+        measures += _forget_quality("forget_quality", what, {n: f["probability_trained"] for n, f in found.items()})
     if ratios["after"].get("trained"):
         what = "the truth ratios of the old responses"
         measures += _forget_quality("forget_quality_truth", what, {n: rows["trained"] for n, rows in ratios.items()})

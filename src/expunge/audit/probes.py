@@ -51,6 +51,10 @@ def check_sets(names: Sequence[str], sets: Sets) -> None:
     """
     if "membership" not in names:
         return
+    if not sets.trained:
+        raise InputError(
+            "the probe 'membership' needs dialogues to be forgotten", remedy="Give them with --forget FILE."
+        )
     if not sets.holdout:
         remedy = "Give dialogues like the forgotten ones that no model was trained on: --holdout FILE."
         raise InputError("the probe 'membership' needs a holdout set", remedy=remedy)
