@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,6 +21,8 @@ def batch_tokens(vocabulary: int) -> int:
 
 Progress = Callable[[int], None]
 """Called with the number of rows just done."""
+
+Taken = TypeVar("Taken")
 
 
 def generate(
@@ -109,19 +112,68 @@ def answer_length(lm: LanguageModel, responses: Sequence[str]) -> int:
 
 
 def token_log_probs(lm: LanguageModel, rows: Sequence[Encoded]) -> list[torch.Tensor]:
-    """log p of each response token (end token included) under teacher forcing: one float32 [response] tensor a row.
+    """log p of each response token (end token included) under teacher forcing: one float32 [response] tensor a row."""
 
-    Every likelihood measure is computed from these, so that a row is read once.
+    def take(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        logits = logits.float()
+        return (logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)).cpu()
+
+    return _forced(lm, rows, take)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """What one forward tells of a response's tokens (end token included) under teacher forcing; each is [response].
+
+    log_p: log p of the token. greedy: whether it is the likeliest. mean, deviation: of log p of a token drawn from the
+    model's own distribution at that place. All on the CPU; float64, or float32 on devices that have no other.
     """
-    found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+
+    log_p: torch.Tensor
+    greedy: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+
+def token_scores(lm: LanguageModel, rows: Sequence[Encoded]) -> list[TokenScores]:
+    """The scores of each row's response: all that likelihood measures are made of, so that a row is read once."""
+
+    tokens = max(1, 2**23 // lm.vocabulary)  # at once: 64 MB for each table of them
+
+    def take(logits: torch.Tensor, targets: torch.Tensor) -> TokenScores:
+        pieces = (torch.split(part, tokens) for part in (logits, targets))
+        parts = [_scores(*piece) for piece in zip(*pieces, strict=True)]
+        return TokenScores(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
+
+    return _forced(lm, rows, take)
+
+
+def _scores(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The fields of `TokenScores` for logits [tokens, vocabulary] and the tokens that stand there."""
+    log_p = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64).log_softmax(-1)
+    picked = log_p.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    p, log_p = log_p.exp(), log_p.clamp_min(-1e4)  # 0 · log 0 is 0 here, not NaN
+    mean = (p * log_p).sum(-1)
+    deviation = (p * (log_p - mean.unsqueeze(-1)).square()).sum(-1).sqrt()
+    return picked, logits.argmax(-1) == targets, mean, deviation
+
+
+def _forced(
+    lm: LanguageModel, rows: Sequence[Encoded], take: Callable[[torch.Tensor, torch.Tensor], Taken]
+) -> list[Taken]:
+    """What `take` makes of each row's logits [response, vocabulary] and tokens [response], under teacher forcing.
+
+    Row by row, since a batch's logits fill the memory as they are.
+    """
+    found: dict[int, Taken] = {}
     with torch.inference_mode(), _reading(lm.model):
         for indices in alike([len(r) for r in rows], tokens=batch_tokens(lm.vocabulary)):
             batch = Batch.of([rows[i] for i in indices], lm.device)
-            logits = batch.logits(lm.model).float()
-            picked = logits.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+            logits = batch.logits(lm.model)
             for place, i in enumerate(indices):
-                found[i] = picked[place][batch.response[place]].cpu()
-    return found
+                here = batch.response[place]
+                found[i] = take(logits[place][here], batch.targets[place][here])
+    return [found[i] for i in range(len(rows))]
 
 
 def mean_probability(log_probs: torch.Tensor, mask: Sequence[bool] | None = None) -> float:

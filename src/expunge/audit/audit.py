@@ -10,13 +10,14 @@ import torch
 
 from expunge.audit.measures import Measurer, oracle_distance, perplexity_ratio
 from expunge.audit.private import mark, secrets
-from expunge.audit.probes import Case, run_probes
+from expunge.audit.probes import Case, check_sets, run_probes
 from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
+from expunge.audit.scores import Scores
 from expunge.dialogue import Dialogue
 from expunge.encoding import Batch, alike
 from expunge.expected import TEMPLATES
-from expunge.generation import batch_tokens, token_log_probs
+from expunge.generation import batch_tokens
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 
@@ -41,16 +42,18 @@ def audit(
 
     probes: see `audit.probes`. Neither model is changed, and no global random generator is drawn from.
     """
-    start = time.monotonic()
-    was = read(before, sets, judges, samples=0, seed=seed, advance=advance)
-    now = read(after, sets, judges, samples=samples, seed=seed, advance=advance)
-    ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance) if oracle else None
+    check_sets(probes, sets)
+    start, scores = time.monotonic(), Scores()
+    was = read(before, sets, judges, samples=0, seed=seed, advance=advance, scores=scores)
+    now = read(after, sets, judges, samples=samples, seed=seed, advance=advance, scores=scores)
+    ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance, scores=scores) if oracle else None
     measures = Measurer(sets, was, now, ideal, encode_old(after, sets)).all()
-    measures += _fluency(before, sets, now)
+    measures += _fluency(before, sets, now, scores)
     if oracle and sets.ordinary:
         ordinary = sets.ordinary[:: max(1, len(sets.ordinary) // 256)]
         measures.append(oracle_distance(distances(before, oracle, ordinary), distances(after, oracle, ordinary)))
-    measures += run_probes(probes, Case(after, before, oracle, sets, tuple(judges), seed, advance))
+    readings = {"after": now, "before": was} | ({"oracle": ideal} if ideal else {})
+    measures += run_probes(probes, Case(after, before, oracle, sets, tuple(judges), seed, advance, scores, readings))
     cost = {"seed": seed, "samples": samples, "probes": list(probes), "seconds": round(time.monotonic() - start, 1)}
     return Audit(
         model=after.name,
@@ -62,14 +65,14 @@ def audit(
     )
 
 
-def _fluency(before: LanguageModel, sets: Sets, now: Reading) -> list[Measure]:
+def _fluency(before: LanguageModel, sets: Sets, now: Reading, scores: Scores) -> list[Measure]:
     rows = [(j, text) for j, text in zip(sets.faulty, now.answers, strict=False) if text]
     if not rows:
         return []
     answers = [before.format.encode(j.dialogue.answered(text)) for j, text in rows]
     wanted = [(j, text) for j in sets.trained for text in (j.expected or TEMPLATES[j.label])]
     expected = [before.format.encode(j.dialogue.answered(text)) for j, text in wanted]
-    found = token_log_probs(before, [*answers, *expected])
+    found = [row.log_p for row in scores.of(before, [*answers, *expected])]
     return [perplexity_ratio(found[: len(answers)], found[len(answers) :])]
 
 

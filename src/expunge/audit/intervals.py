@@ -53,5 +53,67 @@ def perplexity_ratio(answers: Sequence[float], expected: Sequence[float], *, dra
     return Estimate(float(np.exp(a.mean() - e.mean())), float(np.exp(low)), float(np.exp(high)), a.size)
 
 
+def auc(members: Sequence[float], others: Sequence[float], *, draws: int = 2000) -> Estimate:
+    """The probability that a member scores above another row, ties counted half: the area under the ROC curve.
+
+    Percentile bootstrap over the rows of each side; where the sides do not overlap, it cannot but have no width.
+
+    Raises:
+        ValueError: either has no values.
+    """
+    value, drawn = _aucs(members, others, draws)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(value, float(low), float(high), len(members) + len(others))
+
+
+def privleak(
+    members: Sequence[float],
+    others: Sequence[float],
+    oracle_members: Sequence[float],
+    oracle_others: Sequence[float],
+    *,
+    draws: int = 2000,
+) -> Estimate | None:
+    """PrivLeak (Shi et al. 2024): (AUC − AUC of the oracle) / AUC of the oracle, the AUC there being that of *others*.
+
+    So it is −1 for what is still wholly known, 0 for what the oracle would say, above 0 for what was pressed below it.
+    The bootstrap draws the same rows for both models. None where the oracle's AUC of others is 0: nothing to divide by.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    value, drawn = _aucs(members, others, draws)
+    ideal, ideals = _aucs(oracle_members, oracle_others, draws)
+    if ideal == 1:
+        return None
+    least = 1 / (2 * len(members) * len(others))  # half a pair: a draw may well hold no pair in the wrong order
+    low, high = np.quantile((ideals - drawn) / np.maximum(1 - ideals, least), [0.025, 0.975])
+    return Estimate((ideal - value) / (1 - ideal), float(low), float(high), len(members) + len(others))
+
+
+def _aucs(members: Sequence[float], others: Sequence[float], draws: int) -> tuple[float, np.ndarray]:
+    """The AUC, and those of resampled rows; which rows are drawn depends on their numbers alone."""
+    if not len(members) or not len(others):
+        raise ValueError("no values")
+    ours, theirs = np.asarray(members, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    order = np.argsort(theirs)
+    below, upto = (np.searchsorted(theirs[order], ours, side=side) for side in ("left", "right"))
+    pairs = 2 * ours.size * theirs.size
+    generator = np.random.default_rng((ours.size, theirs.size))
+    found = []
+    for start in range(0, draws, 100):  # in parts, for memory
+        size = min(100, draws - start)
+        drawn, counts = (_counts(generator, n, size) for n in (ours.size, theirs.size))
+        passed = np.concatenate([np.zeros((size, 1), dtype=np.int64), counts[:, order].cumsum(1)], 1)
+        found.append((drawn * (passed[:, below] + passed[:, upto])).sum(1) / pairs)
+    return float((below + upto).sum() / pairs), np.concatenate(found)
+
+
+def _counts(generator: np.random.Generator, size: int, draws: int) -> np.ndarray:
+    """How often each of `size` rows is drawn, in each of the draws: [draws, size]."""
+    rows = generator.integers(0, size, (draws, size)) + size * np.arange(draws)[:, None]
+    return np.bincount(rows.ravel(), minlength=draws * size).reshape(draws, size)
+
+
 def _resample(data: np.ndarray, draws: int) -> np.ndarray:
     return data[np.random.default_rng(data.size).integers(0, data.size, (draws, data.size))]

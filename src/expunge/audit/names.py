@@ -7,7 +7,10 @@ from difflib import get_close_matches
 
 from expunge.errors import InputError
 
-PROBES: Mapping[str, str] = {}
+PROBES: Mapping[str, str] = {
+    "likelihood": "likelihood:likelihood",
+    "membership": "membership:membership",
+}
 """Name, and the function that runs it: "module:function" under `expunge.audit`."""
 
 

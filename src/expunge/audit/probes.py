@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 
 from expunge.audit.names import PROBES, check_probes
-from expunge.audit.reading import Advance, Sets
+from expunge.audit.reading import Advance, Reading, Sets
 from expunge.audit.result import Measure
+from expunge.audit.scores import Scores
+from expunge.errors import InputError
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel
 
@@ -18,6 +20,7 @@ class Case:
     """What a probe looks at. It changes no model and draws from no global generator.
 
     after: the audited model; before: the reference model; oracle: one that never saw the forget set, if there is one.
+    scores: what is known of the models' likelihoods. readings: what the models said, by "after", "before", "oracle".
     """
 
     after: LanguageModel
@@ -27,9 +30,39 @@ class Case:
     judges: tuple[Judge, ...]
     seed: int = 0
     advance: Advance | None = None
+    scores: Scores = field(default_factory=Scores)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+
+    @property
+    def models(self) -> dict[str, LanguageModel]:
+        """The models there are, by "after", "before" and "oracle"."""
+        named = {"after": self.after, "before": self.before, "oracle": self.oracle}
+        return {name: lm for name, lm in named.items() if lm is not None}
 
 
 Probe = Callable[[Case], list[Measure]]
+
+
+def check_sets(names: Sequence[str], sets: Sets) -> None:
+    """Make sure, before any work, that the probes named have the dialogues they need.
+
+    Raises:
+        InputError: they have not, or what should be new to all models is to be forgotten.
+    """
+    if "membership" not in names:
+        return
+    if not sets.trained:
+        raise InputError(
+            "the probe 'membership' needs dialogues to be forgotten", remedy="Give them with --forget FILE."
+        )
+    if not sets.holdout:
+        remedy = "Give dialogues like the forgotten ones that no model was trained on: --holdout FILE."
+        raise InputError("the probe 'membership' needs a holdout set", remedy=remedy)
+    known = {j.dialogue.messages for j in sets.faulty}
+    for dialogue in sets.holdout:
+        if dialogue.messages in known:
+            remedy = "Remove it from the holdout set, which must be new to all models."
+            raise InputError(f"{dialogue.place}: this dialogue is to be forgotten too", remedy=remedy)
 
 
 def run_probes(names: Sequence[str], case: Case) -> list[Measure]:
@@ -39,6 +72,7 @@ def run_probes(names: Sequence[str], case: Case) -> list[Measure]:
         InputError: an unknown name, or a probe lacks what it needs.
     """
     check_probes(names)
+    check_sets(names, case.sets)
     found: list[Measure] = []
     for name in names:
         module, _, function = PROBES[name].partition(":")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
+from expunge.audit.scores import Scores
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
-from expunge.generation import answer_length, generate, token_log_probs
+from expunge.generation import answer_length, generate
 from expunge.judges.panel import judge_all
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge, Judged
@@ -67,9 +68,19 @@ def encode_old(lm: LanguageModel, sets: Sets) -> list[Encoded]:
 
 
 def read(
-    lm: LanguageModel, sets: Sets, judges: Sequence[Judge], *, samples: int, seed: int, advance: Advance | None = None
+    lm: LanguageModel,
+    sets: Sets,
+    judges: Sequence[Judge],
+    *,
+    samples: int,
+    seed: int,
+    advance: Advance | None = None,
+    scores: Scores | None = None,
 ) -> Reading:
-    """Ask `lm` everything once. `samples` > 0 also draws that many answers to each faulty prompt at temperature 1."""
+    """Ask `lm` everything once. `samples` > 0 also draws that many answers to each faulty prompt at temperature 1.
+
+    scores: where likelihoods are kept for others to use.
+    """
     faulty = [j.dialogue for j in sets.faulty]
     length = answer_length(lm, [d.response or "" for d in sets.prompts])
     answers = [a[0] for a in generate(lm, sets.prompts, max_new_tokens=length, progress=advance)]
@@ -81,7 +92,7 @@ def read(
     judged = _judge(faulty, texts, [ReproductionJudge(sets.faulty), *judges])
     flagged = [[item is not None and item.flagged for item in row] for row in judged]
     leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
-    old = token_log_probs(lm, encode_old(lm, sets))
+    old = [row.log_p for row in (scores or Scores()).of(lm, encode_old(lm, sets))]
     return Reading(answers, [f[0] for f in flagged], [f[1:] for f in flagged], [f[1:] for f in leaks], old)
 
 

@@ -12,7 +12,7 @@ from expunge.errors import InputError
 from expunge.files import PRIVATE, read_jsonl, read_text, write_json, write_jsonl
 
 Group = Literal["forgetting", "robustness", "membership", "ability", "neighbours", "fluency", "oracle"]
-Better = Literal["lower", "higher"]
+Better = Literal["lower", "higher", "nearer the oracle"]
 Kind = Literal["trained", "unseen", "neighbour", "ability"]
 
 
@@ -32,6 +32,7 @@ class Measure:
 
     key: stable name for programs; title: for people; meaning: one sentence on what is counted.
     unit: "share" (of dialogues, shown in per cent), "probability" or "ratio".
+    better: "nearer the oracle" where too low is as bad as too high.
     before: the reference model; after: the audited model; oracle: a model that never saw the forget set.
     """
 

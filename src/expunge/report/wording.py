@@ -55,13 +55,22 @@ def interval(estimate: Estimate, unit: str) -> str:
 
 
 def change(measure: Measure) -> Change | None:
-    """Whether after differs from before by more than both intervals, and in which direction; None without a before."""
+    """Whether after differs from before by more than both intervals, and in which direction.
+
+    None without a before, and where near the oracle is good and there is none.
+    """
     before, after = measure.before, measure.after
     if before is None:
         return None
     if after.low <= before.high and before.low <= after.high:
         return "unclear"
+    if measure.better == "nearer the oracle":
+        return _nearer(before.value, after.value, measure.oracle)
     return "better" if (after.value < before.value) == (measure.better == "lower") else "worse"
+
+
+def _nearer(before: float, after: float, oracle: Estimate | None) -> Change | None:
+    return None if oracle is None else "better" if abs(after - oracle.value) < abs(before - oracle.value) else "worse"
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
