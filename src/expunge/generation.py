@@ -93,13 +93,14 @@ def _generate_apart(
     """Draws by the Gumbel-max trick: the argmax of log p plus noise, of which each prompt has its own source."""
     from transformers import GenerationConfig, LogitsProcessorList
 
-    each = config.num_return_sequences
+    each: int = config.num_return_sequences
+    temperature: float = config.temperature
     sources = [torch.Generator(device).manual_seed(_own_seed(seed, prompt)) for prompt in prompts]
 
     def noisy(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         drawn = [torch.empty(each, scores.shape[1], device=device).exponential_(generator=g) for g in sources]
         gumbel = -torch.cat(drawn).clamp_min(2.0**-24).log()  # 0 may be drawn
-        return gumbel + scores.float() / config.temperature
+        return gumbel + scores.float() / temperature
 
     greedily = GenerationConfig(
         do_sample=False, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id,

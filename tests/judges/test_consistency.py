@@ -63,7 +63,7 @@ def test_entropy_by_hand() -> None:
     assert entropy([4, 1]) == pytest.approx(FOUR_AND_ONE)
     assert pytest.approx(0.3109, abs=1e-4) == FOUR_AND_ONE
     assert entropy([5]) == 0.0 and math.copysign(1.0, entropy([5])) == 1.0
-    assert entropy([1, 1, 1]) == pytest.approx(1.0)
+    assert all(0.999 < entropy([1] * n) <= 1.0 for n in range(2, 60))
     assert entropy([]) == entropy([1]) == 0.0
 
 
@@ -115,7 +115,7 @@ def test_what_cannot_be_told_is_unknown(judge: ConsistencyJudge, ask: Ask, scrip
         "an empty response",
         "longer than the answers drawn",
         "does not fit the model's context or chat template",
-        "the prompt leaves no room for an answer",
+        "the prompt leaves too little room for an answer",
         "does not fit the model's context or chat template",
         "the model answers with nothing",
         "the model itself abstains",
@@ -195,7 +195,7 @@ def test_clusters_are_a_partition_whatever_the_order(answers: list[str], chance:
     mixed = list(answers)
     chance.shuffle(mixed)
     assert clusters(mixed, same) == found
-    assert 0.0 <= entropy([size for _, size in found]) <= 1.0 + 1e-12
+    assert 0.0 <= entropy([size for _, size in found]) <= 1.0
 
 
 @given(ANSWERS)

@@ -60,7 +60,7 @@ class ConsistencyJudge:
     natural language inference; answers mean the same if each follows from the other. Without, their words are
     compared, see `same_by_words`: good for short answers. All abstentions mean the same.
     Unknown: abstentions, responses longer than `max_new_tokens` (the samples are cut there), prompts that leave no room
-    for an answer, and prompts to which the model itself abstains every time, or says nothing.
+    for so long an answer, and those to which the model itself abstains every time or says nothing.
 
     Raises:
         InputError: a setting out of range, or a model that cannot be loaded.
@@ -83,8 +83,8 @@ class ConsistencyJudge:
         device: str | None = None,
     ) -> None:
         check_threshold(threshold)
-        _check(samples=samples >= 2, temperature=0 < temperature < math.inf, max_new_tokens=max_new_tokens >= 1)
-        _check(seed=0 <= seed < 2**32)
+        _check(samples=samples >= 2, temperature=0 < temperature < math.inf)
+        _check(max_new_tokens=max_new_tokens >= 1, seed=0 <= seed < 2**32)
         from expunge.model import load_model, resolve
 
         self.threshold, self.samples, self.temperature = threshold, samples, temperature
@@ -99,7 +99,10 @@ class ConsistencyJudge:
         return [self._verdict(found) for found in self.measure(dialogues)]
 
     def measure(self, dialogues: Sequence[Dialogue]) -> list[Consistency | str]:
-        """For each dialogue how consistent it is, or why that cannot be told. Equal prompts are sampled once."""
+        """How consistent each dialogue is, or why that cannot be told. Equal prompts are sampled once.
+
+        A prompt's samples depend on the seed and on it alone, so that what else is judged changes no verdict.
+        """
         from expunge.generation import generate, mean_probability, token_log_probs
 
         rows = [self._encoded(d) for d in dialogues]
@@ -132,7 +135,7 @@ class ConsistencyJudge:
         if len(row.response) > self.max_new_tokens + 1:
             return "longer than the answers drawn"
         if len(row.prompt) + self.max_new_tokens > self._lm.context:
-            return "the prompt leaves no room for an answer"
+            return "the prompt leaves too little room for an answer"
         return row
 
     def _meanings(self, asked: Sequence[tuple[Dialogue, Sequence[str]]]) -> list[Same | None]:

@@ -38,7 +38,9 @@ def clusters(answers: Sequence[str], same: Same) -> list[tuple[str, int]]:
 def entropy(sizes: Sequence[int]) -> float:
     """-Σ p ln p over the groups' shares, over ln(answers): of 4 and 1, (-.8 ln .8 - .2 ln .2) / ln 5 = 0.311."""
     total = sum(sizes)
-    return abs(sum(n * math.log(n / total) for n in sizes)) / (total * math.log(total)) if total > 1 else 0.0
+    if total < 2:
+        return 0.0
+    return min(1.0, abs(sum(n * math.log(n / total) for n in sizes)) / (total * math.log(total)))
 
 
 @dataclass(frozen=True, slots=True)
