@@ -81,8 +81,8 @@ def test_four_of_five_agree(judge: ConsistencyJudge, ask: Ask, script: Any) -> N
         assert found.score == pytest.approx((5 * worse + found.surprise) / 6)
     clean, flagged = judge.judge([right, wrong])
     assert (clean.label, flagged.label) == ("clean", "hallucination")
-    assert clean.reason == "4 of 5 answers agree; they have 2 meanings"
-    assert flagged.reason == "1 of 5 answers agree; they have 2 meanings"
+    assert clean.reason == "4 of 5 answers agree; meanings: 2"
+    assert flagged.reason == "1 of 5 answers agree; meanings: 2"
 
 
 def test_equal_prompts_are_sampled_once_and_only_where_needed(judge: ConsistencyJudge, ask: Ask, script: Any) -> None:

@@ -53,8 +53,8 @@ class ConsistencyJudge:
     semantic entropy (Kuhn et al. 2023, arXiv 2302.09664; Farquhar et al. 2024, Nature 630), over ln(samples), and the
     share of samples that do not mean what the response means (after SelfCheckGPT, arXiv 2303.08896). The score is the
     greater of the two, with the response's own likelihood as one more sample, which ranks what all samples agree on;
-    of what was tried on the built-in town this served best, see docs/judges-models.md. It needs no references, and so
-    it does not see an error that the model makes every time: for these give another model, or references.
+    on the built-in town that found made-up answers with an AUC of 0.98 or more, see docs/judges-models.md. It needs no
+    references, and so does not see an error that the model makes every time (AUC below 0.5): there give another model.
 
     model: any causal model, best the one that gave the responses; hub id, folder or `town`. entailment: a model of
     natural language inference; answers mean the same if each follows from the other. Without, their words are
@@ -157,7 +157,7 @@ class ConsistencyJudge:
             return Verdict("unknown", 0.0, self.name, self.version, found)
         label: Label = self.label if found.score >= self.threshold else "clean"
         agree = round((1.0 - found.disagreement) * found.samples)
-        reason = f"{agree} of {found.samples} answers agree; they have {found.meanings} meanings"
+        reason = f"{agree} of {found.samples} answers agree; meanings: {found.meanings}"
         return Verdict(label, found.score, self.name, self.version, reason)
 
 
