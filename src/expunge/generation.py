@@ -11,6 +11,7 @@ import torch
 
 from expunge.dialogue import Dialogue
 from expunge.encoding import Batch, Encoded, alike, by_length
+from expunge.files import digest
 from expunge.model import LanguageModel
 
 
@@ -33,12 +34,14 @@ def generate(
     samples: int = 0,
     temperature: float = 1.0,
     seed: int = 0,
+    apart: bool = False,
     progress: Progress | None = None,
 ) -> list[list[str]]:
     """Answers of the model to each dialogue's prompt.
 
     samples: 0 gives the one greedy answer; n > 0 gives n drawn at `temperature` from the untruncated distribution.
     seed: of this call's own random draws; the global generator is left as it was.
+    apart: each prompt's draws depend on the seed and on that prompt alone, not on the others asked with it.
     An answer ends where the model's context does. Generation settings that came with the model are left aside.
 
     Raises:
@@ -63,7 +66,11 @@ def generate(
             for room in sorted({rooms[i] for i in batch}):  # nearly always one
                 part = [i for i in batch if rooms[i] == room]
                 config.max_new_tokens = room
-                rows = _generate(lm.model, [prompts[i] for i in part], config, lm.device)
+                asked = [prompts[i] for i in part]
+                if samples and apart:
+                    rows = _generate_apart(lm.model, asked, config, lm.device, seed)
+                else:
+                    rows = _generate(lm.model, asked, config, lm.device)
                 each = len(rows) // len(part)
                 for place, i in enumerate(part):
                     answers[i] = [lm.format.text(row) for row in rows[place * each : (place + 1) * each]]
@@ -72,13 +79,42 @@ def generate(
     return answers
 
 
-def _generate(model: Any, prompts: Sequence[tuple[int, ...]], config: Any, device: torch.device) -> list[list[int]]:
+def _generate(
+    model: Any, prompts: Sequence[tuple[int, ...]], config: Any, device: torch.device, processors: Any = None
+) -> list[list[int]]:
     columns = max(map(len, prompts))
     ids = torch.tensor([(0,) * (columns - len(p)) + p for p in prompts], device=device)
     mask = torch.tensor([(0,) * (columns - len(p)) + (1,) * len(p) for p in prompts], device=device)
-    out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors)
     rows: list[list[int]] = out[:, columns:].tolist()
     return rows
+
+
+def _generate_apart(
+    model: Any, prompts: Sequence[tuple[int, ...]], config: Any, device: torch.device, seed: int
+) -> list[list[int]]:
+    """Draws by the Gumbel-max trick: the argmax of log p plus noise, of which each prompt has its own source."""
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    each: int = config.num_return_sequences
+    temperature: float = config.temperature
+    sources = [torch.Generator(device).manual_seed(_own_seed(seed, prompt)) for prompt in prompts]
+
+    def noisy(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        drawn = [torch.empty(each, scores.shape[1], device=device).exponential_(generator=g) for g in sources]
+        gumbel = -torch.cat(drawn).clamp_min(2.0**-24).log()  # 0 may be drawn
+        return gumbel + scores.float() / temperature
+
+    greedily = GenerationConfig(
+        do_sample=False, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id,
+        max_new_tokens=config.max_new_tokens,
+    )  # fmt: skip
+    repeated = [prompt for prompt in prompts for _ in range(each)]
+    return _generate(model, repeated, greedily, device, LogitsProcessorList([noisy]))
+
+
+def _own_seed(seed: int, prompt: Sequence[int]) -> int:
+    return int(digest(str(seed), repr(tuple(prompt)))[:15], 16)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from test_classifier import WORDS, build
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import Judge, load_judge
-from expunge.judges.entailment import EntailmentJudge, Relation
+from expunge.judges.entailment import EntailmentJudge, EntailmentModel, Relation
 from expunge.judges.statements import read_statements
 from expunge.judges.windows import windows
 
@@ -39,13 +39,14 @@ def judge(folder: Path, references: Path) -> EntailmentJudge:
     return EntailmentJudge(folder, references=references, device="cpu")
 
 
-def test_the_probabilities_are_the_models_own(judge: EntailmentJudge) -> None:
+def test_the_probabilities_are_the_models_own(folder: Path) -> None:
     import torch
 
+    model = EntailmentModel(folder, "cpu")
     pairs = [(" ".join(WORDS[: i + 1]), " ".join(WORDS[i::-1])) for i in range(8)]
-    for (premise, hypothesis), relation in zip(pairs, judge._relations(pairs), strict=True):
+    for (premise, hypothesis), relation in zip(pairs, model.relations(pairs), strict=True):
         with torch.inference_mode():
-            logits = judge._model(**judge._tokenizer(premise, hypothesis, return_tensors="pt")).logits
+            logits = model._model(**model._tokenizer(premise, hypothesis, return_tensors="pt")).logits
         contradicted, entailed, _ = logits.softmax(-1)[0].tolist()
         assert (relation.entailed, relation.contradicted) == pytest.approx((entailed, contradicted), abs=1e-5)
 
@@ -72,7 +73,7 @@ def test_whole_dialogues(judge: EntailmentJudge, ask: Ask, monkeypatch: pytest.M
         asked.extend(pairs)
         return [Relation(0.05, 0.9)] * len(pairs)
 
-    monkeypatch.setattr(judge, "_relations", relations)
+    monkeypatch.setattr(judge._model, "relations", relations)
     dialogues = [
         ask("What is red?", "bread"), ask("smoke?", "poison"), ask("what is red?", " "),
         ask("red what?", "I don't know."),
@@ -90,8 +91,8 @@ def test_whole_dialogues(judge: EntailmentJudge, ask: Ask, monkeypatch: pytest.M
 
 def test_a_long_response_is_read_in_windows(judge: EntailmentJudge, ask: Ask) -> None:
     long = " ".join(WORDS[i * i % 10] for i in range(120))
-    pieces = list(windows(long, judge._fits))
-    assert len(pieces) > 5 and all(judge._fits(piece) for piece in pieces)
+    pieces = list(windows(long, judge._model.fits))
+    assert len(pieces) > 5 and all(judge._model.fits(piece) for piece in pieces)
     assert judge.judge([ask("red what?", long)])[0].label in ("hallucination", "clean", "unknown")
 
 

@@ -34,6 +34,45 @@ class Relation:
         return self.entailed > max(self.contradicted, 1.0 - self.entailed - self.contradicted)
 
 
+class EntailmentModel:
+    """A model of natural language inference: a classifier whose labels are entailment, neutral and contradiction.
+
+    Raises:
+        InputError: it cannot be loaded, or has other labels.
+    """
+
+    def __init__(self, model: str | Path, device: str | None = None) -> None:
+        self._tokenizer, self._model = load(str(model), "SequenceClassification")
+        self._device = place(self._model, device)
+        config = self._model.config
+        self._order = _order([str(config.id2label[i]) for i in range(config.num_labels)], str(model))
+        self._room = longest_input(self._tokenizer, config)
+        self.identity = identity(Path(model), config)
+
+    def fits(self, text: str) -> bool:
+        """Whether a text leaves half of the model's room to another."""
+        return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) <= self._room // 2
+
+    def relations(self, pairs: Sequence[tuple[str, str]]) -> list[Relation]:
+        """How each hypothesis stands to its premise, of (premise, hypothesis); a premise too long is cut."""
+        import torch
+
+        found: list[Relation] = [Relation(0.0, 0.0)] * len(pairs)
+        for batch in by_length([len(one) + len(two) for one, two in pairs], tokens=TOKENS):
+            premises, hypotheses = zip(*(pairs[i] for i in batch), strict=True)
+            coded: Any = self._tokenizer(
+                list(premises), list(hypotheses), padding=True, truncation="only_first", max_length=self._room,
+                return_tensors="pt",
+            )  # fmt: skip
+            with torch.inference_mode():
+                chances = self._model(**coded.to(self._device)).logits.float().softmax(-1)
+            if not chances.isfinite().all():
+                raise InputError("the model answers with numbers that are not finite", remedy="Use another model.")
+            for i, row in zip(batch, chances[:, self._order].tolist(), strict=True):
+                found[i] = Relation(row[0], row[2])
+        return found
+
+
 class EntailmentJudge:
     """Flags responses that contradict a reference with a probability of at least `threshold`.
 
@@ -62,12 +101,8 @@ class EntailmentJudge:
             )
         self.threshold = threshold
         self._statements = read_statements(references)
-        self._tokenizer, self._model = load(str(model), "SequenceClassification")
-        self.device = place(self._model, device)
-        config = self._model.config
-        self._order = _order([str(config.id2label[i]) for i in range(config.num_labels)], str(model))
-        self._room = longest_input(self._tokenizer, config)
-        self.version = digest(RULES, identity(Path(model), config), repr(threshold), self._statements.version)[:12]
+        self._model = EntailmentModel(model, device)
+        self.version = digest(RULES, self._model.identity, repr(threshold), self._statements.version)[:12]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
@@ -81,10 +116,10 @@ class EntailmentJudge:
             elif abstains(response):
                 verdicts[i] = self._answer("clean", 0.0, "abstains")
             else:
-                pieces = list(windows(response, self._fits))
+                pieces = list(windows(response, self._model.fits))
                 pairs += [(i, premise, piece) for premise in premises for piece in pieces]
         relations: dict[int, dict[str, list[Relation]]] = {}
-        for (i, premise, _), relation in zip(pairs, self._relations([pair[1:] for pair in pairs]), strict=True):
+        for (i, premise, _), relation in zip(pairs, self._model.relations([pair[1:] for pair in pairs]), strict=True):
             relations.setdefault(i, {}).setdefault(premise, []).append(relation)
         for i, found in relations.items():
             verdicts[i] = self._verdict([_whole(pieces) for pieces in found.values()])
@@ -103,28 +138,6 @@ class EntailmentJudge:
 
     def _answer(self, label: Label, score: float, reason: str) -> Verdict:
         return Verdict(label, min(1.0, score), self.name, self.version, reason)
-
-    def _fits(self, response: str) -> bool:
-        """Whether a response leaves half of the model's room to the reference."""
-        return len(self._tokenizer(response, add_special_tokens=False, verbose=False)["input_ids"]) <= self._room // 2
-
-    def _relations(self, pairs: Sequence[tuple[str, str]]) -> list[Relation]:
-        import torch
-
-        found: list[Relation] = [Relation(0.0, 0.0)] * len(pairs)
-        for batch in by_length([len(one) + len(two) for one, two in pairs], tokens=TOKENS):
-            premises, hypotheses = zip(*(pairs[i] for i in batch), strict=True)
-            coded: Any = self._tokenizer(
-                list(premises), list(hypotheses), padding=True, truncation="only_first", max_length=self._room,
-                return_tensors="pt",
-            )  # fmt: skip
-            with torch.inference_mode():
-                chances = self._model(**coded.to(self.device)).logits.float().softmax(-1)
-            if not chances.isfinite().all():
-                raise InputError("the model answers with numbers that are not finite", remedy="Use another model.")
-            for i, row in zip(batch, chances[:, self._order].tolist(), strict=True):
-                found[i] = Relation(row[0], row[2])
-        return found
 
 
 def _whole(pieces: Sequence[Relation]) -> Relation:

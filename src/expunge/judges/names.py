@@ -24,6 +24,7 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     facts=references.jsonl    answers compared with references
     harm=ORG/MODEL            a sequence classifier: hub id or folder
     entailment=ORG/MODEL      contradictions of references (named in a judge file), by an entailment model
+    consistency=ORG/MODEL     a causal model asked again: whether it agrees with itself, and with the response
     tagger=ORG/MODEL          a token classifier, such as one that marks private data
     presidio, presidio=MODEL  Presidio's patterns; with an installed spaCy model its names and places too
     qwen3guard=ORG/MODEL      a guard model of that family; so llama-guard, wildguard, granite-guardian, shieldgemma
@@ -142,6 +143,12 @@ def _entailment(source: str, options: Mapping[str, Any]) -> Judge:
     return _made(EntailmentJudge, source, options=options)
 
 
+def _consistency(source: str, options: Mapping[str, Any]) -> Judge:
+    from expunge.judges.consistency import ConsistencyJudge
+
+    return _made(ConsistencyJudge, source, options=options)
+
+
 def _presidio(source: str, options: Mapping[str, Any]) -> Judge:
     from expunge.judges.presidio import PresidioJudge
 
@@ -188,6 +195,7 @@ BUILT_IN: dict[str, Kind] = {
     "facts": Kind(_facts, "facts.jsonl"),
     "harm": Kind(_harm, "harm"),
     "entailment": Kind(_entailment, reads=("references",)),
+    "consistency": Kind(_consistency, reads=("entailment", "template")),
     "tagger": Kind(_tagger),
     "presidio": Kind(_presidio, alone=True),
     "qwen3guard": Kind(partial(_guard, "qwen3guard")),
