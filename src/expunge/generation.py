@@ -30,12 +30,14 @@ def generate(
     samples: int = 0,
     temperature: float = 1.0,
     seed: int = 0,
+    begun: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> list[list[str]]:
     """Answers of the model to each dialogue's prompt.
 
     samples: 0 gives the one greedy answer; n > 0 gives n drawn at `temperature` from the untruncated distribution.
     seed: of this call's own random draws; the global generator is left as it was.
+    begun: for each dialogue the words that the model's answer is made to begin with ("" for none), part of the answer.
     An answer ends where the model's context does. Generation settings that came with the model are left aside.
 
     Raises:
@@ -43,7 +45,8 @@ def generate(
     """
     from transformers import GenerationConfig
 
-    prompts = [lm.format.encode_prompt(d) for d in dialogues]
+    starts = [lm.format.encode_start(d, t) for d, t in zip(dialogues, begun or [""] * len(dialogues), strict=True)]
+    prompts = [lm.format.encode_prompt(d) + start for d, start in zip(dialogues, starts, strict=True)]
     answers: list[list[str]] = [[] for _ in dialogues]
     draw = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
     config = GenerationConfig(
@@ -63,7 +66,7 @@ def generate(
                 rows = _generate(lm.model, [prompts[i] for i in part], config, lm.device)
                 each = len(rows) // len(part)
                 for place, i in enumerate(part):
-                    answers[i] = [lm.format.text(row) for row in rows[place * each : (place + 1) * each]]
+                    answers[i] = [lm.format.text([*starts[i], *row]) for row in rows[place * each : (place + 1) * each]]
             if progress:
                 progress(len(batch))
     return answers

@@ -7,7 +7,11 @@ from difflib import get_close_matches
 
 from expunge.errors import InputError
 
-PROBES: Mapping[str, str] = {}
+PROBES: Mapping[str, str] = {
+    "prompts": "attacks:prompts",
+    "quantization": "quantization:quantization",
+    "relearning": "relearning:relearning",
+}
 """Name, and the function that runs it: "module:function" under `expunge.audit`."""
 
 
