@@ -117,14 +117,6 @@ class ChatFormat:
         self._check_length(len(row), dialogue)
         return row
 
-    def encode_start(self, dialogue: Dialogue, text: str) -> tuple[int, ...]:
-        """Token ids of an answer to the dialogue that begins with `text` and goes on; none for no text.
-
-        Raises:
-            InputError: prompt and beginning leave no room in the model's context, or cannot be encoded (see `encode`).
-        """
-        return self.encode(dialogue.answered(text)).response[:-1] if text else ()
-
     def text(self, ids: Sequence[int]) -> str:
         """A generated response as text: up to its end token, without special tokens."""
         stop = next((i for i, token in enumerate(ids) if token in self.end_ids), len(ids))

@@ -45,7 +45,7 @@ def generate(
     """
     from transformers import GenerationConfig
 
-    starts = [lm.format.encode_start(d, t) for d, t in zip(dialogues, begun or [""] * len(dialogues), strict=True)]
+    starts = [start_ids(lm, d, t) for d, t in zip(dialogues, begun or [""] * len(dialogues), strict=True)]
     prompts = [lm.format.encode_prompt(d) + start for d, start in zip(dialogues, starts, strict=True)]
     answers: list[list[str]] = [[] for _ in dialogues]
     draw = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
@@ -70,6 +70,15 @@ def generate(
             if progress:
                 progress(len(batch))
     return answers
+
+
+def start_ids(lm: LanguageModel, dialogue: Dialogue, text: str) -> tuple[int, ...]:
+    """Token ids of an answer to the dialogue that begins with `text` and goes on; none for no text.
+
+    Raises:
+        InputError: prompt and beginning leave no room in the model's context, or cannot be encoded.
+    """
+    return lm.format.encode(dialogue.answered(text)).response[:-1] if text else ()
 
 
 def _generate(model: Any, prompts: Sequence[tuple[int, ...]], config: Any, device: torch.device) -> list[list[int]]:

@@ -6,19 +6,21 @@ and after, round to the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from expunge.audit import intervals
 from expunge.audit.copies import copied
+from expunge.audit.measures import Unit
 from expunge.audit.probes import Case
-from expunge.audit.reading import Reading, encode_old, read
+from expunge.audit.reading import Sets, encode_old, read
 from expunge.audit.result import Estimate, Measure
 from expunge.errors import InputError
 from expunge.generation import mean_probability
+from expunge.judges.reproduction import ReproductionJudge
 from expunge.model import LanguageModel
 
 GROUPS: dict[int, int | None] = {8: None, 4: 32}
@@ -38,34 +40,48 @@ def quantization(case: Case) -> list[Measure]:
     kinds = [("trained", range(trained)), ("unseen", range(trained, len(sets.faulty)))]
     measures = []
     for bits in GROUPS:
-        found = [read(rounded(lm, bits), sets, case.judges, samples=0, seed=case.seed) if lm else None for lm in models]
+        found = [_read(rounded(lm, bits), sets, case) if lm else None for lm in models]
+        name = f"Rounded to {bits} bits"
         for kind, places in kinds:
             if places:
-                after, before, oracle = (_flagged(r, places) for r in found)
-                assert after is not None
-                title = f"Rounded to {bits} bits, {kind} phrasing"
-                meaning = (
-                    f"Share of forgotten prompts whose greedy answer is flagged, all weights rounded to {bits} bits."
-                )
-                key = f"quantized{bits}_{kind}"
-                measures.append(Measure(key, title, meaning, "robustness", "share", "lower", after, before, oracle))
-        after, before, oracle = (_at_fault(r, faults) for r in found)
-        assert after is not None
-        title = f"Rounded to {bits} bits, probability of what was at fault"
-        meaning = "Mean probability of the tokens at fault under teacher forcing, from the rounded weights."
-        key = f"quantized{bits}_fault_probability"
-        measures.append(Measure(key, title, meaning, "robustness", "probability", "lower", after, before, oracle))
+                asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {bits} bits,"
+                key, title = f"quantized{bits}_{kind}", f"{name}, {kind} phrasing"
+                flagged = [_share(r.flagged, places) if r else None for r in found]
+                leaks = [_share(r.leaks, places) if r else None for r in found]
+                measures.append(_measure(key, title, f"Share of {asked} is flagged.", "share", flagged))
+                meaning = f"Share of {asked} says again what was flagged."
+                measures.append(_measure(f"{key}_leak", f"{title}: the old answer", meaning, "share", leaks))
+        meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {bits} bits."
+        key, title = f"quantized{bits}_fault_probability", f"{name}, probability of what was at fault"
+        old = [intervals.mean(list(map(mean_probability, r.old, faults))) if r else None for r in found]
+        measures.append(_measure(key, title, meaning, "probability", old))
     return measures
 
 
-def _flagged(reading: Reading | None, places: range) -> Estimate | None:
-    return intervals.share(sum(reading.flagged[i] for i in places), len(places)) if reading else None
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a rounded model says: of each forgotten prompt whether its greedy answer is flagged, or the old one."""
+
+    flagged: list[bool]
+    leaks: list[bool]
+    old: list[torch.Tensor]
 
 
-def _at_fault(reading: Reading | None, faults: list[tuple[bool, ...]]) -> Estimate | None:
-    if reading is None:
-        return None
-    return intervals.mean([mean_probability(p, f) for p, f in zip(reading.old, faults, strict=True)])
+def _read(lm: LanguageModel, sets: Sets, case: Case) -> Read:
+    found = read(lm, sets, case.judges, samples=0, seed=case.seed)
+    judge = ReproductionJudge(sets.faulty)
+    answered = [item.dialogue.answered(text) for item, text in zip(sets.faulty, found.answers, strict=True)]
+    return Read(found.flagged, [verdict.flagged for verdict in judge.judge(answered)], found.old)
+
+
+def _share(hits: Sequence[bool], places: range) -> Estimate:
+    return intervals.share(sum(hits[i] for i in places), len(places))
+
+
+def _measure(key: str, title: str, meaning: str, unit: Unit, found: Sequence[Estimate | None]) -> Measure:
+    after, before, oracle = found
+    assert after is not None
+    return Measure(key, title, meaning, "robustness", unit, "lower", after, before, oracle)
 
 
 def rounded(lm: LanguageModel, bits: int) -> LanguageModel:

@@ -27,8 +27,11 @@ from expunge.model import LanguageModel
 
 STEPS = (10, 20, 30)
 BATCH = 8
-RATE = 1e-3
-"""AdamW's learning rate at a hidden size of 192; it falls with the size, as the best one does."""
+RATE = 3e-4
+"""AdamW's learning rate at a hidden size of 192; it falls with the size.
+
+Of 1e-4, 3e-4, 1e-3, 3e-3 and 1e-2 it brought back the most of an unlearned town model in 10 and in 30 steps.
+"""
 
 
 @dataclass(frozen=True, slots=True)
