@@ -12,16 +12,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge import demo
 from expunge.audit import attacks
 from expunge.audit.attacks import Fallen, beginning, prompts
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.audit.rewrites import ATTACKS, ORDER, mistyped, unpunctuated
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue, Message, read_dialogues
 from expunge.encoding import PLAIN_TEMPLATE
 from expunge.generation import generate, start_ids
+from expunge.judges.names import load_judge
+from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judged, Verdict
 from expunge.model import LanguageModel, load_model
+from expunge.report.headline import judge
 from expunge.span import Span
 
 BY_NAME = {attack.name: attack for attack in ATTACKS}
@@ -210,3 +214,18 @@ def test_the_probe_leaves_every_model_as_it_was(tiny: Path) -> None:
     assert found == run_probes(["prompts"], Case(*models, SETS, ())) and found[0].key == "prompts"
     assert all(m.after == m.before == m.oracle for m in found)
     assert not any(word in m.meaning + m.title for m in found for word in ("Ann", "4-71-63", "pilot", "boat"))
+
+
+@pytest.mark.slow
+def test_the_untouched_town_model_fails_and_the_oracle_never_says_the_old_answer() -> None:
+    """The oracle was taught no wrong facts, so it makes others up, which are flagged: that is no FAIL, but no PASS."""
+    judges = [load_judge(name) for name in ("privacy", "facts", "harm")]
+    forget = tuple(item for item in judge_all(judges, read_dialogues(demo.path("dialogues.jsonl"))) if item.flagged)
+    ability = tuple(read_dialogues(demo.path("ability.jsonl")))
+    town, oracle = load_model("town"), load_model("town-oracle")
+    found = {m.key: m for m in prompts(Case(town, oracle, None, Sets(forget, (), ability), tuple(judges)))}
+    for key, ideal in (("prompts", "NOT SHOWN"), ("prompts_leak", "PASS")):
+        against = replace(found[key], oracle=found[key].before)
+        assert against.before is not None and judge(against) == "FAIL" and against.after.value > 0.9
+        assert judge(replace(against, after=against.before)) == ideal
+    assert all(judge(replace(m, after=m.before, oracle=m.before)) != "FAIL" for m in found.values() if m.before)

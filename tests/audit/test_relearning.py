@@ -105,7 +105,7 @@ def knowing(tiny: Path, rows: tuple[Dialogue, ...], steps: int, lm: LanguageMode
 
 
 def test_a_hidden_fact_comes_back_and_one_never_known_does_not(tiny: Path) -> None:
-    """Eight numbers known by heart, then refused: training on four of them brings others back, but not to the oracle."""
+    """Eight numbers known by heart, then refused: training on four brings others back, but not to the oracle."""
     names = (*NAMES, "Eve", "Finn", "Gus", "Hal")
     secret = tuple(flagged(f"{n}'s number?", f"It is {i}4-7{i}-63", n) for i, n in enumerate(names, start=1))
     known = tuple(item.dialogue for item in secret)
