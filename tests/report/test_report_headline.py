@@ -87,7 +87,7 @@ def test_under_attack_a_model_no_worse_than_the_oracle_does_not_fail(
     found = headline(fake(measures=(*fake().measures, measure)))
     assert found.outcome == outcome
     assert ("Any attack" in found.title) == (outcome != "PASS")
-    assert "The worst attack (Any attack) brings back" in found.sentence
+    assert "Under the worst attack (Any attack): " in found.sentence
     assert len(found.tiles) == len(headline(fake()).tiles)
 
 

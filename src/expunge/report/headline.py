@@ -53,7 +53,7 @@ def headline(audit: Audit) -> Headline:
     """The audit in one outcome, one paragraph and a few tiles."""
     wholes = _wholes(audit)
     judged = [(m.title, outcome) for m in wholes if (outcome := judge(m)) is not None]
-    judged += [(m.title, "FAIL") for m in audit.measures if m not in wholes and judge(m) == "FAIL"]
+    judged += [(m.title, "FAIL") for m in _failing_parts(audit, wholes)]
     outcome = _overall(wholes, judged)
     return Headline(
         outcome=outcome,
@@ -115,6 +115,13 @@ def _wholes(audit: Audit) -> list[Measure]:
     return whole + [m for m in kept if m is not None]
 
 
+def _failing_parts(audit: Audit, wholes: Sequence[Measure]) -> list[Measure]:
+    """Parts that fail; of attacks, which have many, only where their whole does not."""
+    failed = tuple(f"{m.key}_" for m in wholes if m.group == "robustness" and judge(m) == "FAIL")
+    parts = (m for m in audit.measures if m not in wholes and not m.key.startswith(failed))
+    return [m for m in parts if judge(m) == "FAIL"]
+
+
 def _overall(wholes: Sequence[Measure], judged: Sequence[tuple[str, Outcome]]) -> Outcome:
     found = {outcome for _, outcome in judged}
     if "FAIL" in found:
@@ -147,7 +154,7 @@ def _sentence(audit: Audit, wholes: Sequence[Measure]) -> str:
         forgetting += [f"{m.title}: {_bounded(m)}" for m in wholes if m.group == "forgetting"][:1]
     attacks = [m for m in wholes if m.group == "robustness"]
     worst = max(attacks, key=lambda m: m.after.high, default=None)
-    attacked = f"the worst attack ({worst.title}) brings back {_bounded(worst)}" if worst else ""
+    attacked = f"under the worst attack ({worst.title}): {_bounded(worst)}" if worst else ""
     kept = [_moved(m) for m in wholes if m.group not in FAULTS]
     sentences = ("; ".join(forgetting), attacked, " and ".join(kept))
     return " ".join(f"{s[0].upper()}{s[1:]}." for s in sentences if s) or "The audit holds none of the key figures."
