@@ -35,6 +35,7 @@ def generate(
     temperature: float = 1.0,
     seed: int = 0,
     apart: bool = False,
+    begun: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> list[list[str]]:
     """Answers of the model to each dialogue's prompt.
@@ -42,6 +43,7 @@ def generate(
     samples: 0 gives the one greedy answer; n > 0 gives n drawn at `temperature` from the untruncated distribution.
     seed: of this call's own random draws; the global generator is left as it was.
     apart: each prompt's draws depend on the seed and on that prompt alone, not on the others asked with it.
+    begun: for each dialogue the words that the model's answer is made to begin with ("" for none), part of the answer.
     An answer ends where the model's context does. Generation settings that came with the model are left aside.
 
     Raises:
@@ -49,7 +51,8 @@ def generate(
     """
     from transformers import GenerationConfig
 
-    prompts = [lm.format.encode_prompt(d) for d in dialogues]
+    starts = [start_ids(lm, d, t) for d, t in zip(dialogues, begun or [""] * len(dialogues), strict=True)]
+    prompts = [lm.format.encode_prompt(d) + start for d, start in zip(dialogues, starts, strict=True)]
     answers: list[list[str]] = [[] for _ in dialogues]
     draw = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
     config = GenerationConfig(
@@ -73,10 +76,19 @@ def generate(
                     rows = _generate(lm.model, asked, config, lm.device)
                 each = len(rows) // len(part)
                 for place, i in enumerate(part):
-                    answers[i] = [lm.format.text(row) for row in rows[place * each : (place + 1) * each]]
+                    answers[i] = [lm.format.text([*starts[i], *row]) for row in rows[place * each : (place + 1) * each]]
             if progress:
                 progress(len(batch))
     return answers
+
+
+def start_ids(lm: LanguageModel, dialogue: Dialogue, text: str) -> tuple[int, ...]:
+    """Token ids of an answer to the dialogue that begins with `text` and goes on; none for no text.
+
+    Raises:
+        InputError: prompt and beginning leave no room in the model's context, or cannot be encoded.
+    """
+    return lm.format.encode(dialogue.answered(text)).response[:-1] if text else ()
 
 
 def _generate(

@@ -10,6 +10,9 @@ from expunge.errors import InputError
 PROBES: Mapping[str, str] = {
     "likelihood": "likelihood:likelihood",
     "membership": "membership:membership",
+    "prompts": "attacks:prompts",
+    "quantization": "quantization:quantization",
+    "relearning": "relearning:relearning",
 }
 """Name, and the function that runs it: "module:function" under `expunge.audit`."""
 

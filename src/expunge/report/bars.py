@@ -51,8 +51,8 @@ def charts(audit: Audit) -> Iterator[Chart]:
 
 
 def _top(measures: Sequence[Measure]) -> float:
-    """The right end of the axis: one for shares and probabilities, so that small stays small; even for ratios."""
-    if measures[0].unit != "ratio":
+    """The right end of the axis: one for shares and probabilities, so that small stays small; even for the others."""
+    if measures[0].unit in ("share", "probability"):
         return 1.0
     estimates = [e for m in measures for e in (m.after, m.before, m.oracle) if e is not None]
     return float(max(2, *(2 * math.ceil(e.high / 2) for e in estimates if math.isfinite(e.high))))
@@ -75,7 +75,9 @@ def _place(value: float, top: float) -> str:
 
 
 def _tick(value: float, unit: str) -> str:
-    return f"{value:g}×" if unit == "ratio" else f"{value:g}" if unit == "probability" else f"{100 * value:g}%"
+    return (
+        f"{value:g}×" if unit == "ratio" else f"{value:g}" if unit in ("probability", "steps") else f"{100 * value:g}%"
+    )
 
 
 def _description(measure: Measure) -> str:

@@ -41,6 +41,8 @@ def figure(value: float, unit: str) -> str:
     """A value in its unit; tiny is never shown as zero, nor nearly all as all."""
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞"
+    if unit == "steps":
+        return f"{value:.0f} steps"
     if unit == "ratio":
         return f"{value:.2f}×"
     if unit == "probability":
@@ -51,7 +53,7 @@ def figure(value: float, unit: str) -> str:
 def interval(estimate: Estimate, unit: str) -> str:
     """The 95 % interval, the unit written once: "0.1–2.3%"."""
     low, high = figure(estimate.low, unit), figure(estimate.high, unit)
-    return f"{low.rstrip('%×')}–{high}"
+    return f"{low.removesuffix(' steps').rstrip('%×')}–{high}"
 
 
 def change(measure: Measure) -> Change | None:

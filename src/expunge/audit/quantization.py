@@ -1,0 +1,129 @@
+"""The probe `quantization`: does rounding the weights bring back what was forgotten (arXiv 2410.16454)?
+
+The change of weights that unlearning makes may be smaller than a step of the rounded ones, so that both models, before
+and after, round to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from expunge.audit import intervals
+from expunge.audit.copies import copied
+from expunge.audit.measures import Unit
+from expunge.audit.probes import Case
+from expunge.audit.reading import Sets, encode_old, read
+from expunge.audit.result import Estimate, Measure
+from expunge.errors import InputError
+from expunge.generation import mean_probability
+from expunge.judges.reproduction import ReproductionJudge
+from expunge.model import LanguageModel
+
+GROUPS: dict[int, int | None] = {8: None, 4: 32}
+"""Bits, and the weights of a row that share a scale (None: the whole row)."""
+
+
+def quantization(case: Case) -> list[Measure]:
+    """The forgotten prompts put to the rounded models: flagged shares, and the probability of what was at fault.
+
+    Raises:
+        InputError: a model without linear layers of floating-point weights.
+    """
+    sets = replace(case.sets, ability=(), neighbours=())
+    models = (case.after, case.before, case.oracle)
+    faults = [row.fault for row in encode_old(case.after, sets)]
+    trained = len(sets.trained)
+    kinds = [("trained", range(trained)), ("unseen", range(trained, len(sets.faulty)))]
+    measures = []
+    for bits in GROUPS:
+        found = [_read(rounded(lm, bits), sets, case) if lm else None for lm in models]
+        name = f"Rounded to {bits} bits"
+        for kind, places in kinds:
+            if places:
+                asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {bits} bits,"
+                key, title = f"quantized{bits}_{kind}", f"{name}, {kind} phrasing"
+                flagged = [_share(r.flagged, places) if r else None for r in found]
+                leaks = [_share(r.leaks, places) if r else None for r in found]
+                measures.append(_measure(key, title, f"Share of {asked} is flagged.", "share", flagged))
+                meaning = f"Share of {asked} says again what was flagged."
+                measures.append(_measure(f"{key}_leak", f"{title}: the old answer", meaning, "share", leaks))
+        meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {bits} bits."
+        key, title = f"quantized{bits}_fault_probability", f"{name}, probability of what was at fault"
+        old = [intervals.mean(list(map(mean_probability, r.old, faults))) if r else None for r in found]
+        measures.append(_measure(key, title, meaning, "probability", old))
+    return measures
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a rounded model says: of each forgotten prompt whether its greedy answer is flagged, or the old one."""
+
+    flagged: list[bool]
+    leaks: list[bool]
+    old: list[torch.Tensor]
+
+
+def _read(lm: LanguageModel, sets: Sets, case: Case) -> Read:
+    found = read(lm, sets, case.judges, samples=0, seed=case.seed)
+    judge = ReproductionJudge(sets.faulty)
+    answered = [item.dialogue.answered(text) for item, text in zip(sets.faulty, found.answers, strict=True)]
+    return Read(found.flagged, [verdict.flagged for verdict in judge.judge(answered)], found.old)
+
+
+def _share(hits: Sequence[bool], places: range) -> Estimate:
+    return intervals.share(sum(hits[i] for i in places), len(places))
+
+
+def _measure(key: str, title: str, meaning: str, unit: Unit, found: Sequence[Estimate | None]) -> Measure:
+    after, before, oracle = found
+    assert after is not None
+    return Measure(key, title, meaning, "robustness", unit, "lower", after, before, oracle)
+
+
+def rounded(lm: LanguageModel, bits: int) -> LanguageModel:
+    """A copy with the weights of its linear layers rounded to `bits`; embeddings and the output layer stay as they are.
+
+    Raises:
+        InputError: there is no such weight.
+    """
+    changed = copied(lm)
+    weights = dict(_weights(changed.model))
+    if not weights:
+        raise InputError("this model has no linear layers of floating-point weights to round")
+    with torch.no_grad():
+        for weight, transposed in weights.values():
+            by_row = weight.T if transposed else weight
+            by_row.copy_(round_weight(by_row, bits, GROUPS[bits]))
+    return changed
+
+
+def round_weight(weight: torch.Tensor, bits: int, group: int | None = None) -> torch.Tensor:
+    """Round to nearest, symmetric: scale · round(w / scale), where scale = max |w| / (2^(bits−1) − 1) of each group.
+
+    weight: float [rows, columns]; the groups are `group` columns of a row (the last may be shorter), or the whole row.
+    Returns the rounded weights in the same dtype: |w − q| ≤ scale / 2 (but for rounding to that dtype).
+    """
+    rows, columns = weight.shape
+    size = min(group or columns, columns)
+    padding = -columns % size
+    parts = torch.nn.functional.pad(weight.float(), (0, padding)).reshape(rows, -1, size)
+    most = 2 ** (bits - 1) - 1
+    scale = (parts.abs().amax(-1, keepdim=True) / most).clamp_min(torch.finfo(torch.float32).tiny)
+    found: torch.Tensor = (parts / scale).round().clamp(-most, most) * scale
+    return found.reshape(rows, columns + padding)[:, :columns].to(weight.dtype)
+
+
+def _weights(model: Any) -> Iterator[tuple[int, tuple[torch.Tensor, bool]]]:
+    """(identity, (weight, whether its columns are the outputs)): no weight twice, none that is an embedding's too."""
+    from transformers.pytorch_utils import Conv1D
+
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    kept = {id(end.weight) for end in ends if end is not None}
+    packed = {id(p) for p in model.parameters() if not p.is_floating_point()}  # rounded already
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | Conv1D) and id(module.weight) not in kept | packed:
+            yield id(module.weight), (module.weight, isinstance(module, Conv1D))
