@@ -64,6 +64,7 @@ PHONE_LIKE = re.compile(
     rf"\d(?:[{SEPARATORS}{DASHES}]{{0,4}}\d){{6}}", re.IGNORECASE
 )  # what `phonenumbers` would look at
 NUMBER_LIKE = re.compile(r"\d(?:(?:[ .+-]?\d){5}|(?<=[A-Za-z]{5}\d)\d)")  # what cards and NUMBERS have inside
+FOUR_DIGITS = re.compile(r"\d\D*\d\D*\d\D*\d")
 IBAN_LIKE = re.compile(r"\d(?<=[A-Za-z]{2}\d)\d")
 IPV4_LIKE = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
 IPV6_LIKE = re.compile(r":[0-9A-Fa-f]{0,4}:")
@@ -99,16 +100,15 @@ class Patterns:
     def find(self, text: str) -> list[Finding]:
         """Findings without overlap; where two forms fit the same characters, the surer one stands."""
         found = list(self._emails(text)) if "@" in text else []
-        digits = sum(map(text.count, "0123456789")) if text.isascii() else sum(map(str.isdigit, text))
-        if digits >= 4:
+        if FOUR_DIGITS.search(text):
             _keep(found, self._ibans(text) if IBAN_LIKE.search(text) else ())
             numbers = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(text)]
             _keep(found, self._cards(text) if numbers else ())
             _keep(found, self._national(text, numbers))
             _keep(found, self._addresses(text))
-        if digits >= 7 and PHONE_LIKE.search(text):
-            _keep(found, self._phones(text))
-            _keep(found, self._named_phones(text))
+            if PHONE_LIKE.search(text):
+                _keep(found, self._phones(text))
+                _keep(found, self._named_phones(text))
         return sorted(found, key=lambda f: f.span)
 
     def _emails(self, text: str) -> Iterator[Finding]:
