@@ -173,6 +173,12 @@ def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> No
         assert (batch.logits(adapted.model)[batch.response].log_softmax(-1) - kept).abs().max() > 1e-3
 
 
+def test_training_prints_nothing(tiny: Path, parts: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Results go to stdout; the Trainer's own sums are not among them."""
+    unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
+    assert capsys.readouterr().out == ""
+
+
 def test_the_result_says_how_it_ended(tiny: Path, parts: Split, tmp_path: Path) -> None:
     done = unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
     saved = json.loads((done.path / "unlearning.json").read_text())

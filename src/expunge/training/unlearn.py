@@ -98,7 +98,7 @@ def _trainer(
     folder: Path,
     on_round: Callable[[dict[str, Any]], None] | None,
 ) -> tuple[Any, Any]:
-    from transformers import TrainingArguments
+    from transformers import PrinterCallback, TrainingArguments
 
     from expunge.training.active import ActiveSet
     from expunge.training.trainer import UnlearnTrainer, kept_layers
@@ -132,6 +132,7 @@ def _trainer(
     with quiet_transformers():
         trainer = UnlearnTrainer(active=active, material=material, reference=reference, config=config, **options)
     trainer.add_callback(mark_complete())
+    trainer.remove_callback(PrinterCallback)  # prints its own sums to stdout, where results go
     return trainer, active
 
 
