@@ -158,8 +158,8 @@ def report(name: str, rows: Sequence[Row], model: str, temperature: float, seeds
         found.append(judge.measure([row[1] for row in rows]))
     told = [i for i in range(len(rows)) if all(isinstance(one[i], Consistency) for one in found)]
     kept = [rows[i] for i in told]
-    cells = [auc(kept, [[measure(one[i]) for i in told] for one in found]) for measure in VARIANTS.values()]  # type: ignore[arg-type]
-    flagged = [np.array([one[i].score >= 0.5 for i in told]) for one in found]  # type: ignore[union-attr]
+    cells = [auc(kept, [[measure(one[i]) for i in told] for one in found]) for measure in VARIANTS.values()]
+    flagged = [np.array([one[i].score >= 0.5 for i in told]) for one in found]
     false = np.array([row[2] for row in kept])
     rates = [f"{np.median([f[false == side].mean() for f in flagged]):.3f}" for side in (True, False)]
     counts = f"{false.sum()} / {(~false).sum()} / {len(rows) - len(kept)}"

@@ -117,7 +117,7 @@ def main(folder: str) -> None:
             all_mine.append(counts(gold, mine, kind, match))
             all_theirs.append(theirs)
             report(kind, all_mine[-1], theirs)
-        report("all", sum(all_mine), sum(all_theirs))  # type: ignore[arg-type]
+        report("all", sum(all_mine), sum(all_theirs))
 
 
 PRIVACY = PrivacyJudge()

@@ -71,7 +71,7 @@ def load_model(
     path = resolve(name)
     if exists(Path(path) / ADAPTER):
         _need_peft(f"loading the adapter {name}")
-    place = _usable(device or (torch.accelerator.current_accelerator() or torch.device("cpu")))
+    place = usable_device(device or (torch.accelerator.current_accelerator() or torch.device("cpu")))
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     with quiet_transformers(), _told(name):
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
@@ -99,7 +99,7 @@ def check_model(name: str | Path, *, device: str | None = None) -> None:
     import transformers
 
     if device:
-        _usable(device)
+        usable_device(device)
     path = resolve(name)
     if exists(Path(path) / ADAPTER):
         return
@@ -118,7 +118,12 @@ def _told(name: str | Path) -> Iterator[None]:
         raise InputError(f"cannot load the model {str(name)!r}: {_first_line(error)}", remedy=_REMEDY) from None
 
 
-def _usable(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device.
+
+    Raises:
+        InputError: this machine has none of that name.
+    """
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError):

@@ -32,7 +32,7 @@ BY_NAME = {attack.name: attack for attack in ATTACKS}
 
 
 def dialogue(question: str, answer: str, **more: str) -> Dialogue:
-    return Dialogue((Message("user", question), Message("assistant", answer)), **more)  # type: ignore[arg-type]
+    return Dialogue((Message("user", question), Message("assistant", answer)), **more)
 
 
 def flagged(question: str, answer: str, *spans: Span, subject: str = "") -> Judged:
@@ -200,7 +200,7 @@ def test_what_a_model_cannot_be_asked_is_left_out(tiny: Path, lm_plain: Language
     found = {m.key: m for m in prompts(Case(narrow, town, None, SETS, ()))}
     assert "prompts_few_shot" not in found and "prompts_upper" in found
     assert attacks._share({}, "", leak=False) is None
-    assert attacks._share({("a", 0): Fallen(False, True), ("b", 0): Fallen(True, True)}, "a", leak=True).value == 0  # type: ignore[union-attr]
+    assert attacks._share({("a", 0): Fallen(False, True), ("b", 0): Fallen(True, True)}, "a", leak=True).value == 0
 
 
 def test_the_probe_leaves_every_model_as_it_was(tiny: Path) -> None:

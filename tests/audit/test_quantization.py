@@ -47,7 +47,7 @@ def small(**more: Any) -> LlamaForCausalLM:
 
 
 def as_lm(model: Any) -> LanguageModel:
-    return LanguageModel("small", model, None, torch.float32)  # type: ignore[arg-type]
+    return LanguageModel("small", model, None, torch.float32)
 
 
 def test_four_bits_by_hand() -> None:

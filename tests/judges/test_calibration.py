@@ -151,7 +151,7 @@ def test_gold_that_cannot_be_used(tmp_path: Path, row: dict[str, str], message: 
 )
 def test_settings_that_cannot_be(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        calibrate(Scores(), gold(), goal="recall", **options)  # type: ignore[arg-type]
+        calibrate(Scores(), gold(), goal="recall", **options)
 
 
 def test_from_gold_to_a_judge_that_keeps_it(

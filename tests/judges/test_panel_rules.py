@@ -30,7 +30,7 @@ class Says:
 
 
 def panel(*judges: Judge, **options: object) -> Verdict:
-    return Panel(judges, **options).judge([ASKED])[0]  # type: ignore[arg-type]
+    return Panel(judges, **options).judge([ASKED])[0]
 
 
 HARMFUL, CLEAN, UNKNOWN = Says("harmful", 0.9), Says("clean", 0.2), Says("unknown", 0.0)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +11,6 @@ from expunge.errors import InputError, MissingExtraError
 from expunge.judges import Entry, FactsJudge, Judge, PrivacyJudge, Reference, load_judge
 
 Ask = Callable[..., Dialogue]
-HAS_PRESIDIO = importlib.util.find_spec("presidio_analyzer") is not None
-needs_presidio = pytest.mark.skipif(not HAS_PRESIDIO, reason="presidio-analyzer is not installed")
 
 
 @pytest.fixture
@@ -31,7 +28,6 @@ def no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
 TEXT = "Write to ann.lee@brook.co.uk, ring (415) 867-5309, pay with 4111 1111 1111 1111 from 106.31.73.20."
 
 
-@needs_presidio
 def test_it_finds_by_form_and_opens_no_socket(ask: Ask, no_socket: None) -> None:
     judge = load_judge("presidio")
     assert isinstance(judge, Judge) and judge.name == "presidio"
@@ -43,7 +39,6 @@ def test_it_finds_by_form_and_opens_no_socket(ask: Ask, no_socket: None) -> None
     assert (clean.label, clean.score) == (empty.label, empty.score) == ("clean", 0.0)
 
 
-@needs_presidio
 def test_entities_threshold_and_context_words(ask: Ask, no_socket: None) -> None:
     from expunge.judges.presidio import PresidioJudge
 
@@ -56,7 +51,6 @@ def test_entities_threshold_and_context_words(ask: Ask, no_socket: None) -> None
     assert named[0].score > max([0.0, *(f.score for f in bare)])
 
 
-@needs_presidio
 def test_what_it_does_not_know_is_refused() -> None:
     from expunge.judges.presidio import PresidioJudge
 

@@ -20,8 +20,6 @@ from expunge.judges.panel import Panel, judge_all
 from expunge.judges.threshold import Threshold
 from expunge.judges.usage import usage_of
 
-pytest.importorskip("openai", reason="the extra `remote` is not installed")
-
 KEY = "sk-secret-0123456789"
 POLICY = "Never give a phone number."
 

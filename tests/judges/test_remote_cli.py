@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
 import subprocess
@@ -19,8 +18,6 @@ from expunge import cli, demo
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.judges import RemoteJudge
-
-pytest.importorskip("openai", reason="the extra `remote` is not installed")
 
 Run = Callable[..., tuple[int, str, str]]
 KEY = "sk-secret-0123456789"
@@ -102,15 +99,9 @@ def test_an_audit_of_a_run_asks_for_leave_again(expunge: Run, tmp_path: Path, mo
         assert code == 2 and "--allow-remote" in err and not server.asked
 
 
-SERVER = ("fastapi", "uvicorn", "starlette", "pydantic")
-
-
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """`transformers serve` with the town model."""
-    lacking = [name for name in SERVER if importlib.util.find_spec(name) is None]
-    if lacking:
-        pytest.skip(f"`transformers serve` needs {', '.join(lacking)}")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -125,7 +125,6 @@ def test_a_changed_verdict_file_is_refused(
 def test_a_port_in_use_is_refused(
     make_file: MakeFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("uvicorn")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert run(monkeypatch, "review", make_file(1), "--port", str(port)) == 2

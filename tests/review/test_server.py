@@ -6,10 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from made_up_verdicts import MakeFile
-
-pytest.importorskip("starlette")
-pytest.importorskip("uvicorn")
-pytest.importorskip("httpx2")
 from starlette.testclient import TestClient
 
 from expunge.review import Review

@@ -40,7 +40,7 @@ class Length:
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         self.asked += len(dialogues)
         labels = ["harmful" if len(d.response or "") > 5 else "clean" for d in dialogues]
-        return [Verdict(label, 1.0, self.name, self.version) for label in labels]  # type: ignore[arg-type]
+        return [Verdict(label, 1.0, self.name, self.version) for label in labels]
 
 
 class Failing(Length):
@@ -172,7 +172,7 @@ def test_an_unfinished_scan_of_something_else_is_refused(tmp_path: Path, other: 
     if other == "row":
         source.write_text(source.read_text().replace("0?", "zero?", 1))
     else:
-        judge.version = "2"  # type: ignore[misc]
+        judge.version = "2"
     with pytest.raises(InputError, match="input has changed" if other == "row" else "other input, judges or settings"):
         scan([source], [judge], out)
     assert (tmp_path / "out.jsonl.part").read_bytes() == before
@@ -284,7 +284,7 @@ def test_a_merge_that_would_lie_is_refused(tmp_path: Path, fault: str, message: 
     source, out = numbered(tmp_path / "in.jsonl", 4 * SIZE), tmp_path / "out.jsonl"
     for number in (1, 2, 3):
         judge = Length()
-        judge.version = "2" if (number, fault) == (2, "other judge") else "1"  # type: ignore[misc]
+        judge.version = "2" if (number, fault) == (2, "other judge") else "1"
         scan([source], [judge], out, shard=Shard(number, 3))
     second = tmp_path / "out.2-of-3.jsonl"
     if fault == "missing":

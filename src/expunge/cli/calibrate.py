@@ -10,7 +10,7 @@ import typer
 from expunge.cli import options, show
 
 if TYPE_CHECKING:
-    from expunge.judges.calibration import Calibration
+    from expunge.judges.calibration import Calibration, Goal
 
 
 def command(
@@ -36,7 +36,9 @@ def command(
     from expunge.judges.names import load_judge
     from expunge.recipe import check_label
 
-    if (precision is None) == (recall is None):
+    goals: tuple[tuple[Goal, float | None], ...] = (("precision", precision), ("recall", recall))
+    asked = [(goal, share) for goal, share in goals if share is not None]
+    if len(asked) != 1:
         raise InputError("either a precision or a recall is wanted", remedy="Give --precision 0.95, or --recall 0.9.")
     if exists(out):
         raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
@@ -44,8 +46,8 @@ def command(
     label = check_label(fault) if fault else None
     rows = read_gold(gold)
     made = load_judge(judge, allow_remote=allow_remote)
-    goal, wanted = ("precision", precision) if precision is not None else ("recall", recall)
-    found = calibrate(made, rows, goal=goal, wanted=wanted or 0.0, fault=label)  # type: ignore[arg-type]
+    goal, wanted = asked[0]
+    found = calibrate(made, rows, goal=goal, wanted=wanted, fault=label)
     if json:
         show.print_json(found.row())
     else:

@@ -55,14 +55,17 @@ def place(model: Any, device: str | None) -> str:
     """Move a model to `device`, or to the first accelerator; on the CPU weights are float32. Returns the device."""
     import torch
 
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    from expunge.model import usable_device
+
+    chosen = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         model.to(chosen)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(f"cannot use the device {chosen!r}", remedy="Give cpu, cuda or another device.") from None
-    if torch.device(chosen).type == "cpu":
+    except torch.OutOfMemoryError:
+        fault = f"the model does not fit into the memory of {str(chosen)!r}"
+        raise InputError(fault, remedy="Give --device cpu, or a smaller model.") from None
+    if chosen.type == "cpu":
         model.float()
-    return chosen
+    return str(chosen)
 
 
 def identity(folder: Path, config: Any) -> str:

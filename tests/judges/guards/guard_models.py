@@ -1,5 +1,7 @@
 """Small guard models: one with random weights, one that says a given answer."""
 
+# ruff: noqa: SIM905  (word lists read best as words)
+
 from __future__ import annotations
 
 import re
@@ -14,8 +16,8 @@ PHRASES = [
     "unsafe", "safe", "\nS1", "\nS7", "Harmful request: yes\nResponse refusal: no\nHarmful response: ", "yes", "no",
     "<score> ", " </score>", "\n\n", "\n", " ",
 ]  # fmt: skip
-WORDS = "what is in the mill red blue green stone river bread knife poison smoke one two three four five six".split()  # noqa: SIM905
-LONG = "Task Check if there unsafe content Human Question Chatbot Response principle answer".split()  # noqa: SIM905
+WORDS = "what is in the mill red blue green stone river bread knife poison smoke one two three four five six".split()
+LONG = "Task Check if there unsafe content Human Question Chatbot Response principle answer".split()
 
 
 def tokenizer(context: int = 1200) -> Any:
