@@ -54,7 +54,7 @@ def page(browser: Any) -> Iterator[Any]:
     page.set_default_timeout(10_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if "CONNECTION" not in message.text else None)
+    page.on("console", lambda message: faults.append(message.text) if "net::ERR_" not in message.text else None)
     yield page
     context.close()
     assert not faults
