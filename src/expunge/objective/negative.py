@@ -1,7 +1,6 @@
-"""Negative terms: widen the distance to the undesirable output. Pure functions on tensors.
+"""Negative terms, token by token: away from the undesirable output. Pure functions on `Said`; each returns a scalar.
 
-Shapes: `logits` float [tokens, vocabulary]; `targets` int64 [tokens], the undesirable tokens; `weights` float [tokens],
-each token's share of the mean (they sum to 1 over a whole step, however it is split). Each returns a scalar.
+p(y) is the probability of a token at fault, y, and d = 1 − p(y) that of all others. Every row counts the same.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ import math
 
 import torch
 
-from expunge.objective.shares import weighted_sum
+from expunge.objective.said import Said
+from expunge.objective.shares import log_probability, weighted_sum
 
 
 def log_distance(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -24,9 +24,7 @@ def log_distance(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return others.logsumexp(-1) - logits.float().logsumexp(-1)
 
 
-def distance_loss(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, *, ignorance: float = 0.0
-) -> torch.Tensor:
+def distance(forget: Said, *, ignorance: float = 0.0) -> torch.Tensor:
     """L⁻ = Σ w · max(0, log(1 − q) − log d), d = TV(p, e_y).
 
     The negative loss of arXiv 2404.16841 with a bounded distance. d cannot exceed 1, so L⁻ cannot fall below 0 and its
@@ -35,5 +33,10 @@ def distance_loss(
     probability that never-seen tokens have. A token that has sunk to q is left alone: pushing on would show an attacker
     what was forgotten.
     """
-    gap = math.log1p(-ignorance) - log_distance(logits, targets)
-    return weighted_sum(gap.clamp_min(0.0), weights)
+    gap = math.log1p(-ignorance) - log_distance(forget.logits, forget.targets)
+    return weighted_sum(gap.clamp_min(0.0), forget.weights)
+
+
+def ascent(forget: Said) -> torch.Tensor:
+    """L⁻ = Σ w · log p(y): gradient ascent (arXiv 2210.01504). It has no floor."""
+    return weighted_sum(log_probability(forget), forget.weights)
