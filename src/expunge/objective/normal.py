@@ -5,6 +5,8 @@ Cross-entropy on normal rows is `positive.nll`.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from expunge.objective.said import Said
@@ -27,3 +29,24 @@ def hidden(normal: Said) -> torch.Tensor:
     reference = part_of(inner.original, "inner.original")
     moved = (inner.states.float() - reference).square().sum(-1) / reference.square().sum(-1).clamp_min(1e-12)
     return weighted_sum(moved.mean(-1), inner.weights)
+
+
+def hidden_mse(normal: Said) -> torch.Tensor:
+    """L° = Σ w · mean over width of (h − h_ref)², after the first of the layers in `normal.inner`.
+
+    The retain term of RMU (arXiv 2403.03218) as published, in the same units as its forget term `negative.rmu`.
+    """
+    inner = part_of(normal.inner, "inner")
+    moved = inner.states[:, 0].float() - part_of(inner.original, "inner.original")[:, 0]
+    return weighted_sum(moved.square().mean(-1), inner.weights)
+
+
+def jsd(normal: Said) -> torch.Tensor:
+    """L° = Σ w · JSD(p_θ ‖ p_ref) in [0, ln 2], with JSD(p ‖ q) = ½ KL(p ‖ m) + ½ KL(q ‖ m), m = ½ (p + q).
+
+    The retain term of JensUn (arXiv 2509.02820).
+    """
+    log_p, log_q = normal.logits.float().log_softmax(-1), part_of(normal.original, "original")
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    both = log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)
+    return weighted_sum(both.sum(-1) / 2, normal.weights)

@@ -40,6 +40,35 @@ def dpo(forget: Said, expected: Said, *, beta: float = 0.1) -> Tensor:
     return -2 / beta * F.logsigmoid(beta * (won - lost)).sum() / forget.count
 
 
+def flat(forget: Said, expected: Said) -> Tensor:
+    """L⁻ = mean over pairs of exp(P(forget) − 1) − P(expected): loss adjustment (FLAT, arXiv 2410.11143), KL.
+
+    P is the mean over a row's tokens of p(y). It is −[g(P(expected)) − f*(g(P(forget)))] for an f-divergence in its
+    variational form; KL has g(v) = v and f*(u) = exp(u − 1). Rows are paired as in `dpo`.
+
+    Raises:
+        ValueError: there are not as many rows of the one as of the other.
+    """
+    wanted, bad = _pairs(_mean_probability(expected), _mean_probability(forget))
+    return ((bad - 1).exp() - wanted).sum() / forget.count
+
+
+def flat_tv(forget: Said, expected: Said) -> Tensor:
+    """L⁻ = mean over pairs of ½ tanh P(forget) − ½ tanh P(expected): `flat` with the total variation.
+
+    g(v) = ½ tanh v and f*(u) = u.
+
+    Raises:
+        ValueError: there are not as many rows of the one as of the other.
+    """
+    wanted, bad = _pairs(_mean_probability(expected), _mean_probability(forget))
+    return (bad.tanh() - wanted.tanh()).sum() / (2 * forget.count)
+
+
+def _mean_probability(said: Said) -> Tensor:
+    return row_means(log_probability(said).exp(), said)
+
+
 def _log_ratio(said: Said) -> Tensor:
     """r = Σ log p_θ(y) − log p_ref(y) of each row."""
     return row_sums(log_probability(said) - part_of(said.original_targets, "original_targets"), said)
