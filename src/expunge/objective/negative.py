@@ -93,8 +93,10 @@ def jensun(expected: Said) -> torch.Tensor:
     JSD(p ‖ e_y) = ½ [d ln 2 + p ln p − (1 + p) ln(1 − d/2)], p = p(y) = 1 − d. Read along the refusal that is to take
     the place of the old response, each token after those before it; the old response itself is not read.
     """
-    log_p = log_probability(expected)
-    p, d = log_p.exp(), log_distance(expected.logits, expected.targets).exp()
+    d = log_distance(expected.logits, expected.targets).exp()
+    likely = torch.log1p(-d.clamp_max(0.5))  # exact where p is close to 1 and its rounding exceeds the whole loss
+    log_p = torch.where(d < 0.5, likely, log_probability(expected))
+    p = log_p.exp()
     value = d * math.log(2) + p * log_p - (1 + p) * torch.log1p(-d / 2)
     return weighted_sum(value / 2, expected.weights)
 
