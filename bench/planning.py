@@ -3,11 +3,11 @@
     python bench/planning.py [--quick]
 
 Each shape is unlearned for two steps in a fresh process, judging and saving included, by the trainer as it is. Measured
-is the sum of all tensors in memory at each moment, to the byte, as PyTorch's profiler notes each piece that is asked for
-and given back. The process's resident size is not taken: it holds the libraries (half a GiB) and what the allocator keeps
-for later, up to a third of the tensors here. Shapes marked bf16 run in mixed precision as on a GPU, on the CPU.
-Seconds are of the second step alone, foretold from the rate of a product of matrices a moment before: take them as an
-order of magnitude, since other work may run beside.
+is the sum of all tensors in memory at each moment, to the byte, as PyTorch's profiler notes each piece that is asked
+for and given back. The process's resident size is not taken: it holds the libraries (half a GiB) and what the allocator
+keeps for later. Shapes marked bf16 run in mixed precision as on a GPU, but on the CPU. Seconds are of the second step's
+forward and backward pass alone, foretold from the rate of a product of matrices a moment before: an order of magnitude,
+since other work may run beside.
 """
 
 from __future__ import annotations
@@ -24,24 +24,30 @@ from pathlib import Path
 from typing import Any
 
 SHAPES = [
-    # kind, hidden, inner, layers, heads, key heads, vocabulary, tied, forget, normal, letters asked and answered, rank
-    ("llama", 256, 688, 4, 4, 4, 8_192, False, 4, 8, 60, 60, 0),
-    ("llama", 256, 688, 4, 4, 4, 8_192, False, 4, 8, 60, 60, 8),
-    ("llama", 256, 688, 8, 8, 2, 32_000, True, 2, 4, 20, 30, 0),
-    ("llama", 256, 688, 8, 8, 2, 32_000, True, 2, 4, 20, 30, 8),
-    ("llama", 384, 1024, 6, 6, 2, 16_384, True, 6, 12, 90, 15, 0),
-    ("llama", 512, 1376, 4, 8, 8, 64_000, True, 2, 4, 40, 20, 0),
-    ("llama", 512, 1376, 4, 8, 8, 64_000, True, 2, 4, 40, 20, 16),
-    ("llama", 512, 1376, 8, 8, 4, 8_192, False, 3, 6, 100, 20, 0),
-    ("llama", 512, 1376, 8, 8, 4, 8_192, False, 3, 6, 100, 20, 8),
-    ("llama", 512, 1376, 8, 8, 4, 8_192, False, 2, 4, 12, 12, 0),
-    ("qwen3", 256, 768, 4, 4, 2, 16_384, True, 4, 8, 60, 30, 0),
-    ("gpt2", 256, 1024, 4, 4, 4, 16_384, True, 4, 8, 60, 30, 0),
-    ("gpt_neox", 256, 1024, 4, 4, 4, 16_384, False, 4, 8, 60, 30, 0),
-    ("bf16 llama", 512, 1376, 6, 8, 4, 8_192, False, 4, 8, 60, 30, 0),
-    ("bf16 llama", 512, 1376, 6, 8, 4, 8_192, False, 4, 8, 60, 30, 8),
+    # in the order of NAMES; `asked` and `said` in letters, each a token or two
+    ("llama", 256, 688, 4, 4, 4, 8_192, False, 4, 8, 60, 60, 0, {}),
+    ("llama", 256, 688, 4, 4, 4, 8_192, False, 4, 8, 60, 60, 8, {}),
+    ("llama", 256, 688, 8, 8, 2, 32_000, True, 2, 4, 20, 30, 0, {}),
+    ("llama", 256, 688, 8, 8, 2, 32_000, True, 2, 4, 20, 30, 8, {}),
+    ("llama", 384, 1024, 6, 6, 2, 16_384, True, 6, 12, 90, 15, 0, {}),
+    ("llama", 512, 1376, 4, 8, 8, 64_000, True, 2, 4, 40, 20, 0, {}),
+    ("llama", 512, 1376, 4, 8, 8, 64_000, True, 2, 4, 40, 20, 16, {}),
+    ("llama", 512, 1376, 8, 8, 4, 8_192, False, 3, 6, 100, 20, 0, {}),
+    ("llama", 512, 1376, 8, 8, 4, 8_192, False, 3, 6, 100, 20, 8, {}),
+    ("llama", 512, 1376, 8, 8, 4, 8_192, False, 2, 4, 12, 12, 0, {}),
+    ("llama", 384, 1024, 6, 6, 2, 16_384, True, 8, 16, 60, 30, 0, {"accumulation": 2}),
+    ("llama", 512, 1376, 4, 8, 8, 32_000, False, 4, 8, 40, 40, 0, {"cache": False}),
+    ("llama", 512, 1376, 4, 8, 8, 32_000, False, 4, 8, 40, 40, 8, {"cache": False}),
+    ("qwen3", 256, 768, 4, 4, 2, 16_384, True, 4, 8, 60, 30, 0, {}),
+    ("gpt2", 256, 1024, 4, 4, 4, 16_384, True, 4, 8, 60, 30, 0, {}),
+    ("gpt_neox", 256, 1024, 4, 4, 4, 16_384, False, 4, 8, 60, 30, 0, {}),
+    ("bf16 llama", 512, 1376, 6, 8, 4, 8_192, False, 4, 8, 60, 30, 0, {}),
+    ("bf16 llama", 512, 1376, 6, 8, 4, 8_192, False, 4, 8, 60, 30, 8, {}),
 ]
-NAMES = ("kind", "hidden", "inner", "layers", "heads", "keys", "vocabulary", "tied", "forget", "normal", "asked", "said", "rank")
+NAMES = (
+    "kind", "hidden", "inner", "layers", "heads", "keys", "vocabulary", "tied", "forget", "normal", "asked", "said",
+    "rank", "more",
+)  # fmt: skip
 MIB = 2**20
 
 
@@ -49,7 +55,12 @@ def config_of(shape: dict[str, Any], end: int) -> Any:
     """A configuration of transformers in this shape."""
     from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen3Config
 
-    same = {"vocab_size": shape["vocabulary"], "tie_word_embeddings": shape["tied"], "bos_token_id": None, "eos_token_id": end}
+    same = {
+        "vocab_size": shape["vocabulary"],
+        "tie_word_embeddings": shape["tied"],
+        "bos_token_id": None,
+        "eos_token_id": end,
+    }
     if shape["kind"] == "gpt2":
         sizes = {"n_embd": shape["hidden"], "n_layer": shape["layers"], "n_head": shape["heads"]}
         return GPT2Config(**same, **sizes, n_positions=1024, n_inner=shape["inner"])
@@ -98,11 +109,15 @@ def split_of(shape: dict[str, Any]) -> Any:
 
 
 def events(nodes: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[int, int, int]]:
-    """When, where and how many bytes were asked for (or, below 0, given back)."""
+    """When, where and how many bytes were asked for (or, below 0, given back).
+
+    Left out: the copies of the output layer, one for each row, that the product of bfloat16 batches makes on the CPU
+    (and CUDA does not).
+    """
     for node in nodes:
-        if node.name == "[memory]":
+        if node.name == "[memory]" and names[-5:-2] != ("aten::bmm", "aten::contiguous", "aten::clone"):
             yield node.start_time_ns, node.extra_fields.ptr, node.extra_fields.alloc_size
-        yield from events(node.children)
+        yield from events(node.children, (*names, node.name))
 
 
 def measure(shape: dict[str, Any]) -> dict[str, float]:
@@ -115,12 +130,14 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
 
     from expunge.encoding import alike
     from expunge.model import load_model
+    from expunge.planning import memory
     from expunge.planning.duration import step_seconds
     from expunge.planning.machine import machine_of
     from expunge.planning.memory import Way, memory_of
     from expunge.planning.sizes import read_sizes
     from expunge.planning.workload import Workload
     from expunge.training.config import UnlearnConfig
+    from expunge.training.reference import Reference
     from expunge.training.trainer import UnlearnTrainer
     from expunge.training.unlearn import unlearn
 
@@ -143,9 +160,11 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
             made(self)
 
         TrainingArguments.__post_init__ = mixed
+    if not shape["more"].get("cache", True):
+        Reference.__init__.__kwdefaults__["cache_bytes"] = memory.CACHE = 0
     config = UnlearnConfig(
         max_steps=2, judge_every=2, settle_steps=0, forget_rows=shape["forget"], normal_rows=shape["normal"],
-        lora_rank=shape["rank"],
+        lora_rank=shape["rank"], accumulation=shape["more"].get("accumulation", 1),
     )  # fmt: skip
     machine = machine_of(None)
     with tempfile.TemporaryDirectory() as place:
@@ -167,18 +186,18 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
     )
     way = Way("lora" if shape["rank"] else "full", rank=shape["rank"], cpu=not shape["bf16"])
     live: dict[int, int] = {}
-    now = peak = within = 0
-    for when, where, size in sorted(events(noted.profiler.kineto_results.experimental_event_tree())):
+    now = peak = 0
+    for _, where, size in sorted(events(noted.profiler.kineto_results.experimental_event_tree())):
         now += size if size > 0 else -live.pop(where, 0)
         if size > 0:
             live[where] = size
         peak = max(peak, now)
-        within = max(within, now) if begun[-1][0] <= when <= begun[-1][1] else within
     plan = memory_of(sizes, work, config, way)
     return {
         "parameters": sizes.parameters, "rows": len(rows) + len(taught), "tokens": work.row, "response": response,
-        "groups": groups, "peak": peak, "step": within, "planned": plan.peak,
-        "seconds": (begun[-1][1] - begun[-1][0]) / 1e9, "foretold": step_seconds(sizes, work, config, way, machine),
+        "groups": groups, "peak": peak, "planned": plan.peak,
+        "seconds": sum(end - start for start, end in begun[len(begun) // 2 :]) / 1e9,
+        "foretold": step_seconds(sizes, work, config, way, machine),
     }  # fmt: skip
 
 
@@ -202,13 +221,16 @@ def main() -> None:
         found = json.loads(told.splitlines()[-1])
         ratios.append(found["planned"] / found["peak"])
         times.append(found["foretold"] / found["seconds"])
+        told = "".join(f", {key} {value}" for key, value in shape["more"].items()).replace("cache False", "no cache")
         method = f"LoRA {shape['rank']}" if shape["rank"] else "full"
+        method += told
         model = f"{found['parameters'] / 1e6:.1f}, {shape['hidden']} × {shape['layers']}, {shape['vocabulary']:,}"
         step = f"{found['rows']} × {found['tokens']} ({found['response']})"
         sizes = f"{found['peak'] / MIB:,.0f} | {found['planned'] / MIB:,.0f}"
         print(f"| {name} | {model} | {step} | {method} | {sizes} | {ratios[-1]:.3f} | {times[-1]:.2f} |", flush=True)
     for title, values in (("memory", ratios), ("time", times)):
-        print(f"\n{title}, planned / measured: median {statistics.median(values):.3f} ({min(values):.3f}–{max(values):.3f})")
+        spread = f"{statistics.median(values):.3f} ({min(values):.3f}–{max(values):.3f})"
+        print(f"\n{title}, planned / measured: median {spread}")
 
 
 if __name__ == "__main__":

@@ -52,8 +52,9 @@ def forward(sizes: Sizes, tokens: int, response: int) -> float:
 def step_seconds(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, machine: Machine) -> float:
     """Of one step: all its parts, the reference where it is not kept, and the optimizer.
 
-    The backward pass takes as much as the forward for the gradients of what flows, and with full training once more for
-    those of the weights (6 N and 4 N a token in all); attention's takes twice the forward; checkpointing adds a forward.
+    The backward pass takes as much as the forward for the gradients of what flows, and with full training once more
+    for those of the weights (6 N and 4 N a token in all); attention's takes twice the forward; checkpointing adds a
+    forward.
     """
     parts = work.step(config)
     columns, count = parts.columns, config.accumulation
@@ -63,7 +64,9 @@ def step_seconds(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, 
     row = times * matrices + (3 + way.checkpointing) * attention + 2 * head
     seconds = count * parts.rows * row / _rate(machine, single=way.single(sizes))
     if cache_bytes(sizes, work, config) > CACHE:
-        seconds += count * parts.kept * forward(sizes, columns, work.response) / _rate(machine, single=_alone(sizes, way))
+        seconds += (
+            count * parts.kept * forward(sizes, columns, work.response) / _rate(machine, single=_alone(sizes, way))
+        )
     return seconds + ADAM * way.changed(sizes) / machine.bandwidth
 
 

@@ -57,8 +57,8 @@ GPUS: Mapping[str, Machine] = {
 }
 """Memory as nvidia-smi shows it (GiB, rounded down), dense bfloat16 and float32 rates, bandwidth.
 
-Sources: NVIDIA's data sheets of H200, H100, A100, L40S and L4 (rates given there "with sparsity" halved), and appendix A
-of the whitepapers of Ada (4090) and of GA102 (3090), tensor cores with float32 accumulation.
+Sources: NVIDIA's data sheets of H200, H100, A100, L40S and L4 (rates given there "with sparsity" halved), and
+appendix A of the whitepapers of Ada (4090) and of GA102 (3090), tensor cores with float32 accumulation.
 """
 
 
@@ -74,7 +74,9 @@ def machine_of(name: str | None) -> Machine:
     if found is None:
         close = get_close_matches(name.lower(), GPUS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"unknown GPU {name!r}.{hint}", remedy=f"Known: {', '.join(GPUS)}. Without --gpu: this machine.")
+        raise InputError(
+            f"unknown GPU {name!r}.{hint}", remedy=f"Known: {', '.join(GPUS)}. Without --gpu: this machine."
+        )
     return found
 
 
@@ -90,7 +92,7 @@ def _at_hand() -> Machine:
         rate = _rate("cpu", torch.float32)
         return Machine(f"this CPU, {threads} threads", _free(), 0.5 * GIB, 0.0, rate, rate, 20e9, 0.6, cpu=True)
     if device.type == "cuda":
-        name, memory = torch.cuda.get_device_name(device), torch.cuda.mem_get_info(device)[1]
+        name, memory = torch.cuda.get_device_name(device), float(torch.cuda.mem_get_info(device)[1])
     else:
         name, memory = device.type, _free()
     half, single = _rate(device.type, torch.bfloat16), _rate(device.type, torch.float32)

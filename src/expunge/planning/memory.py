@@ -51,8 +51,9 @@ class Memory:
     weights: of the model, and of the adapter. casts: bfloat16 copies that the forward in mixed precision makes.
     gradients, optimizer: of what is trained; AdamW keeps two float32 moments. activations: what the layers keep for
     the backward pass. logits: copies of the response columns' logits in the losses. layer: one layer's backward pass.
-    reference: the original's outputs on normal rows, or a frozen copy of it. judging: keys and values, and logits, while
-    the model answers. held: whether gradients are held through the forward (with accumulation).
+    reference: the original's outputs on normal rows, or a frozen copy of it. judging: keys and values, and logits,
+    while the model answers. held: whether gradients are held through the forward (with accumulation). groups: batches
+    of like length in a step, which go backward one after the other.
     """
 
     weights: float
@@ -65,16 +66,19 @@ class Memory:
     reference: float
     judging: float
     held: bool
+    groups: int
 
     @property
     def peak(self) -> float:
         """The largest sum of terms that are there at once.
 
-        Activations and logits give way to the gradients in the backward pass, and nothing of them is left while
-        judging: weights + optimizer + reference + max(casts + activations + max(logits, layer), gradients, judging).
+        Weights, optimizer and reference, and the largest of: casts, activations and the logits in the losses (or one
+        layer's backward pass); all gradients and what the batches not yet gone backward keep; judging.
         """
-        forward = self.casts + self.activations + max(self.logits, self.layer) + (self.gradients if self.held else 0)
-        return self.weights + self.optimizer + self.reference + max(forward, self.gradients + self.layer, self.judging)
+        kept = self.casts + self.activations
+        forward = kept + max(self.logits, self.layer) + (self.gradients if self.held else 0)
+        backward = self.gradients + self.layer + kept * (1 - 1 / self.groups)
+        return self.weights + self.optimizer + self.reference + max(forward, backward, self.judging)
 
 
 def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> Memory:
@@ -97,6 +101,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
         reference=kept,
         judging=judging_bytes(sizes, work, way),
         held=config.accumulation > 1,
+        groups=step.groups,
     )
 
 
@@ -111,7 +116,10 @@ def _casts(sizes: Sizes, step: Step, way: Way) -> float:
     largest = max(m.weights for m in sizes.matrices)
     if way.method == "qlora":
         return 2 * largest  # the one that is just being multiplied with
-    return 0 if way.single(sizes) or way.method == "lora" else 2 * step.groups * (sizes.linear + sizes.table)
+    if way.single(sizes) or way.method == "lora":
+        return 0
+    layers = sizes.linear / sizes.layers if way.checkpointing else sizes.linear * step.groups
+    return 2 * (layers + sizes.table * step.groups)
 
 
 def logit_rows(step: Step) -> int:
@@ -133,14 +141,24 @@ def layer_bytes(sizes: Sizes, columns: int, way: Way) -> float:
     """
     h, q, i = sizes.hidden, sizes.queries, sizes.inner
     branches = 4 if sizes.gated else 5 if sizes.kind == "gpt2" else 2  # GPT-2's activation is made of five operations
-    extra = (q + sizes.keys if sizes.head_norm else 0) + (3 * sizes.heads * columns if sizes.dropout else 0)
     adapters = way.rank * len(sizes.matrices)
-    small = 4 * (2 + sizes.heads + extra)
+    once = 4 * _beside(sizes, columns)
     if way.single(sizes):
-        return 4 * (4 * h + 4 * q + branches * i + columns + adapters) + small
-    into = sum(m.inputs for m in sizes.matrices if m.inputs == h)
-    copies = into + (q if way.method != "full" else 0)
-    return 4 * 2 * h + 2 * (copies + 4 * q + branches * i + columns + adapters) + small
+        return 4 * (4 * h + 4 * q + branches * i + columns + adapters) + once
+    copies = (len(sizes.matrices) - 2) * h + (q if way.method != "full" else 0)  # all but two read a norm's output
+    return 4 * 2 * h + 2 * (copies + 4 * q + branches * i + columns + adapters) + once
+
+
+def _beside(sizes: Sizes, columns: int) -> float:
+    """Numbers a token that a layer keeps besides, in float32: statistics of norms and attention, and oddities."""
+    found: float = sizes.heads + (2 if sizes.gated else 4)
+    if sizes.head_norm:
+        found += (sizes.queries + sizes.keys) * (1 + sizes.heads / sizes.queries)
+    if sizes.kind == "gpt_neox":
+        found += 2 * sizes.hidden  # the values are a view of the matrix's whole output
+    if sizes.dropout:  # no fused attention: the scores, what is dropped, and what is left
+        found += 3.25 * sizes.heads * columns + sizes.hidden / 2
+    return found
 
 
 def _backward(sizes: Sizes, way: Way) -> float:

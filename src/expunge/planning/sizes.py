@@ -101,7 +101,9 @@ class _Config:
         return bool(self.values.get(name, default))
 
     def fault(self, message: str) -> InputError:
-        return InputError(message, file=self.file, remedy="Give the config.json of a causal model as transformers wrote it.")
+        return InputError(
+            message, file=self.file, remedy="Give the config.json of a causal model as transformers wrote it."
+        )
 
 
 def read_sizes(model: str) -> Sizes:
@@ -130,7 +132,7 @@ def sizes_of(values: Mapping[str, Any], file: Path) -> Sizes:
     kind = values.get("model_type")
     if kind is None:
         raise config.fault("'model_type' is missing")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         known = f"Known: {', '.join(ARCHITECTURES)}."
         raise InputError(f"'model_type' is {kind!r}, an architecture that cannot be planned", file=file, remedy=known)
     return ARCHITECTURES[kind](config, kind)
