@@ -72,7 +72,7 @@ def machine_of(name: str | None) -> Machine:
         return _at_hand()
     found = GPUS.get(name.lower())
     if found is None:
-        close = get_close_matches(name.lower(), GPUS, n=1)
+        close = [gpu for gpu in GPUS if gpu.startswith(name.lower())] or get_close_matches(name.lower(), GPUS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(
             f"unknown GPU {name!r}.{hint}", remedy=f"Known: {', '.join(GPUS)}. Without --gpu: this machine."
