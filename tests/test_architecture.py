@@ -26,7 +26,7 @@ ORDER = [
     {"audit"},
     {"report"},
     {"recipe"},
-    {"manifest"},
+    {"manifest", "planning"},
     {"pipeline"},
     {"cli"},
     {"__main__"},
