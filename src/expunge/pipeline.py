@@ -128,7 +128,17 @@ def recipe_of(
         recipe = Manifest(run_folder).recipe()
         known = {
             k: getattr(recipe, k)
-            for k in ("judges", "label", "unseen", "ability", "neighbours", "holdout", "oracle", "template")
+            for k in (
+                "judges",
+                "label",
+                "unseen",
+                "ability",
+                "neighbours",
+                "holdout",
+                "oracle",
+                "template",
+                "thresholds",
+            )
         }
         known["dialogues"] = (str(run_folder / FORGET),)
     elif reference == "town":
@@ -242,7 +252,7 @@ def _audit(
     with progress.stage("Auditing", work) as advance:
         found = audit(
             after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed,
-            probes=recipe.probes, facts=facts, advance=advance,
+            probes=recipe.probes, thresholds=recipe.thresholds, facts=facts, advance=advance,
         )  # fmt: skip
     found.write(out)
     manifest.add("audit", found.facts["audit"])

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from expunge.report.html import write_report
-from expunge.report.terminal import table
+from expunge.report.terminal import table, verdict
 
-__all__ = ["table", "write_report"]
+__all__ = ["table", "verdict", "write_report"]

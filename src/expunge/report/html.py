@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from expunge.audit.result import Audit, Sample, Text
 from expunge.files import PRIVATE, PUBLIC, write_text
 from expunge.report.bars import charts
-from expunge.report.headline import headline
+from expunge.report.headline import sentence, title
 from expunge.report.redact import Piece, Redactor, fold, showable
-from expunge.report.wording import GROUPS, KINDS, change, figure, flat, grouped, interval, is_cost
+from expunge.report.wording import GROUPS, KINDS, change, claimed, figure, flat, grouped, interval, is_cost
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -74,7 +74,8 @@ def page(audit: Audit, *, reveal: bool = False) -> str:
         style=style,
         script=script,
         policy=_policy(style, script),
-        headline=headline(audit),
+        title=title(audit),
+        sentence=sentence(audit),
         groups=GROUPS,
         grouped=list(grouped(audit)),
         charts=list(charts(audit)),
@@ -109,7 +110,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(figure=figure, interval=interval, change=change)
+    environment.globals.update(figure=figure, interval=interval, change=change, claimed=claimed)
     return environment.get_template("page.html.j2")
 
 
