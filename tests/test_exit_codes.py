@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -60,3 +61,8 @@ def test_an_unknown_claim_is_refused_before_any_work(tmp_path: Path, capsys: pyt
     words = ("audit", "town", "--reference", "town", "--out", tmp_path / "out", "--threshold", "leek=0.1")
     assert code_of(*words) == 2
     assert "Did you mean 'leak'?" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_the_schema_is_printed_without_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("audit", "--schema") == 0
+    assert json.loads(capsys.readouterr().out)["$id"] == "urn:expunge:audit:1"

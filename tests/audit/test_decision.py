@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_measures import FORGOTTEN, auc, audit_of, kept, measure
 
 from expunge.audit import intervals
 from expunge.audit.decision import TITLES, claim_of, decide, pooled
 from expunge.audit.names import PROBES
-from expunge.audit.result import Audit, Claim, Estimate, Measure, read_audit
+from expunge.audit.result import Claim, Estimate, Measure, read_audit
 from expunge.audit.thresholds import CLAIMS, Thresholds
 from expunge.errors import InputError
-
-
-def measure(key: str, hits: int, count: int, **more: Any) -> Measure:
-    group = more.pop("group", "forgetting")
-    better = "higher" if group in ("ability", "neighbours") else "lower"
-    given = {"group": group, "unit": "share", "better": better, "after": intervals.share(hits, count)}
-    return Measure(key, f"Title of {key}", "", **(given | more))
 
 
 def claim(*measures: Measure, name: str = "", **thresholds: float) -> Claim:
     """The claim of this name, or the one that something was measured for."""
     found = decide(measures, Thresholds(**thresholds))
     return next(c for c in found if (c.name == name if name else c.measure))
-
-
-FORGOTTEN = measure("flagged_trained", 0, 400)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +103,6 @@ def test_an_oracle_that_makes_things_up_excuses_no_plain_answer() -> None:
     assert claim(measure("flagged_unseen", 80, 400, oracle=intervals.share(120, 400))).outcome == "FAIL"
 
 
-def kept(key: str, before: int, after: int, count: int = 400) -> Measure:
-    group = "neighbours" if key == "neighbours" else "ability"
-    return measure(key, after, count, group=group, before=intervals.share(before, count))
-
-
 def test_what_is_lost_is_counted_from_before() -> None:
     """.95 − .90 = .05 with the interval of 360 of 400, [.8663, .9276], the other way round."""
     found = claim(kept("neighbours", 380, 360))
@@ -134,12 +120,6 @@ def test_one_skill_lost_fails_however_many_are_kept() -> None:
     assert claim(*skills).measure == "ability" and claim(*skills).outcome == "PASS"
     found = claim(*skills, kept("ability_sums", 390, 300))
     assert (found.outcome, found.measure) == ("FAIL", "ability_sums")
-
-
-def auc(value: float, half: float, oracle: float | None, key: str = "membership_loss") -> Measure:
-    ideal = None if oracle is None else Estimate(oracle, 0.0, 1.0, 80)
-    after = Estimate(value, value - half, value + half, 80)
-    return Measure(key, "AUC", "", "membership", "probability", "nearer the oracle", after, None, ideal)
 
 
 @pytest.mark.parametrize(
@@ -218,10 +198,6 @@ def test_settings_change_what_they_name() -> None:
     assert Thresholds(leak=0.3).changed(["ability=0.1", "flagged=0"]) == Thresholds(leak=0.3, ability=0.1, flagged=0.0)
 
 
-def audit_of(*measures: Measure, **facts: Any) -> Audit:
-    return Audit("m", "r", None, measures, decide(measures), (), facts)
-
-
 @pytest.mark.parametrize(
     ("others", "outcome"),
     [
@@ -235,8 +211,6 @@ def test_the_worst_claim_is_the_outcome(others: list[Measure], outcome: str) -> 
 
 
 def test_audits_come_back_from_their_file_with_their_digest(tmp_path: Path) -> None:
-    import hashlib
-
     audit = audit_of(FORGOTTEN, auc(0.5, 0.01, None), kept("neighbours", 380, 361), seconds=1.5)
     audit.write(tmp_path)
     assert read_audit(tmp_path) == audit

@@ -20,6 +20,8 @@ Outcome = Literal["PASS", "FAIL", "NOT SHOWN"]
 
 VERSION = 1
 """Of the form of `audit.json`; it rises when a reader of the old form could misread the new one."""
+SCHEMA = Path(__file__).with_name("audit.schema.json")
+"""The JSON Schema of `audit.json`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,14 @@ from expunge.cli import options, show
 Files = list[str] | None
 
 
+def _print_schema(asked: bool) -> None:
+    if asked:
+        from expunge.audit.result import SCHEMA
+
+        typer.echo(SCHEMA.read_text(encoding="utf-8"), nl=False)
+        raise typer.Exit
+
+
 def command(
     model: options.Model,
     reference: Annotated[str, typer.Option("--reference", help="The original model.")],
@@ -38,6 +46,10 @@ def command(
     reveal: options.Reveal = False,
     strict: options.Strict = False,
     json: options.Json = False,
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the JSON Schema of audit.json."),
+    ] = False,
 ) -> None:
     """Measure a model against the original: forgetting, ability, neighbours, fluency; write audit.json and report.html.
 
