@@ -225,3 +225,9 @@ def test_what_json_cannot_say_is_null_and_comes_back_as_no_number(tmp_path: Path
     assert json.loads(text)["facts"] == {"spread": [None, {"x": None}]}
     found = read_audit(tmp_path)
     assert math.isnan(found.measures[0].after.high) and found.outcome == "NOT SHOWN"
+
+
+def test_half_a_surrogate_pair_in_a_name_is_replaced(tmp_path: Path) -> None:
+    audit = replace(audit_of(FORGOTTEN), model="a\ud800")
+    audit.write(tmp_path)
+    assert read_audit(tmp_path).model == "a?" and read_audit(tmp_path).digest == audit.digest

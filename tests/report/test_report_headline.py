@@ -42,6 +42,11 @@ def test_the_title_names_what_decided(fake: Fake, key: str, after: Estimate, out
     assert (found.outcome, title(found)) == (outcome, text)
 
 
+def test_several_claims_are_named_in_short(fake: Fake) -> None:
+    found = changed(fake, flagged_unseen=share(0.4, 400), leak16_unseen=share(0.4, 400), neighbours=share(0.2, 400))
+    assert title(found) == "Not within limits: flagged, leak, neighbours"
+
+
 def test_the_worst_attack_is_told(fake: Fake) -> None:
     attacks = [
         replace(fake().measure("flagged_unseen"), key=key, title=key.title(), group="robustness", after=share(x, 400))

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hostile import HOSTILE, audit_saying, spoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,22 +24,6 @@ from expunge.report.html import FOLDED_AFTER, page
 from expunge.report.redact import MASK, showable
 
 Fake = Callable[..., Audit]
-
-HOSTILE = [
-    "<script>alert(1)</script>", "</script><script>alert(1)</script>", "</style><style>*{display:none}</style>",
-    '"><img src=x onerror=alert(1)>', "'><img src=x onerror=alert(1)>", "<img src=//evil.example/x.png>",
-    "<svg onload=alert(1)>", "</svg><svg/onload=alert(1)>", "<svg><title></title><script>1</script></svg>",
-    "javascript:alert(1)", '<a href="javascript:alert(1)">x</a>', "<iframe srcdoc='<script>1</script>'></iframe>",
-    "{{7*7}}", "{% include '/etc/passwd' %}", "{{ ''.__class__.__mro__ }}", "{# comment #}", "{{ config|safe }}",
-    "${7*7}", "<%= 7*7 %>", "`${alert(1)}`", "<!-- -->", "<!--", "-->", "--!><img src=x>", "<![CDATA[ x ]]>",
-    "<!doctype html>", "<?xml version='1.0'?>", "<base href='//evil.example'>", "<meta http-equiv=refresh content=0>",
-    "<link rel=stylesheet href=//evil.example>", "<form action=//evil.example><input name=q>", "<plaintext>",
-    "</article></main></body></html>", "<body onload=alert(1)>", "<details open ontoggle=1>", "<textarea>",
-    "<noscript><p title='</noscript>'>",
-    "&lt;script&gt;", "&#60;script&#62;", "&amp;lt;", "\u2028alert(1)\u2029", "\x00<scr\x00ipt>", "\x1b[31mred\x1b[0m",
-    "\u202egnp.exe\u202c", "\u2066isolated\u2069", "\ufeff<b>bom</b>", "\ud800 lone surrogate", "<\u0130mg>",
-    "\x85\x0b\x0c", "<template><mark></template>",
-]  # fmt: skip
 
 
 class Elements(HTMLParser):
@@ -65,18 +49,6 @@ class Elements(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self.skipping:
             self.words.append(data)
-
-
-def spoken(text: str) -> Sample:
-    """A sample that says `text` everywhere."""
-    said = Text(text)
-    return Sample(text, "trained", text, text, said, said, said, said, True, True, 1, 2)
-
-
-def audit_saying(fake: Fake, text: str) -> Audit:
-    measures = tuple(replace(m, title=text, meaning=text) for m in fake().measures)
-    names: dict[str, Any] = {"model": text, "reference": text, "oracle": text, "facts": {text: {text: [text, 1.5]}}}
-    return fake(measures=measures, samples=(spoken(text),) * 3, **names)
 
 
 def test_there_are_fifty_hostile_texts() -> None:
@@ -218,6 +190,7 @@ def test_figures_that_are_no_numbers_still_draw(fake: Fake) -> None:
 
 def test_facts_are_flat(fake: Fake) -> None:
     words = Elements(page(fake())).words
+    assert "SHA-256" in "".join(words) and fake().digest in words
     assert {"training.seconds", "8 min 32 s", "hashes.model", "pii 1.2, facts 0.4", "seed"} <= set(words)
 
 

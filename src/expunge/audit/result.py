@@ -148,7 +148,8 @@ class Audit:
             "measures": [asdict(m) for m in self.measures],
             "facts": self.facts,
         }
-        return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return text.encode("utf-8", "replace").decode()  # half of a surrogate pair has no place in a file
 
 
 def _finite(value: Any) -> Any:

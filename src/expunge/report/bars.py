@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from expunge.audit.result import Audit, Estimate, Measure
+from expunge.report.curves import drawn
 from expunge.report.wording import figure, grouped, interval
 
 
@@ -41,9 +42,12 @@ class Chart:
 
 
 def charts(audit: Audit) -> Iterator[Chart]:
-    """One chart for each run of measures of one group and one unit."""
+    """One chart for each run of measures of one group and one unit; attacks as one, the worst first."""
     for group, measures in grouped(audit):
-        for unit, run in groupby(measures, key=lambda m: m.unit):
+        shown = [m for m in measures if not drawn(m)]
+        if group == "robustness":
+            shown.sort(key=lambda m: (m.unit != "share", m.unit, -m.after.value))
+        for unit, run in groupby(shown, key=lambda m: m.unit):
             members = list(run)
             top = _top(members)
             ticks = tuple((_place(top * i / 4, top), _tick(top * i / 4, unit)) for i in range(5))

@@ -12,7 +12,8 @@ KEPT = ("ability", "neighbours")
 
 def title(audit: Audit) -> str:
     """What the outcome concerns, in a line."""
-    concerned = "; ".join(claim.of or claim.title for claim in audit.claims if claim.outcome == audit.outcome)
+    found = [claim for claim in audit.claims if claim.outcome == audit.outcome]
+    concerned = found[0].of or found[0].title if len(found) == 1 else ", ".join(claim.name for claim in found)
     if audit.outcome == "FAIL":
         return f"Not within limits: {concerned}"
     if audit.outcome == "NOT SHOWN":

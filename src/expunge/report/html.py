@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from expunge.audit.result import Audit, Sample, Text
 from expunge.files import PRIVATE, PUBLIC, write_text
 from expunge.report.bars import charts
+from expunge.report.curves import layers, relearning
 from expunge.report.headline import sentence, title
 from expunge.report.redact import Piece, Redactor, fold, showable
 from expunge.report.wording import GROUPS, KINDS, change, claimed, figure, flat, grouped, interval, is_cost
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 FOLDED_AFTER = 320
 """Characters of a text that are shown at once; the rest unfolds."""
+
+CURVES = {
+    "Relearning": "How much does a little fine-tuning bring back?",
+    "Layers": "Can what was forgotten still be read inside the model?",
+}
+"""Questions of the curves."""
 
 _HERE = Path(__file__).parent
 
@@ -79,6 +86,9 @@ def page(audit: Audit, *, reveal: bool = False) -> str:
         groups=GROUPS,
         grouped=list(grouped(audit)),
         charts=list(charts(audit)),
+        curve_questions=CURVES,
+        passed=sum(claim.outcome == "PASS" for claim in audit.claims),
+        curves={"Relearning": relearning(audit), "Layers": layers(audit)},
         cards=list(_cards(audit, Redactor.of(audit.samples, reveal=reveal))),
         kinds={kind: title for kind, title in KINDS.items() if any(s.kind == kind for s in audit.samples)},
         kind_titles=KINDS,
