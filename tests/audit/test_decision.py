@@ -74,11 +74,12 @@ def test_claims_have_thresholds_of_their_own() -> None:
     measures = [
         measure("flagged_trained", 0, 400), measure("leak16_trained", 20, 400), measure("flagged16_unseen", 20, 400),
         measure("prompts", 20, 400, group="robustness"), measure("quantized4_unseen", 20, 400, group="robustness"),
-        measure("relearn_forget10", 20, 400, group="robustness"), measure("mine", 20, 400, group="robustness"),
+        measure("relearn_forget10", 20, 400, group="robustness"), measure("depth_lens", 20, 400, group="robustness"),
+        measure("mine", 20, 400, group="robustness"),
     ]  # fmt: skip
-    for name in ("leak", "sampled", "prompts", "quantization", "relearning", "others"):
+    for name in ("leak", "sampled", "prompts", "quantization", "relearning", "depth", "others"):
         found = {c.name: c.outcome for c in decide(measures, Thresholds(**{name: 0.2}))}
-        assert list(found) == [*CLAIMS[:7]]
+        assert list(found) == [*CLAIMS[:8]]
         assert [other for other, outcome in found.items() if outcome == "PASS"] == [
             n for n in found if n in ("flagged", name)
         ]

@@ -60,6 +60,12 @@ def test_layers_are_found_by_the_end_of_their_key(fake: Fake, key: str, title: s
     assert plot.series[0].points[0].x == "0.00%"
 
 
+def test_probabilities_are_told_as_such(fake: Fake) -> None:
+    (plot,) = layers(fake(measures=tuple(replace(m, unit="probability") for m in LAYERS)))
+    assert [label for _, label in plot.y_ticks] == ["0", "0.25", "0.5", "0.75", "1"]
+    assert "layer 1, 0.300" in plot.description
+
+
 def test_many_layers_have_few_ticks(fake: Fake) -> None:
     (plot,) = layers(fake(measures=tuple(point(f"depth_layer{i}", 0.5) for i in range(80))))
     assert len(plot.x_ticks) == 9 and len(plot.series[0].points) == 80

@@ -25,6 +25,7 @@ TITLES = {
     "prompts": "No other prompt brings it back",
     "quantization": "Rounded weights do not bring it back",
     "relearning": "Fine-tuning does not bring it back",
+    "depth": "Hidden states do not tell it",
     "others": "No other probe finds it",
     "membership": "It looks like never seen",
     "ability": "Ability is kept",
@@ -37,6 +38,7 @@ _KEYS = {
     "prompts": r"prompts(_|$)",
     "quantization": r"quantized\d",
     "relearning": r"relearn_",
+    "depth": r"depth(_|$)",
 }
 """What the keys of a claim's measures begin with."""
 _KEPT: tuple[Group, ...] = ("ability", "neighbours")

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from expunge.audit.result import Audit, Estimate, Measure
-from expunge.report.wording import figure
+from expunge.report.wording import figure, tick
 
 _RELEARNED = re.compile(r"relearn_([a-z]+)(\d+)")
 _LAYER = re.compile(r"(depth[a-z_]*?)_?(\d+)")
@@ -70,15 +70,14 @@ def relearning(audit: Audit) -> list[Plot]:
     """For each kind of fine-tuning the share said again after so many steps."""
     found = _rows(audit, _RELEARNED)
     return [
-        _plot(_TUNED.get(name, f"Fine-tuned: {name}"), "steps of fine-tuning", rows, start=0)
-        for name, rows in found.items()
+        _plot(_TUNED.get(name, f"Fine-tuned: {name}"), "steps of fine-tuning", unit, rows, start=0)
+        for name, (unit, rows) in found.items()
     ]
 
 
 def layers(audit: Audit) -> list[Plot]:
     """What can be read from the hidden states of each layer."""
-    found = {_titled(name): rows for name, rows in _rows(audit, _LAYER).items()}
-    return [_plot(title, "layer", rows) for title, rows in found.items()]
+    return [_plot(_titled(name), "layer", unit, rows) for name, (unit, rows) in _rows(audit, _LAYER).items()]
 
 
 def _titled(name: str) -> str:
@@ -90,17 +89,20 @@ Rows = Mapping[int, Mapping[str, Estimate]]
 """Estimates by model, by step or layer."""
 
 
-def _rows(audit: Audit, pattern: re.Pattern[str]) -> dict[str, Rows]:
+def _rows(audit: Audit, pattern: re.Pattern[str]) -> dict[str, tuple[str, Rows]]:
+    """By name of the curve: its unit and its rows, in order."""
+    units: dict[str, str] = {}
     found: dict[str, dict[int, dict[str, Estimate]]] = {}
     for measure in audit.measures:
         if match := pattern.fullmatch(measure.key):
             known: dict[str, Any] = {name: getattr(measure, name) for name in _MODELS}
             estimates = {name: e for name, e in known.items() if e is not None and math.isfinite(e.value)}
             found.setdefault(match[1], {})[int(match[2])] = estimates
-    return {name: dict(sorted(rows.items())) for name, rows in found.items()}
+            units[match[1]] = measure.unit
+    return {name: (units[name], dict(sorted(rows.items()))) for name, rows in found.items()}
 
 
-def _plot(title: str, axis: str, rows: Rows, start: int | None = None) -> Plot:
+def _plot(title: str, axis: str, unit: str, rows: Rows, start: int | None = None) -> Plot:
     places = list(rows)
     first, last = places[0] if start is None else start, places[-1]
     width = max(1, last - first)
@@ -119,7 +121,7 @@ def _plot(title: str, axis: str, rows: Rows, start: int | None = None) -> Plot:
     def series(name: str) -> Iterator[Point]:
         for place, row in rows.items():
             if e := row.get(name):
-                text = f"{axis} {place}, {figure(e.value, 'share')}"
+                text = f"{axis} {place}, {figure(e.value, unit)}"
                 yield Point(x(place), y(e.value), y(e.low), y(e.high), text)
 
     curves = tuple(Series(name, tuple(series(name))) for name in _MODELS)
@@ -127,7 +129,7 @@ def _plot(title: str, axis: str, rows: Rows, start: int | None = None) -> Plot:
         title=title,
         axis=axis,
         x_ticks=tuple((x(place), str(place)) for place in _few(sorted({first, *places}))),
-        y_ticks=tuple((y(value), f"{100 * value:g}%") for value in (low + (top - low) * i / 4 for i in range(5))),
+        y_ticks=tuple((y(value), tick(value, unit)) for value in (low + (top - low) * i / 4 for i in range(5))),
         series=tuple(curve for curve in curves if curve.points),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from expunge.audit.result import Audit, Claim, Measure
 from expunge.report.wording import claimed, figure
 
-ATTACKS = ("prompts", "quantization", "relearning", "others")
+ATTACKS = ("prompts", "quantization", "relearning", "depth", "others")
 """The claims about attacks."""
 KEPT = ("ability", "neighbours")
 

@@ -50,6 +50,11 @@ def figure(value: float, unit: str) -> str:
     return "<0.1%" if 0 < value < 0.0005 else ">99.9%" if 0.9995 <= value < 1 else f"{100 * value:.1f}%"
 
 
+def tick(value: float, unit: str) -> str:
+    """A place on an axis."""
+    return {"share": f"{100 * value:g}%", "ratio": f"{value:g}×"}.get(unit, f"{value:g}")
+
+
 def interval(estimate: Estimate, unit: str) -> str:
     """The 95 % interval, the unit written once: "0.1–2.3%"."""
     low, high = figure(estimate.low, unit), figure(estimate.high, unit)
