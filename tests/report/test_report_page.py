@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from expunge.audit.result import Audit, Sample, Text
 from expunge.errors import OutputError
 from expunge.report import write_report
+from expunge.report.fitting import CUT, cut, level, size
 from expunge.report.html import FOLDED_AFTER, page
-from expunge.report.redact import MASK, showable
+from expunge.report.redact import MASK, Piece, showable
 
 Fake = Callable[..., Audit]
 
@@ -160,6 +161,31 @@ def test_a_place_that_cannot_be_written_is_an_output_error(fake: Fake, tmp_path:
 def test_a_thousand_samples_fit_in_three_megabytes(fake: Fake, target: Path) -> None:
     assert write_report(fake(1000), target).stat().st_size < 3_000_000
     assert Elements(target.read_text(encoding="utf-8")).counts["article"] == 1000
+
+
+@pytest.mark.parametrize("letter", ["w", "字", "<", "&"])
+def test_however_long_they_are(fake: Fake, target: Path, letter: str) -> None:
+    before, after = Text(f"{letter * 7} " * 500), Text("short")
+    long = tuple(replace(s, label="privacy", before=before, after=after) for s in fake(1000).samples)
+    assert write_report(fake(samples=long), target).stat().st_size < 3_000_000
+    shown = target.read_text(encoding="utf-8")
+    assert shown.count("cut here; the whole is in samples.jsonl") == 1000 and shown.count("short") == 1000
+
+
+@given(st.lists(st.integers(0, 50), min_size=1), st.integers(0, 500))
+def test_what_short_texts_leave_long_ones_take(lengths: list[int], room: int) -> None:
+    most = level(lengths, room)
+    assert sum(min(n, most) for n in lengths) <= max(room, 0)
+    assert most == max(lengths) or sum(min(n, most + 1) for n in lengths) > room
+
+
+@given(st.lists(st.tuples(st.text("ab<é字", max_size=8), st.booleans()), max_size=6), st.integers(0, 60))
+def test_texts_are_cut_between_letters_and_never_in_a_mask(parts: list[tuple[str, bool]], most: int) -> None:
+    pieces = [Piece(MASK if private else text, private) for text, private in parts]
+    whole, kept = "".join(p.text for p in pieces), cut(pieces, most)
+    text = "".join(p.text for p in kept)
+    assert text == whole if size(whole) <= most else text.endswith(CUT) and whole.startswith(text.removesuffix(CUT))
+    assert size(text.removesuffix(CUT)) <= most and all(p.text == MASK for p in kept if p.private)
 
 
 def test_what_is_still_flagged_comes_first_and_long_texts_are_folded(fake: Fake) -> None:
