@@ -148,17 +148,17 @@ class Audit:
             "measures": [asdict(m) for m in self.measures],
             "facts": self.facts,
         }
-        text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         return text.encode("utf-8", "replace").decode()  # half of a surrogate pair has no place in a file
 
 
-def _finite(value: Any) -> Any:
-    """The same with null for what is not a number, which JSON cannot say."""
+def finite(value: Any) -> Any:
+    """A JSON value with null for what is not a number, which JSON cannot say."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _missing(key: str) -> Measure:
