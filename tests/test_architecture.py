@@ -25,7 +25,7 @@ ORDER = [
     {"training"},
     {"audit"},
     {"report"},
-    {"recipe"},
+    {"recipe", "diff"},
     {"manifest", "planning"},
     {"pipeline"},
     {"cli"},

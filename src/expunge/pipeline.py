@@ -26,10 +26,10 @@ from expunge.judges.panel import judge_all
 from expunge.judges.usage import usage_of
 from expunge.judges.verdict import Judge, Judged, Label, read_verdicts, write_verdicts
 from expunge.manifest import NAME, Manifest
-from expunge.model import LanguageModel, check_model, limit_threads, load_model
+from expunge.model import ADAPTER, LanguageModel, check_model, limit_threads, load_model
 from expunge.progress import Progress, Quiet
 from expunge.recipe import Recipe, read_recipe
-from expunge.report import write_report
+from expunge.report import write_card, write_report
 from expunge.scan import Asking, scan
 from expunge.selection import Split, read_forget, read_normal, split
 from expunge.training.checkpoints import CHECKPOINTS
@@ -58,6 +58,7 @@ def run(
     parts = _split(recipe, judged, normal, judges, out)
     result = _unlearn(recipe, parts, judges, out, manifest, progress)
     found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
+    write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
     write_report(found, out / "report.html", reveal=reveal)
     manifest.finish()
     _tell_usage(judges, progress)
@@ -106,6 +107,7 @@ def audit_run(
     forget = [item for item in judged if item.flagged]
     manifest = Manifest.begin(out, recipe)
     found = _audit(recipe, forget, judges, Path(model), out, manifest, progress)
+    write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
     write_report(found, out / "report.html", reveal=reveal)
     manifest.finish()
     _tell_usage(judges, progress)
@@ -128,7 +130,17 @@ def recipe_of(
         recipe = Manifest(run_folder).recipe()
         known = {
             k: getattr(recipe, k)
-            for k in ("judges", "label", "unseen", "ability", "neighbours", "holdout", "oracle", "template")
+            for k in (
+                "judges",
+                "label",
+                "unseen",
+                "ability",
+                "neighbours",
+                "holdout",
+                "oracle",
+                "template",
+                "thresholds",
+            )
         }
         known["dialogues"] = (str(run_folder / FORGET),)
     elif reference == "town":
@@ -242,7 +254,7 @@ def _audit(
     with progress.stage("Auditing", work) as advance:
         found = audit(
             after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed,
-            probes=recipe.probes, facts=facts, advance=advance,
+            probes=recipe.probes, thresholds=recipe.thresholds, facts=facts, advance=advance,
         )  # fmt: skip
     found.write(out)
     manifest.add("audit", found.facts["audit"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.audit.names import check_probes
+from expunge.audit.thresholds import CLAIMS, Thresholds
 from expunge.errors import InputError
 from expunge.files import exists, read_text
 from expunge.judges.judge_file import judge_sources, placed_judge
@@ -35,7 +36,11 @@ TABLES: Mapping[str, Mapping[str, type]] = {
         "probes": list,
     },
 }
-"""Every key, its table and its type. `unlearn` also takes the fields of `UnlearnConfig`, but for its seed."""
+"""Every key, its table and its type.
+
+`unlearn` also takes the fields of `UnlearnConfig`, but for its seed; `audit.thresholds` takes a share for each claim.
+"""
+LIMITS = "audit.thresholds"
 
 FILES = {"dialogues", "normal", "expected", "unseen", "ability", "neighbours", "holdout"}
 MODELS = {"model", "oracle"}
@@ -49,7 +54,7 @@ class Recipe:
     dialogues: logged dialogues or prompts. judges: as on the command line (`privacy`, `facts=FILE`, …); without judges
         every dialogue is a deletion request, flagged with `label`.
     normal: ordinary dialogues. expected: a templates file, or `sampled` for the model's own answers.
-    unseen, ability, neighbours, holdout, oracle, probes: what the audit asks, where given.
+    unseen, ability, neighbours, holdout, oracle, probes: what the audit asks, where given. thresholds: what it allows.
     """
 
     model: str
@@ -66,6 +71,7 @@ class Recipe:
     holdout: tuple[str, ...] = ()
     oracle: str | None = None
     probes: tuple[str, ...] = ()
+    thresholds: Thresholds = field(default_factory=Thresholds)
     audit_samples: int = 16
     template: str | None = None
     device: str | None = None
@@ -75,7 +81,8 @@ class Recipe:
     def of(cls, values: Mapping[str, Any]) -> Recipe:
         """A recipe from its fields as JSON keeps them."""
         lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-        return cls(**(dict(values) | lists | {"config": UnlearnConfig(**values["config"])}))
+        whole = {"config": UnlearnConfig(**values["config"]), "thresholds": Thresholds(**values["thresholds"])}
+        return cls(**(dict(values) | lists | whole))
 
     def files(self) -> list[str]:
         """Every local file that is read, slices removed."""
@@ -107,8 +114,9 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
             raise InputError(f"{needed!r} is missing", file=path, remedy=f"Add it{f' to [{where}]' if where else ''}.")
     try:
         settings = UnlearnConfig(**config, seed=chosen)
+        thresholds = Thresholds(**values[LIMITS])
     except InputError as error:
-        raise InputError(error.message, file=path) from None
+        raise InputError(error.message, file=path, remedy=error.remedy) from None
     scan, unlearn, audit = values["scan"], values["unlearn"], values["audit"]
     return Recipe(
         model=values[""]["model"],
@@ -128,6 +136,7 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         holdout=audit.get("holdout", ()),
         oracle=audit.get("oracle"),
         probes=_probes(audit.get("probes", ()), path),
+        thresholds=thresholds,
         audit_samples=audit.get("samples", 16),
     )
 
@@ -158,6 +167,8 @@ def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     settings = {f.name: _number(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name != "seed"}
     known = {name: dict(keys) for name, keys in TABLES.items()}
     known["unlearn"] |= settings
+    known[LIMITS] = dict.fromkeys(CLAIMS, float)
+    table = _flat(table, path)
     found: dict[str, dict[str, Any]] = {name: {} for name in known}
     top = {key: value for key, value in table.items() if not isinstance(value, dict)}
     for name, keys in (("", top), *((k, v) for k, v in table.items() if isinstance(v, dict))):
@@ -173,6 +184,17 @@ def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
             except InputError as error:
                 raise InputError(error.message, file=path, remedy=error.remedy) from None
     return found
+
+
+def _flat(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """[audit.thresholds] beside [audit], not in it."""
+    audit = table.get("audit")
+    if not isinstance(audit, dict) or "thresholds" not in audit:
+        return dict(table)
+    limits = audit["thresholds"]
+    if not isinstance(limits, dict):
+        raise InputError("'thresholds' must be a table", file=path, remedy=f"Begin it with [{LIMITS}].")
+    return {**table, "audit": {k: v for k, v in audit.items() if k != "thresholds"}, LIMITS: limits}
 
 
 def _number(annotation: Any) -> type:
