@@ -16,14 +16,16 @@ from expunge.model import LanguageModel
 def gradient_norms(lm: LanguageModel, rows: Sequence[Encoded]) -> list[float]:
     """‖∂L/∂θ‖₂ of each row, L its mean NLL a response token (end token too), θ all weights of the last layer.
 
-    One backward a row, which ends at that layer: no more memory than its gradient needs. The model is left as it was.
+    One backward a distinct row, which ends at that layer, so that no more than its gradient is held. The model is left as
+    it was.
 
     Raises:
         InputError: the model's layers are not found.
     """
     weights = [p for p in layers_of(lm.model)[-1].parameters() if p.is_floating_point()]
     with _only(lm.model.eval(), weights):
-        return [_norm(lm, row, weights) for row in rows]
+        norms = {row: _norm(lm, row, weights) for row in dict.fromkeys(rows)}
+    return [norms[row] for row in rows]
 
 
 def _norm(lm: LanguageModel, row: Encoded, weights: Sequence[torch.Tensor]) -> float:
