@@ -16,8 +16,7 @@ from expunge.model import LanguageModel
 def gradient_norms(lm: LanguageModel, rows: Sequence[Encoded]) -> list[float]:
     """‖∂L/∂θ‖₂ of each row, L its mean NLL a response token (end token too), θ all weights of the last layer.
 
-    One backward a distinct row, which ends at that layer, so that no more than its gradient is held. The model is left as
-    it was.
+    One backward a distinct row, which ends at that layer: its gradient alone is held. The model is left as it was.
 
     Raises:
         InputError: the model's layers are not found.
