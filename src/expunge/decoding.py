@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -26,18 +28,13 @@ def dropping(
             generation_config=generation_config, **options,
         )  # fmt: skip
         return rows
-    start, end = input_ids.shape[1], generation_config.max_length
-    said = input_ids.new_full((len(input_ids), end), generation_config.pad_token_id)
-    said[:, :start] = input_ids
+    said = input_ids.new_full((len(input_ids), generation_config.max_length), generation_config.pad_token_id)
+    said[:, : input_ids.shape[1]] = input_ids
     alive = torch.arange(len(input_ids), device=input_ids.device)
-    for column in range(start, end):
-        first = column == start
-        inputs = model.prepare_inputs_for_generation(
-            input_ids, next_sequence_length=None if first else 1, is_first_iteration=first, **options
-        )
-        out = model(**inputs, return_dict=True)
-        options = model._update_model_kwargs_for_generation(out, options)
-        scores = logits_processor(input_ids, out.logits[:, -1].float())
+    logits, options = _begun(model, input_ids, options, generation_config.num_return_sequences or 1)
+    while True:  # the criteria stop all rows at the longest answer
+        column = input_ids.shape[1]
+        scores = logits_processor(input_ids, logits.float())
         tokens = _drawn(scores, alive, len(said)) if generation_config.do_sample else scores.argmax(-1)
         said[alive, column] = tokens
         input_ids = torch.cat([input_ids, tokens[:, None]], 1)
@@ -46,9 +43,29 @@ def dropping(
             return said[:, : column + 1]
         if not going.all():
             options["cache"].batch_select_indices(going.nonzero().squeeze(1))
-            options |= {name: value[going] for name, value in options.items() if torch.is_tensor(value)}
+            options = _each(options, itemgetter(going))
             input_ids, alive = input_ids[going], alive[going]
-    return said
+        inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **options)
+        out = model(**inputs, return_dict=True)
+        logits, options = out.logits[:, -1], model._update_model_kwargs_for_generation(out, options)
+
+
+def _begun(
+    model: Any, input_ids: torch.Tensor, options: dict[str, Any], samples: int
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """The logits after each prompt [rows, vocabulary], and what the next step is handed: once for all its samples."""
+    once = _each(options, itemgetter(slice(None, None, samples)))
+    inputs = model.prepare_inputs_for_generation(input_ids[::samples], is_first_iteration=True, **once)
+    out = model(**inputs, return_dict=True)
+    options = model._update_model_kwargs_for_generation(out, once)
+    if samples > 1:
+        options["cache"].batch_repeat_interleave(samples)
+        options = _each(options, lambda value: value.repeat_interleave(samples, 0))
+    return out.logits[:, -1].repeat_interleave(samples, 0), options
+
+
+def _each(options: dict[str, Any], change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
+    return {name: change(value) if torch.is_tensor(value) else value for name, value in options.items()}
 
 
 def alone() -> bool:
