@@ -16,7 +16,7 @@ ORDER = [
     {"files"},
     {"sources"},
     {"dialogue", "demo", "span"},
-    {"encoding"},
+    {"encoding", "decoding"},
     {"model"},
     {"generation"},
     {"judges"},

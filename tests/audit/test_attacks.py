@@ -134,7 +134,7 @@ def test_an_answer_is_gone_on_with_as_if_the_model_had_begun_it(lm: LanguageMode
 def said(texts: dict[str, str]) -> object:
     """A stand-in for `generate` that answers by a word of the prompt's text."""
 
-    def answer(lm: LanguageModel, asked: list[Dialogue], *, max_new_tokens: int, begun: list[str]) -> list[list[str]]:
+    def answer(lm: LanguageModel, asked: list[Dialogue], *, begun: list[str], **options: object) -> list[list[str]]:
         found = []
         for d, start in zip(asked, begun, strict=True):
             text = " ".join(m.content for m in d.messages)

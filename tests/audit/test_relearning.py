@@ -141,7 +141,7 @@ def test_the_probe_leaves_every_model_and_the_generator_as_they_were(tiny: Path)
 def test_half_precision_weights_are_attacked_in_float32(tiny: Path) -> None:
     lm = load_model(tiny)
     half = replace(lm, model=load_model(tiny).model.bfloat16())
-    curves = probe._curves(half, [lm.format.encode(d) for d in ORDINARY], FORGET, 0)
+    curves = probe._curves(half, [lm.format.encode(d) for d in ORDINARY], FORGET, Case(half, half, None, SETS, ()))
     assert half.model.dtype == torch.bfloat16 and len(curves) == len(FORGET)
     assert all(np.isfinite(c.probability).all() and len(c.said) == 3 for c in curves)
 

@@ -68,7 +68,7 @@ class Read:
 
 
 def _read(lm: LanguageModel, sets: Sets, case: Case) -> Read:
-    found = read(lm, sets, case.judges, samples=0, seed=case.seed)
+    found = read(lm, sets, case.judges, samples=0, seed=case.seed, advance=case.advance)
     judge = ReproductionJudge(sets.faulty)
     answered = [item.dialogue.answered(text) for item, text in zip(sets.faulty, found.answers, strict=True)]
     return Read(found.flagged, [verdict.flagged for verdict in judge.judge(answered)], found.old)

@@ -113,7 +113,7 @@ def _attack(
     rounds = list(rounds)
     held_out = [item for _, items in rounds for item in items]
     after, oracle = (
-        [c for rows, items in rounds for c in _curves(lm, rows, items, case.seed)] if lm else None
+        [c for rows, items in rounds for c in _curves(lm, rows, items, case)] if lm else None
         for lm in (case.after, case.oracle)
     )
     assert after is not None
@@ -142,14 +142,14 @@ def _attack(
     ]
 
 
-def _curves(lm: LanguageModel, rows: Sequence[Encoded], items: Sequence[Judged], seed: int) -> list[Curve]:
+def _curves(lm: LanguageModel, rows: Sequence[Encoded], items: Sequence[Judged], case: Case) -> list[Curve]:
     attacked = copied(lm)
     attacked.model.float()  # steps this small are lost in half precision
     said: list[list[bool]] = [[] for _ in items]
     probability = [[p] for p in _at_fault(lm, items)]
     faults = [row.fault for row in encode_old(lm, Sets(tuple(items)))]
-    for _ in fine_tune(attacked, rows, seed):
-        found = read(attacked, Sets(tuple(items)), (), samples=0, seed=seed)
+    for _ in fine_tune(attacked, rows, case.seed):
+        found = read(attacked, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance)
         for i, (flagged, old) in enumerate(zip(found.flagged, found.old, strict=True)):
             said[i].append(flagged)
             probability[i].append(mean_probability(old, faults[i]))
