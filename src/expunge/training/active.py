@@ -58,7 +58,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._length = answer_length(lm, [d.response or "" for d in self._dialogues])
         self._wanted = [[tokens(text) for text in item.expected] for item in forget]
         self._on_round = on_round
-        self._narrows = any("ignorance" in term.options for term in terms_of(config))
+        self._narrows = any("ignorance" in term.options for term in terms_of(config, material))
         self._seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._normal: list[torch.Tensor] = []
         self.rows: list[int] = list(range(len(forget)))

@@ -156,7 +156,7 @@ def _fingerprint(
     lm: LanguageModel, material: Material, judges: Sequence[Judge], config: UnlearnConfig
 ) -> dict[str, Any]:
     folder = Path(resolve(lm.name))
-    rows = repr((material.forget, material.expected, material.normal, material.neighbours))
+    rows = repr((material.forget, material.expected, material.normal, material.neighbours, material.never_seen))
     return {
         "model": folder_digest(folder, "*.safetensors") if folder.is_dir() else lm.name,
         "rows": digest(rows),
