@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from expunge.encoding import Encoded
 from expunge.errors import InputError
@@ -16,7 +18,7 @@ from expunge.generation import token_log_probs
 from expunge.model import load_model
 from expunge.selection import Split, split
 from expunge.training.config import UnlearnConfig
-from expunge.training.levels import CERTAIN, Ngrams, never_seen_levels
+from expunge.training.levels import CERTAIN, Levels, Ngrams
 from expunge.training.unlearn import unlearn
 
 
@@ -51,7 +53,7 @@ def test_levels_are_spread_as_what_the_model_makes_of_rows_never_seen(tiny: Path
     lm = load_model(tiny)
     normal = [lm.format.encode(d) for d in parts.normal]
     holdout, forget = normal[:5], normal[:5]
-    found = torch.cat(never_seen_levels(lm, forget, normal[5:], holdout))
+    found = torch.cat(Levels(forget, normal[5:], holdout, lm.vocabulary).now(lm))
     said = torch.cat(list(token_log_probs(lm, holdout))).clamp_max(CERTAIN).float()
     assert found.min() >= said.min() and found.max() <= CERTAIN
     assert float(found.mean()) == pytest.approx(float(said.mean()), abs=0.3)
@@ -68,13 +70,34 @@ def test_with_rows_never_seen_the_forget_rows_end_at_their_level(tiny: Path, par
     )
     rows = [lm.format.encode(j.dialogue, j.spans) for j in apart.forget]
     encoded = [[lm.format.encode(d) for d in dialogues] for dialogues in (apart.normal, apart.never_seen)]
-    levels = never_seen_levels(lm, rows, *encoded)
-    done = unlearn(lm, apart, tmp_path, config=config)
-    said = token_log_probs(load_model(done.path), rows)
-    gaps = [float((p - q)[torch.tensor(r.fault)].abs().mean()) for p, q, r in zip(said, levels, rows, strict=True)]
+    levels = Levels(rows, *encoded, lm.vocabulary)
+    first = levels.now(lm)
+    after = load_model(unlearn(lm, apart, tmp_path, config=config).path)
+    said, last = token_log_probs(after, rows), levels.now(after)
+    gaps = [float((p - q)[torch.tensor(r.fault)].abs().mean()) for p, q, r in zip(said, last, rows, strict=True)]
     before = token_log_probs(load_model(tiny), rows)
-    were = [float((p - q)[torch.tensor(r.fault)].abs().mean()) for p, q, r in zip(before, levels, rows, strict=True)]
+    were = [float((p - q)[torch.tensor(r.fault)].abs().mean()) for p, q, r in zip(before, first, rows, strict=True)]
     assert sum(gaps) < 0.2 * sum(were), "closer from both sides"
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_run_takes_its_levels_up_again(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    apart = split(parts.forget, parts.normal[:5], never_seen=parts.normal[5:])
+    config = UnlearnConfig.of(max_steps=6, judge_every=2, settle_steps=0, learning_rate=5e-3)
+
+    def kill(entry: dict[str, Any]) -> None:
+        if entry["step"] == 4:
+            raise Killed
+
+    straight = unlearn(load_model(tiny), apart, tmp_path / "straight", config=config)
+    with pytest.raises(Killed):
+        unlearn(load_model(tiny), apart, tmp_path / "killed", config=config, on_round=kill)
+    resumed = unlearn(load_model(tiny), apart, tmp_path / "killed", config=config)
+    a, b = (load_file(next(done.path.glob("*.safetensors"))) for done in (straight, resumed))
+    assert all(torch.equal(a[name], b[name]) for name in a) and straight.history == resumed.history
 
 
 def test_what_was_never_seen_is_neither_forgotten_nor_kept(parts: Split) -> None:

@@ -54,23 +54,29 @@ class Ngrams:
         return p
 
 
-def never_seen_levels(
-    lm: LanguageModel, forget: Sequence[Encoded], normal: Sequence[Encoded], holdout: Sequence[Encoded]
-) -> list[torch.Tensor]:
-    """log q of each response token of each forget row, float32 [response]: for `negative.match`.
+class Levels:
+    """log q of each token of each forget row, for `negative.match`.
 
-    How probable a token is by its form, n-grams of normal responses say; what the model makes of tokens so probable
-    when it never saw the row, its log-probabilities on `holdout` say: the k-th of the former goes with the k-th of the
-    latter, both sorted. So the levels are spread as those of rows that were truly never seen, from the likeliest to the
-    least likely token; nothing of the forget rows' own likelihood enters.
+    How probable a token is by its form, n-grams of normal responses say; what a model makes of tokens so probable when
+    it never saw the row, its log-probabilities on rows that were never seen say: the k-th of the former goes with the
+    k-th of the latter, both sorted. So the levels are spread as those of rows that were truly never seen, from the
+    likeliest to the least likely token; nothing of the forget rows' own likelihood enters. As training moves the model on
+    those rows too, the levels move with it: `now`.
     """
-    ngrams = Ngrams(normal, lm.vocabulary)
-    form = np.sort(np.concatenate([ngrams.log_probabilities(row) for row in holdout]))
-    said = np.sort(np.concatenate([log_p.double().numpy() for log_p in token_log_probs(lm, holdout)]))
-    return [
-        torch.tensor(np.interp(ngrams.log_probabilities(row), form, said), dtype=torch.float32).clamp_max(CERTAIN)
-        for row in forget
-    ]
+
+    def __init__(
+        self, forget: Sequence[Encoded], normal: Sequence[Encoded], never_seen: Sequence[Encoded], vocabulary: int
+    ) -> None:
+        ngrams = Ngrams(normal, vocabulary)
+        self._never_seen = never_seen
+        self._form = [ngrams.log_probabilities(row) for row in forget]
+        self._form_never_seen = np.sort(np.concatenate([ngrams.log_probabilities(row) for row in never_seen]))
+
+    def now(self, lm: LanguageModel) -> list[torch.Tensor]:
+        """As the model is now: float32 [response] of each forget row."""
+        said = np.sort(np.concatenate([log_p.double().numpy() for log_p in token_log_probs(lm, self._never_seen)]))
+        found = [np.interp(form, self._form_never_seen, said) for form in self._form]
+        return [torch.tensor(row, dtype=torch.float32).clamp_max(CERTAIN) for row in found]
 
 
 def _windows(row: Encoded) -> Iterable[tuple[int, ...]]:

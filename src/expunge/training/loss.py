@@ -17,7 +17,7 @@ from expunge.objective.term import Kind, Option, Original, Slot, Term
 from expunge.objective.terms import TERMS
 from expunge.training.config import UnlearnConfig, method_of
 from expunge.training.gather import gather
-from expunge.training.levels import never_seen_levels
+from expunge.training.levels import Levels
 from expunge.training.material import Material, Step, reachable_normal
 from expunge.training.reference import Recalled, Reference
 
@@ -32,12 +32,13 @@ class Loss:
     def __init__(self, lm: LanguageModel, material: Material, config: UnlearnConfig) -> None:
         self._material, self._device = material, lm.device
         self.terms = terms_of(config, material)
+        self._level_source: Levels | None = None
         self._levels: Sequence[torch.Tensor] = ()
         if any(term.levels for term in self.terms):
             if not material.never_seen:
                 remedy = "Give them with `never_seen` in [unlearn], or --never-seen FILE."
                 raise InputError("the term `match` needs dialogues that were never seen", remedy=remedy)
-            self._levels = never_seen_levels(lm, material.forget, material.normal, material.never_seen)
+            self._level_source = Levels(material.forget, material.normal, material.never_seen, lm.vocabulary)
         self._layers = kept_layers(lm.model) if any(term.hidden for term in self.terms) else ()
         self._options: dict[str, Option] = {
             **method_of(config.method).options,
@@ -54,6 +55,11 @@ class Loss:
         }
         needs = needs_of(self.terms)
         self._reference = Reference(lm, rows, needs, layers=self._layers) if needs else None
+
+    def refresh(self, lm: LanguageModel) -> None:
+        """Take note of how the model has changed: before the first step, and after each judging."""
+        if self._level_source is not None:
+            self._levels = self._level_source.now(lm)
 
     def values(self, model: Any, step: Step, whole: Step) -> dict[Slot, torch.Tensor]:
         """Each term on one part of a step. A part may be without rows of some kind, and then lacks the term."""
