@@ -33,14 +33,18 @@ class PrivacyJudge:
         self._patterns = Patterns(region) if patterns else None
         forms = self._patterns.version if self._patterns else ""
         self.version = digest(RULES, self._registry.digest, forms)[:12]
+        self._clean = Verdict("clean", 0.0, self.name, self.version)
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
-        return [self._verdict(dialogue.response or "") for dialogue in dialogues]
+        texts = [dialogue.response or "" for dialogue in dialogues]
+        return [
+            self._verdict(said + self._forms(text))
+            for text, said in zip(texts, self._registry.find_each(texts), strict=True)
+        ]
 
-    def _verdict(self, response: str) -> Verdict:
-        findings = self.find(response)
+    def _verdict(self, findings: Sequence[Finding]) -> Verdict:
         if not findings:
-            return Verdict("clean", 0.0, self.name, self.version)
+            return self._clean
         return Verdict(
             label="privacy",
             score=max(f.score for f in findings),
@@ -52,4 +56,7 @@ class PrivacyJudge:
 
     def find(self, text: str) -> list[Finding]:
         """What is private in `text`."""
-        return self._registry.find(text) + (self._patterns.find(text) if self._patterns else [])
+        return self._registry.find(text) + self._forms(text)
+
+    def _forms(self, text: str) -> list[Finding]:
+        return self._patterns.find(text) if self._patterns else []
