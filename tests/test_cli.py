@@ -216,7 +216,7 @@ def test_the_version(expunge: Run) -> None:
     assert expunge("--version") == (0, f"expunge {__version__}\n", "")
 
 
-@pytest.mark.parametrize("verb", ["scan", "unlearn", "audit", "report", "run", "demo"])
+@pytest.mark.parametrize("verb", ["scan", "unlearn", "audit", "report", "diff", "run", "demo"])
 def test_every_verb_has_help(expunge: Run, verb: str) -> None:
     code, out, _ = expunge(verb, "--help")
     assert code == 0 and "--json" in out
@@ -226,7 +226,7 @@ def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from expunge.cli import main\n"
-        "for verb in ('', 'scan', 'unlearn', 'audit', 'report', 'run', 'demo'):\n"
+        "for verb in ('', 'scan', 'unlearn', 'audit', 'report', 'diff', 'run', 'demo'):\n"
         "    sys.argv = ['expunge', *verb.split(), '--help']\n"
         "    try: main()\n"
         "    except SystemExit as end: assert not end.code\n"

@@ -12,7 +12,8 @@ import pytest
 
 from expunge.errors import OutputError
 from expunge.files import folder_digest
-from expunge.pipeline import audit_run, recipe_of, run, unlearn_run
+from expunge.pipeline import audit_run, run, unlearn_run
+from expunge.questions import recipe_of
 from expunge.recipe import Recipe, read_recipe
 from expunge.training.config import UnlearnConfig
 
@@ -68,7 +69,7 @@ def test_a_run_leaves_what_the_docs_say(recipe: Path, tmp_path: Path) -> None:
     assert manifest["steps"]["unlearn"]["weights"] == folder_digest(out / "model", "*.safetensors")
     for name in ("verdicts.jsonl", "split/forget.jsonl", "split/normal.jsonl", "samples.jsonl"):
         assert (out / name).stat().st_mode & 0o777 == 0o600, name
-    for name in ("report.html", "audit.json", "manifest.json"):
+    for name in ("report.html", "audit.json", "manifest.json", "model/README.md"):
         assert not any(number in (out / name).read_text() for number in NUMBERS), name
     with pytest.raises(OutputError, match="complete"):
         run(read_recipe(recipe), out)
@@ -104,3 +105,4 @@ def test_unlearn_and_audit_by_themselves(recipe: Path, tiny: Path, tmp_path: Pat
     found = audit_run(done["path"], asked, tmp_path / "audit")
     assert found.measure("flagged_trained").after.count == 1 and found.measure("ability_sums").after.count == 8
     assert (tmp_path / "audit" / "report.html").exists()
+    assert "library_name: peft" in (tmp_path / "audit" / "model-card.md").read_text()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from expunge import demo
+from expunge.audit.thresholds import Thresholds
 from expunge.errors import InputError, OutputError
 from expunge.manifest import NAME, Manifest
 from expunge.recipe import TABLES, Recipe, check_label, read_recipe
@@ -61,6 +62,13 @@ def test_the_least_recipe(tmp_path: Path) -> None:
         (LEAST + "[[audit]]\nsamples = 1", r"'audit' must be a table"),
         ("scan = 1", r"'scan' must be a table"),
         ('[""]\nmodel = "m"', r"unknown table \[\]"),
+        (LEAST + "[audit]\nthresholds = 1", r"'thresholds' must be a table.*\[audit\.thresholds\]"),
+        (
+            LEAST + "[audit.thresholds]\nleek = 0.1",
+            r"unknown key 'leek' in \[audit\.thresholds\]\. Did you mean 'leak'\?",
+        ),
+        (LEAST + "[audit.thresholds]\nleak = 5", r"threshold leak = 5\.0: must lie between 0 and 1.*0\.05 is 5 %"),
+        (LEAST + '[audit.thresholds]\nleak = "5 %"', r"'leak' must be a number, not str"),
         (LEAST + "[unlearn]\nmax_steps = 1.5", r"'max_steps' must be a whole number, not float"),
         (LEAST + "[unlearn]\nmax_steps = true", r"'max_steps' must be a whole number, not bool"),
         (LEAST + '[unlearn]\nignorance = "low"', r"'ignorance' must be a number, not str"),
@@ -85,6 +93,14 @@ def test_the_least_recipe(tmp_path: Path) -> None:
 def test_a_wrong_recipe_is_named_with_its_remedy(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=rf"(?s)recipe\.toml: .*{message}"):
         read_recipe(written(tmp_path, text))
+
+
+def test_thresholds_are_the_defaults_but_for_those_given(tmp_path: Path) -> None:
+    recipe = read_recipe(
+        written(tmp_path, LEAST + "[audit]\nsamples = 3\n[audit.thresholds]\nleak = 0.02\nability = 1\n")
+    )
+    assert recipe.thresholds == Thresholds(leak=0.02, ability=1.0) and recipe.audit_samples == 3
+    assert Recipe.of(json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
 
 
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from expunge.decoding import alone, dropping
 from expunge.dialogue import Dialogue
 from expunge.encoding import Batch, Encoded, alike, by_length
 from expunge.files import digest
@@ -97,7 +98,10 @@ def _generate(
     columns = max(map(len, prompts))
     ids = torch.tensor([(0,) * (columns - len(p)) + p for p in prompts], device=device)
     mask = torch.tensor([(0,) * (columns - len(p)) + (1,) * len(p) for p in prompts], device=device)
-    out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors)
+    out = model.generate(
+        input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors,
+        custom_generate=dropping if alone() and not processors else None,  # processors of ours look at all rows
+    )  # fmt: skip
     rows: list[list[int]] = out[:, columns:].tolist()
     return rows
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from expunge import demo
 from expunge.audit.audit import audit
-from expunge.audit.reading import Sets
+from expunge.audit.probes import probe_work
 from expunge.audit.result import Audit, read_audit
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
@@ -24,19 +24,18 @@ from expunge.files import folder_digest, write_jsonl
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.usage import usage_of
-from expunge.judges.verdict import Judge, Judged, Label, read_verdicts, write_verdicts
-from expunge.manifest import NAME, Manifest
-from expunge.model import LanguageModel, check_model, limit_threads, load_model
+from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
+from expunge.manifest import Manifest
+from expunge.model import ADAPTER, LanguageModel, check_model, limit_threads, load_model, usable_device
 from expunge.progress import Progress, Quiet
-from expunge.recipe import Recipe, read_recipe
-from expunge.report import write_report
+from expunge.questions import FORGET, audit_sets
+from expunge.recipe import Recipe
+from expunge.report import write_card, write_report
 from expunge.scan import Asking, scan
 from expunge.selection import Split, read_forget, read_normal, split
 from expunge.training.checkpoints import CHECKPOINTS
+from expunge.training.processes import asked, is_main, join, main_first
 from expunge.training.unlearn import read_unlearned, unlearn
-
-FORGET = "split/forget.jsonl"
-ASKED = ("judges", "unseen", "ability", "neighbours", "holdout", "oracle")
 
 
 def run(
@@ -49,6 +48,9 @@ def run(
     Raises:
         InputError: the recipe's files or names cannot be used. OutputError: `out` holds another or a finished run.
     """
+    if asked() > 1:
+        remedy = "Run `expunge scan`, then this launcher with `-m expunge unlearn`, then `expunge audit`."
+        raise InputError(f"{asked()} processes cannot share a whole run", remedy=remedy)
     progress = progress or Quiet()
     limit_threads()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
@@ -58,6 +60,7 @@ def run(
     parts = _split(recipe, judged, normal, judges, out)
     result = _unlearn(recipe, parts, judges, out, manifest, progress)
     found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
+    write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
     write_report(found, out / "report.html", reveal=reveal)
     manifest.finish()
     _tell_usage(judges, progress)
@@ -76,10 +79,13 @@ def unlearn_run(
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     normal = read_normal(recipe.normal)
-    manifest = Manifest.begin(out, recipe)
-    parts = _split(recipe, judged, normal, judges, out)
+    join(cpu=usable_device(recipe.device).type == "cpu")
+    with main_first():
+        manifest = Manifest.begin(out, recipe)
+        parts = _split(recipe, judged, normal, judges, out)
     path = _unlearn(recipe, parts, judges, out, manifest, progress)
-    manifest.finish()
+    if is_main():
+        manifest.finish()
     _tell_usage(judges, progress)
     found: dict[str, Any] = manifest.read()["steps"]["unlearn"]
     return found | {"path": str(path)}
@@ -106,39 +112,11 @@ def audit_run(
     forget = [item for item in judged if item.flagged]
     manifest = Manifest.begin(out, recipe)
     found = _audit(recipe, forget, judges, Path(model), out, manifest, progress)
+    write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
     write_report(found, out / "report.html", reveal=reveal)
     manifest.finish()
     _tell_usage(judges, progress)
     return found
-
-
-def recipe_of(
-    model: str, reference: str, forget: Path | None, asked: dict[str, Any], *, samples: int, seed: int
-) -> Recipe:
-    """What an audit of `model` asks: what the caller asked for, completed from the model's run or from the demo.
-
-    Raises:
-        InputError: it is not known what was to be forgotten.
-    """
-    run_folder = Path(model).parent
-    known: dict[str, Any] = {}
-    if forget is not None:
-        known["dialogues"] = (str(forget),)
-    elif (run_folder / NAME).exists() and (run_folder / FORGET).exists():
-        recipe = Manifest(run_folder).recipe()
-        known = {
-            k: getattr(recipe, k)
-            for k in ("judges", "label", "unseen", "ability", "neighbours", "holdout", "oracle", "template")
-        }
-        known["dialogues"] = (str(run_folder / FORGET),)
-    elif reference == "town":
-        recipe = read_recipe(demo.RECIPE)
-        known = {k: getattr(recipe, k) for k in ASKED}
-        known["dialogues"] = recipe.dialogues
-    else:
-        remedy = "Give --forget FILE: the verdicts, or the dialogues, that were to be forgotten."
-        raise InputError("it is not known what this model was to forget", remedy=remedy)
-    return Recipe(**(known | asked | {"model": reference, "audit_samples": samples, "seed": seed}))
 
 
 def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, progress: Progress) -> list[Judged]:
@@ -185,23 +163,26 @@ def _unlearn(
     start = time.monotonic()
     if not target.exists():
         _forget(recipe, parts, judges, out, progress)
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    if "unlearn" not in manifest.read()["steps"]:
-        result = read_unlearned(target)
-        manifest.add(
-            "unlearn",
-            {
-                "forget": len(parts.forget),
-                "normal": len(parts.normal),
-                "neighbours": len(parts.neighbours),
-                "outcome": result.outcome,
-                "steps": result.steps,
-                "seconds": _since(start),
-                "weights": folder_digest(target, "*.safetensors"),
-                "history": result.history,
-            },
-        )
+    with main_first():
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        if "unlearn" not in manifest.read()["steps"]:
+            manifest.add("unlearn", _done(parts, target, _since(start)))
     return target
+
+
+def _done(parts: Split, target: Path, seconds: float) -> dict[str, Any]:
+    """What the manifest keeps of an unlearning."""
+    result = read_unlearned(target)
+    return {
+        "forget": len(parts.forget),
+        "normal": len(parts.normal),
+        "neighbours": len(parts.neighbours),
+        "outcome": result.outcome,
+        "steps": result.steps,
+        "seconds": seconds,
+        "weights": folder_digest(target, "*.safetensors"),
+        "history": result.history,
+    }
 
 
 def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progress: Progress) -> None:
@@ -211,8 +192,9 @@ def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progre
 
         def on_round(entry: dict[str, Any]) -> None:
             nonlocal done
-            advance(total - entry["active"] - done)
-            done = total - entry["active"]
+            left = entry.get("active", total - total * entry["step"] // recipe.config.max_steps)
+            advance(total - left - done)
+            done = total - left
 
         unlearn(lm, parts, out, judges=judges, config=recipe.config, on_round=on_round)
 
@@ -239,40 +221,15 @@ def _audit(
     facts |= {"seed": recipe.seed, "scan": steps.get("scan", {})}
     facts |= {"unlearn": {k: v for k, v in steps.get("unlearn", {}).items() if k != "history"}}
     work = len(sets.prompts) * (3 if oracle else 2) + (len(sets.faulty) if recipe.audit_samples else 0)
+    work += probe_work(recipe.probes, sets, 3 if oracle else 2)
     with progress.stage("Auditing", work) as advance:
         found = audit(
             after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed,
-            probes=recipe.probes, facts=facts, advance=advance,
+            probes=recipe.probes, thresholds=recipe.thresholds, facts=facts, advance=advance,
         )  # fmt: skip
     found.write(out)
     manifest.add("audit", found.facts["audit"])
     return found
-
-
-def audit_sets(
-    forget: Sequence[Judged],
-    judges: Sequence[Judge],
-    unseen: Sequence[str],
-    ability: Sequence[str],
-    neighbours: Sequence[str],
-    holdout: Sequence[str] = (),
-    *,
-    label: Label = "privacy",
-) -> Sets:
-    """What an audit asks, read from files.
-
-    Unseen phrasings are judged, so that their faults are known to the character; without judges all are flagged.
-    """
-    if judges:
-        asked = judge_all(judges, [d for name in unseen for d in read_dialogues(name)]) if unseen else []
-        flagged = [item for item in asked if item.flagged]
-    else:
-        flagged = [item for name in unseen for item in read_forget(name, label=label)]
-    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout))
-
-
-def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:
-    return tuple(read_normal(names))
 
 
 def _tell_usage(judges: Sequence[Judge], progress: Progress) -> None:

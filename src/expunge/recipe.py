@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.audit.names import check_probes
+from expunge.audit.thresholds import CLAIMS, Thresholds
 from expunge.errors import InputError
 from expunge.files import exists, read_text
 from expunge.judges.judge_file import judge_sources, placed_judge
@@ -35,7 +36,13 @@ TABLES: Mapping[str, Mapping[str, type]] = {
         "probes": list,
     },
 }
-"""Every key, its table and its type. `unlearn` also takes the fields of `UnlearnConfig`, but for its seed."""
+"""Every key, its table and its type.
+
+`unlearn` also takes the fields of `UnlearnConfig`, but for its seed, and `unlearn.options` those of the method's terms;
+`audit.thresholds` takes a share for each claim.
+"""
+LIMITS = "audit.thresholds"
+OPTIONS = "unlearn.options"
 
 FILES = {"dialogues", "normal", "expected", "unseen", "ability", "neighbours", "holdout"}
 MODELS = {"model", "oracle"}
@@ -49,7 +56,7 @@ class Recipe:
     dialogues: logged dialogues or prompts. judges: as on the command line (`privacy`, `facts=FILE`, …); without judges
         every dialogue is a deletion request, flagged with `label`.
     normal: ordinary dialogues. expected: a templates file, or `sampled` for the model's own answers.
-    unseen, ability, neighbours, holdout, oracle, probes: what the audit asks, where given.
+    unseen, ability, neighbours, holdout, oracle, probes: what the audit asks, where given. thresholds: what it allows.
     """
 
     model: str
@@ -66,6 +73,7 @@ class Recipe:
     holdout: tuple[str, ...] = ()
     oracle: str | None = None
     probes: tuple[str, ...] = ()
+    thresholds: Thresholds = field(default_factory=Thresholds)
     audit_samples: int = 16
     template: str | None = None
     device: str | None = None
@@ -75,7 +83,9 @@ class Recipe:
     def of(cls, values: Mapping[str, Any]) -> Recipe:
         """A recipe from its fields as JSON keeps them."""
         lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-        return cls(**(dict(values) | lists | {"config": UnlearnConfig(**values["config"])}))
+        config = {**values["config"], "terms": tuple(values["config"]["terms"])}
+        whole = {"config": UnlearnConfig(**config), "thresholds": Thresholds(**values["thresholds"])}
+        return cls(**(dict(values) | lists | whole))
 
     def files(self) -> list[str]:
         """Every local file that is read, slices removed."""
@@ -106,9 +116,10 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         if needed not in values[where]:
             raise InputError(f"{needed!r} is missing", file=path, remedy=f"Add it{f' to [{where}]' if where else ''}.")
     try:
-        settings = UnlearnConfig(**config, seed=chosen)
+        settings = UnlearnConfig.of(**config, options=values[OPTIONS], seed=chosen)
+        thresholds = Thresholds(**values[LIMITS])
     except InputError as error:
-        raise InputError(error.message, file=path) from None
+        raise InputError(error.message, file=path, remedy=error.remedy) from None
     scan, unlearn, audit = values["scan"], values["unlearn"], values["audit"]
     return Recipe(
         model=values[""]["model"],
@@ -128,6 +139,7 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         holdout=audit.get("holdout", ()),
         oracle=audit.get("oracle"),
         probes=_probes(audit.get("probes", ()), path),
+        thresholds=thresholds,
         audit_samples=audit.get("samples", 16),
     )
 
@@ -155,9 +167,13 @@ def check_label(name: str) -> Label:
 
 
 def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
-    settings = {f.name: _number(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name != "seed"}
-    known = {name: dict(keys) for name, keys in TABLES.items()}
+    settings = {f.name: _kind(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name not in ("seed", "options")}
+    known: dict[str, dict[str, type]] = {name: dict(keys) for name, keys in TABLES.items()}
     known["unlearn"] |= settings
+    known[LIMITS] = dict.fromkeys(CLAIMS, float)
+    for inner in (LIMITS, OPTIONS):
+        table = _flat(table, inner, path)
+    known[OPTIONS] = dict.fromkeys(table.get(OPTIONS, {}), float)  # which there are, the method's terms say
     found: dict[str, dict[str, Any]] = {name: {} for name in known}
     top = {key: value for key, value in table.items() if not isinstance(value, dict)}
     for name, keys in (("", top), *((k, v) for k, v in table.items() if isinstance(v, dict))):
@@ -175,8 +191,21 @@ def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _number(annotation: Any) -> type:
-    return int if str(annotation) == "int" else float
+def _flat(table: Mapping[str, Any], inner: str, path: Path) -> dict[str, Any]:
+    """A table in a table beside it: [audit.thresholds] beside [audit]."""
+    outer, _, name = inner.partition(".")
+    around = table.get(outer)
+    if not isinstance(around, dict) or name not in around:
+        return dict(table)
+    if not isinstance(around[name], dict):
+        raise InputError(f"{name!r} must be a table", file=path, remedy=f"Begin it with [{inner}].")
+    return {**table, outer: {k: v for k, v in around.items() if k != name}, inner: around[name]}
+
+
+def _kind(annotation: Any) -> type:
+    """Of a field of `UnlearnConfig`, from its annotation."""
+    kinds = {"int": int, "str": str, "bool": bool, "tuple[str, ...]": list}
+    return kinds.get(str(annotation), float)
 
 
 def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
@@ -184,14 +213,18 @@ def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
         value = [value]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise InputError(f"{key!r} must be {_NAMES[kind]}, not {type(value).__name__}")
     if kind is list:
         if not value or not all(isinstance(item, str) for item in value):
             raise InputError(f"{key!r} must be a list of texts, not empty")
         return tuple(_placed(key, item, folder) for item in value)
     if kind is str:
+        if key in ("method", "modules"):
+            return value
         return check_label(value) if key == "label" else _placed(key, value, folder)
+    if kind is bool:
+        return value
     if not math.isfinite(value):
         raise InputError(f"{key!r} must be finite")
     if key in COUNTS and value < 0:
@@ -201,7 +234,13 @@ def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
     return value
 
 
-_NAMES = {str: "a text", int: "a whole number", float: "a number", list: "a text or a list of texts"}
+_NAMES = {
+    bool: "true or false",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    list: "a text or a list of texts",
+}
 
 
 def _placed(key: str, value: str, folder: Path) -> str:

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from expunge import demo
 from expunge.audit import attacks
 from expunge.audit.attacks import Fallen, beginning, prompts
+from expunge.audit.decision import decide
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
+from expunge.audit.result import Measure, Outcome
 from expunge.audit.rewrites import ATTACKS, ORDER, mistyped, unpunctuated
 from expunge.dialogue import Dialogue, Message, read_dialogues
 from expunge.encoding import PLAIN_TEMPLATE
@@ -25,7 +27,6 @@ from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judged, Verdict
 from expunge.model import LanguageModel, load_model
-from expunge.report.headline import judge
 from expunge.span import Span
 
 BY_NAME = {attack.name: attack for attack in ATTACKS}
@@ -133,7 +134,7 @@ def test_an_answer_is_gone_on_with_as_if_the_model_had_begun_it(lm: LanguageMode
 def said(texts: dict[str, str]) -> object:
     """A stand-in for `generate` that answers by a word of the prompt's text."""
 
-    def answer(lm: LanguageModel, asked: list[Dialogue], *, max_new_tokens: int, begun: list[str]) -> list[list[str]]:
+    def answer(lm: LanguageModel, asked: list[Dialogue], *, begun: list[str], **options: object) -> list[list[str]]:
         found = []
         for d, start in zip(asked, begun, strict=True):
             text = " ".join(m.content for m in d.messages)
@@ -221,6 +222,10 @@ def test_the_untouched_town_model_fails_and_the_oracle_never_says_the_old_answer
     """The oracle was taught no wrong facts, so it makes others up, which are flagged: that is no FAIL, but no PASS."""
     judges = [load_judge(name) for name in ("privacy", "facts", "harm")]
     forget = tuple(item for item in judge_all(judges, read_dialogues(demo.path("dialogues.jsonl"))) if item.flagged)
+
+    def judge(measure: Measure) -> Outcome:
+        return next(claim.outcome for claim in decide([measure]) if claim.measure)
+
     ability = tuple(read_dialogues(demo.path("ability.jsonl")))
     town, oracle = load_model("town"), load_model("town-oracle")
     found = {m.key: m for m in prompts(Case(town, oracle, None, Sets(forget, (), ability), tuple(judges)))}

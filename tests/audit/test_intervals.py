@@ -28,6 +28,21 @@ def test_no_leak_in_72_prompts_bounds_the_leak_by_five_per_cent() -> None:
     assert intervals.share(0, 72).high <= 0.05 < intervals.share(0, 71).high
 
 
+@given(values=st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.25, 1.0]), min_size=1, max_size=40))
+def test_a_difference_is_no_surer_than_a_share_of_so_many(values: list[float]) -> None:
+    found, mean = intervals.difference(values), intervals.mean(values)
+    assert -1 <= found.low <= mean.low and mean.high <= found.high <= 1 and found.value == mean.value
+    assert found.high >= min(1, found.value + intervals.share(0, len(values)).high)
+
+
+def test_rows_all_alike_have_the_bounds_of_a_share() -> None:
+    """All of four read: 1, at least 0.025^(1/4), as for 4 of 4. None more: within 1 − 0.025^(1/4) of 0."""
+    least = 1 - 0.025 ** (1 / 4)
+    all_, none = intervals.difference([1.0] * 4), intervals.difference([0.0] * 4)
+    assert (all_.value, all_.low, all_.high) == pytest.approx((1, 1 - least, 1))
+    assert (none.value, none.low, none.high) == pytest.approx((0, -least, least))
+
+
 def test_mean_is_between_its_bounds_and_repeatable() -> None:
     values = np.random.default_rng(0).random(50).tolist()
     found = intervals.mean(values)

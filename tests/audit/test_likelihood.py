@@ -146,23 +146,27 @@ def test_impossible_tokens_are_no_nan(models: list[LanguageModel], monkeypatch: 
 
 
 def test_each_row_goes_through_each_model_once(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both probes, and the audit's own figures, from one pass: 1.1 forwards of a distinct row at most."""
-    models = [load_model(tiny) for _ in range(3)]
-    seen = [Counter[tuple[int, ...]]() for _ in models]
+    """Both probes, and the audit's own figures, from one pass: 1.1 forwards of a distinct row at most.
 
-    def watch(lm: LanguageModel, count: Counter[tuple[int, ...]]) -> None:
+    Gradients need forwards of their own, of the members and the holdout rows.
+    """
+    models = [load_model(tiny) for _ in range(3)]
+    seen, graded = ([Counter[tuple[int, ...]]() for _ in models] for _ in range(2))
+
+    def watch(lm: LanguageModel, read: Counter[tuple[int, ...]], graded: Counter[tuple[int, ...]]) -> None:
         forward = lm.model.forward
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             if kwargs.get("use_cache") is False:  # teacher forcing; generation keeps a cache
                 ids, mask = kwargs["input_ids"], kwargs["attention_mask"]
+                count = graded if torch.is_grad_enabled() else read
                 count.update(tuple(row[kept.bool()].tolist()) for row, kept in zip(ids, mask, strict=True))
             return forward(*args, **kwargs)
 
         monkeypatch.setattr(lm.model, "forward", counted)
 
-    for lm, count in zip(models, seen, strict=True):
-        watch(lm, count)
+    for lm, *counts in zip(models, seen, graded, strict=True):
+        watch(lm, *counts)
     sets = replace(SETS, trained=(*SETS.trained, SETS.trained[0]))
     after, before, oracle = models
     audit(after, before, sets, [], oracle=oracle, samples=0, probes=["likelihood", "membership"])
@@ -173,6 +177,8 @@ def test_each_row_goes_through_each_model_once(tiny: Path, monkeypatch: pytest.M
     for count in seen:
         assert wanted <= set(count)
         assert count.total() <= 1.1 * len(count)
+    for count in graded:
+        assert set(count) < wanted and count.total() == len(count) == len(sets.trained) - 1 + len(sets.holdout)
     assert set(seen[0]) == set(seen[2]) == wanted, "the reference alone also reads the answers, for fluency"
 
 

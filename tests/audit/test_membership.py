@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import zlib
@@ -18,6 +19,7 @@ from slow import SETS, average, by_key, case, dialogue, figures, slow, slow_mean
 from expunge import demo
 from expunge.audit import intervals
 from expunge.audit.audit import audit
+from expunge.audit.gradients import gradient_norms
 from expunge.audit.membership import membership, min_k, min_k_plus_plus
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets
@@ -55,7 +57,17 @@ def slow_attacks(lm: LanguageModel, original: LanguageModel, item: Dialogue) -> 
         "reference": loss - slow_mean(original, item),
         "mink": lowest([picked for picked, _, _ in tokens]),
         "minkpp": lowest(standard),
+        "gradient": -slow_gradient_norm(lm, item),
     }
+
+
+def slow_gradient_norm(lm: LanguageModel, item: Dialogue) -> float:
+    """A backward through a copy of the whole model; of its gradient the last layer's, number by number."""
+    row, model = lm.format.encode(item), copy.deepcopy(lm.model)
+    log_p = model(torch.tensor([row.prompt + row.response])).logits[0].log_softmax(-1)
+    picked = [log_p[place, token] for place, token in enumerate(row.response, start=len(row.prompt) - 1)]
+    (-torch.stack(picked).sum() / len(picked)).backward()
+    return math.sqrt(sum(g * g for p in model.model.layers[-1].parameters() for g in p.grad.flatten().tolist()))
 
 
 def slow_auc(members: list[float], others: list[float]) -> float:
@@ -66,7 +78,7 @@ def test_attacks_equal_a_slow_reference_and_scikit_learn(models: list[LanguageMo
     found = by_key(membership(case(models)))
     members, others = [j.dialogue for j in SETS.trained], list(SETS.holdout)
     truth = [1] * len(members) + [0] * len(others)
-    for attack in ("loss", "zlib", "reference", "mink", "minkpp"):
+    for attack in ("loss", "zlib", "reference", "mink", "minkpp", "gradient"):
         named = (("after", models[0]), ("before", models[1]), ("oracle", models[2]))
         for name, lm in named:
             estimate: Estimate | None = getattr(found[f"membership_{attack}"], name)
@@ -89,6 +101,28 @@ def test_min_k_scores_equal_a_slow_reference(models: list[LanguageModel]) -> Non
         wanted = slow_attacks(models[0], models[1], item)
         assert min_k(scores) == pytest.approx(wanted["mink"], abs=1e-6)
         assert min_k_plus_plus(scores) == pytest.approx(wanted["minkpp"], abs=1e-6)
+
+
+def test_gradient_norms_equal_a_slow_reference(models: list[LanguageModel]) -> None:
+    for lm in models:
+        rows = [j.dialogue for j in SETS.trained]
+        found = gradient_norms(lm, [lm.format.encode(d) for d in rows])
+        assert found == pytest.approx([slow_gradient_norm(lm, d) for d in rows], rel=1e-5)
+
+
+def test_gradients_leave_the_model_as_it_was(tiny: Path) -> None:
+    """Frozen weights stay frozen, none keeps a gradient; and frozen or not, the norm is the same, as in inference."""
+    lm = load_model(tiny)
+    row = lm.format.encode(SETS.trained[0].dialogue)
+    before = copy.deepcopy(lm.model.state_dict())
+    wanted = gradient_norms(lm, [row])
+    frozen = [p for name, p in lm.model.named_parameters() if "q_proj" in name or "embed" in name]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    with torch.no_grad():
+        assert gradient_norms(lm, [row]) == wanted
+    assert all(p.grad is None and p.requires_grad == all(p is not f for f in frozen) for p in lm.model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in lm.model.state_dict().items())
 
 
 def test_min_k_by_hand() -> None:
@@ -209,7 +243,7 @@ def test_the_town_remembers_who_asked_to_be_forgotten() -> None:
         made_up.append(row.answered(f"{response.rsplit(' ', 1)[0]} {number}."))
     judged = tuple(Judged(row, (Verdict("privacy", 1.0, "test", "1"),)) for row in rows)
     found = by_key(membership(Case(town, town, oracle, Sets(judged, holdout=tuple(made_up)), ())))
-    for attack in ("loss", "zlib", "mink", "minkpp"):
+    for attack in ("loss", "zlib", "mink", "minkpp", "gradient"):
         measure = found[f"membership_{attack}"]
         assert measure.after.value > 0.99
         assert measure.oracle is not None and 0.2 < measure.oracle.value < 0.8

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from expunge.audit import relearning as probe
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
-from expunge.audit.relearning import Curve, fine_tune, halves, rate, relearning, steps_to_half
+from expunge.audit.relearning import Curve, default_rate, fine_tune, halves, relearning, steps_to_half
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.generation import greedy
@@ -73,8 +73,8 @@ def test_training_equals_the_same_steps_written_out(tiny: Path) -> None:
     rows = [ours.format.encode(d) for d in ORDINARY]
     steps = fine_tune(ours, rows, 3)
     assert next(steps) == 10
-    assert rate(ours) == pytest.approx(probe.RATE * 6)
-    optimizer = torch.optim.AdamW(theirs.model.parameters(), lr=rate(theirs), weight_decay=0.0)
+    assert default_rate(ours) == pytest.approx(probe.RATE * 6)
+    optimizer = torch.optim.AdamW(theirs.model.parameters(), lr=default_rate(theirs), weight_decay=0.0)
     order = probe._rounds(len(rows), 3)
     for _ in range(10):
         losses = []
@@ -141,7 +141,7 @@ def test_the_probe_leaves_every_model_and_the_generator_as_they_were(tiny: Path)
 def test_half_precision_weights_are_attacked_in_float32(tiny: Path) -> None:
     lm = load_model(tiny)
     half = replace(lm, model=load_model(tiny).model.bfloat16())
-    curves = probe._curves(half, [lm.format.encode(d) for d in ORDINARY], FORGET, 0)
+    curves = probe._curves(half, [lm.format.encode(d) for d in ORDINARY], FORGET, Case(half, half, None, SETS, ()))
     assert half.model.dtype == torch.bfloat16 and len(curves) == len(FORGET)
     assert all(np.isfinite(c.probability).all() and len(c.said) == 3 for c in curves)
 

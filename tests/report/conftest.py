@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from madeup import FACTS, measures, sample
 
+from expunge.audit.decision import decide
 from expunge.audit.result import Audit
 
 
@@ -22,8 +23,8 @@ def fake() -> Callable[..., Audit]:
             "measures": measures(),
             "samples": tuple(sample(i) for i in range(count)),
             "facts": FACTS,
-        }
-        return Audit(**(given | fields))
+        } | fields
+        return Audit(**({"claims": decide(given["measures"])} | given))
 
     return make
 

@@ -11,35 +11,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hostile import HOSTILE, audit_saying, spoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expunge.audit.result import Audit, Sample, Text
 from expunge.errors import OutputError
 from expunge.report import write_report
+from expunge.report.fitting import CUT, cut, level, size
 from expunge.report.html import FOLDED_AFTER, page
-from expunge.report.redact import MASK, showable
+from expunge.report.redact import MASK, Piece, showable
 
 Fake = Callable[..., Audit]
-
-HOSTILE = [
-    "<script>alert(1)</script>", "</script><script>alert(1)</script>", "</style><style>*{display:none}</style>",
-    '"><img src=x onerror=alert(1)>', "'><img src=x onerror=alert(1)>", "<img src=//evil.example/x.png>",
-    "<svg onload=alert(1)>", "</svg><svg/onload=alert(1)>", "<svg><title></title><script>1</script></svg>",
-    "javascript:alert(1)", '<a href="javascript:alert(1)">x</a>', "<iframe srcdoc='<script>1</script>'></iframe>",
-    "{{7*7}}", "{% include '/etc/passwd' %}", "{{ ''.__class__.__mro__ }}", "{# comment #}", "{{ config|safe }}",
-    "${7*7}", "<%= 7*7 %>", "`${alert(1)}`", "<!-- -->", "<!--", "-->", "--!><img src=x>", "<![CDATA[ x ]]>",
-    "<!doctype html>", "<?xml version='1.0'?>", "<base href='//evil.example'>", "<meta http-equiv=refresh content=0>",
-    "<link rel=stylesheet href=//evil.example>", "<form action=//evil.example><input name=q>", "<plaintext>",
-    "</article></main></body></html>", "<body onload=alert(1)>", "<details open ontoggle=1>", "<textarea>",
-    "<noscript><p title='</noscript>'>",
-    "&lt;script&gt;", "&#60;script&#62;", "&amp;lt;", "\u2028alert(1)\u2029", "\x00<scr\x00ipt>", "\x1b[31mred\x1b[0m",
-    "\u202egnp.exe\u202c", "\u2066isolated\u2069", "\ufeff<b>bom</b>", "\ud800 lone surrogate", "<\u0130mg>",
-    "\x85\x0b\x0c", "<template><mark></template>",
-]  # fmt: skip
 
 
 class Elements(HTMLParser):
@@ -65,18 +50,6 @@ class Elements(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self.skipping:
             self.words.append(data)
-
-
-def spoken(text: str) -> Sample:
-    """A sample that says `text` everywhere."""
-    said = Text(text)
-    return Sample(text, "trained", text, text, said, said, said, said, True, True, 1, 2)
-
-
-def audit_saying(fake: Fake, text: str) -> Audit:
-    measures = tuple(replace(m, title=text, meaning=text) for m in fake().measures)
-    names: dict[str, Any] = {"model": text, "reference": text, "oracle": text, "facts": {text: {text: [text, 1.5]}}}
-    return fake(measures=measures, samples=(spoken(text),) * 3, **names)
 
 
 def test_there_are_fifty_hostile_texts() -> None:
@@ -190,6 +163,31 @@ def test_a_thousand_samples_fit_in_three_megabytes(fake: Fake, target: Path) -> 
     assert Elements(target.read_text(encoding="utf-8")).counts["article"] == 1000
 
 
+@pytest.mark.parametrize("letter", ["w", "字", "<", "&"])
+def test_however_long_they_are(fake: Fake, target: Path, letter: str) -> None:
+    before, after = Text(f"{letter * 7} " * 500), Text("short")
+    long = tuple(replace(s, label="privacy", before=before, after=after) for s in fake(1000).samples)
+    assert write_report(fake(samples=long), target).stat().st_size < 3_000_000
+    shown = target.read_text(encoding="utf-8")
+    assert shown.count("cut here; the whole is in samples.jsonl") == 1000 and shown.count("short") == 1000
+
+
+@given(st.lists(st.integers(0, 50), min_size=1), st.integers(0, 500))
+def test_what_short_texts_leave_long_ones_take(lengths: list[int], room: int) -> None:
+    most = level(lengths, room)
+    assert sum(min(n, most) for n in lengths) <= max(room, 0)
+    assert most == max(lengths) or sum(min(n, most + 1) for n in lengths) > room
+
+
+@given(st.lists(st.tuples(st.text("ab<é字", max_size=8), st.booleans()), max_size=6), st.integers(0, 60))
+def test_texts_are_cut_between_letters_and_never_in_a_mask(parts: list[tuple[str, bool]], most: int) -> None:
+    pieces = [Piece(MASK if private else text, private) for text, private in parts]
+    whole, kept = "".join(p.text for p in pieces), cut(pieces, most)
+    text = "".join(p.text for p in kept)
+    assert text == whole if size(whole) <= most else text.endswith(CUT) and whole.startswith(text.removesuffix(CUT))
+    assert size(text.removesuffix(CUT)) <= most and all(p.text == MASK for p in kept if p.private)
+
+
 def test_what_is_still_flagged_comes_first_and_long_texts_are_folded(fake: Fake) -> None:
     shown = page(fake(40))
     flagged = [bool(still) for still in re.findall(r'<article class="sample( still)?"', shown)]
@@ -218,6 +216,7 @@ def test_figures_that_are_no_numbers_still_draw(fake: Fake) -> None:
 
 def test_facts_are_flat(fake: Fake) -> None:
     words = Elements(page(fake())).words
+    assert "SHA-256" in "".join(words) and fake().digest in words
     assert {"training.seconds", "8 min 32 s", "hashes.model", "pii 1.2, facts 0.4", "seed"} <= set(words)
 
 

@@ -11,41 +11,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from expunge.dialogue import Dialogue, Message
 from expunge.encoding import Batch
 from expunge.errors import OutputError
-from expunge.expected import with_expected
-from expunge.judges.verdict import Judged, Verdict
 from expunge.model import LanguageModel, load_model
-from expunge.selection import Split, split
-from expunge.span import Span
+from expunge.selection import Split
 from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material
-from expunge.training.reference import Reference
-from expunge.training.unlearn import _trainer, unlearn
+from expunge.training.reference import Recalled, Reference
+from expunge.training.unlearn import unlearn
 
 QUICK = UnlearnConfig(
     max_steps=6, judge_every=2, forget_rows=4, normal_rows=4, learning_rate=1e-3, warmup_steps=0, settle_steps=0
 )
-
-
-def dialogue(question: str, answer: str) -> Dialogue:
-    return Dialogue((Message("user", question), Message("assistant", answer)))
-
-
-@pytest.fixture(scope="module")
-def parts() -> Split:
-    numbers = ["4-71-63", "1-20-36", "2-35-17", "5-88-90", "7-12-55"]
-    forget = []
-    for i, number in enumerate(numbers):
-        item = dialogue(f"What is the phone number of person {i}?", f"It is {number}." + " Ring twice." * (i % 2))
-        spans = (Span(6, 6 + len(number)),)
-        forget.append(Judged(item, (Verdict("privacy", 1.0, "test", "1", spans=spans),)))
-    normal = [
-        dialogue(f"What is {i} plus {i}?", f"{i} plus {i} is {2 * i}." + " Quite sure." * (i % 3)) for i in range(9)
-    ]
-    return split(forget, normal)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -55,29 +32,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     assert a.keys() == b.keys()
     return max(float((a[k].float() - b[k].float()).abs().max()) for k in a)
-
-
-def gradients(model: Path, parts: Split, folder: Path, accumulation: int) -> tuple[float, dict[str, torch.Tensor]]:
-    """Loss and gradients of one step, computed in so many parts."""
-    lm, config = load_model(model), replace(QUICK, accumulation=accumulation)
-    parts = replace(parts, forget=with_expected(lm, parts.forget))
-    trainer, _ = _trainer(lm, parts, Material.of(lm.format, parts), (), config, folder, None)
-    loss = 0.0
-    for number in range(accumulation):
-        part = trainer.compute_loss(lm.model, {"part": torch.tensor([number])})
-        part.backward()
-        loss += float(part.detach())
-    return loss, {n: p.grad for n, p in lm.model.named_parameters() if p.grad is not None}
-
-
-@pytest.mark.parametrize("accumulation", [2, 4, 8])
-def test_one_step_of_eight_equals_eight_parts_of_one(
-    tiny: Path, parts: Split, tmp_path: Path, accumulation: int
-) -> None:
-    loss, whole = gradients(tiny, parts, tmp_path, 1)
-    same_loss, split_up = gradients(tiny, parts, tmp_path, accumulation)
-    assert same_loss == pytest.approx(loss, abs=1e-5)
-    assert largest_difference(whole, split_up) < 1e-5 < max(float(g.abs().max()) for g in whole.values())
 
 
 def test_the_intended_parameters_change_and_no_others(tiny: Path, parts: Split, tmp_path: Path) -> None:
@@ -140,33 +94,48 @@ def test_lora_writes_an_adapter_and_leaves_the_base_alone(tiny: Path, parts: Spl
 
 def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split) -> None:
     lm = load_model(tiny)
-    rows = [lm.format.encode(d) for d in parts.normal]
-    kept = Reference(lm, rows, range(len(rows)), layers=(1, 2))
-    asked = Reference(lm, rows, range(len(rows)), layers=(1, 2), cache_bytes=0)
-    places = [3, 0, 5]
-    for one, other in zip(kept.outputs(lm.model, places), asked.outputs(lm.model, places), strict=True):
-        torch.testing.assert_close(one.logits, other.logits)
-        torch.testing.assert_close(one.hidden, other.hidden)
+    rows = {"normal": [lm.format.encode(d) for d in parts.normal]}
+    rows["forget"] = rows["normal"][:4]
+    needs = {"normal": {"vocabulary", "states"}, "forget": {"targets"}}
+    kept = Reference(lm, rows, needs, layers=(1, 2))
+    asked = Reference(lm, rows, needs, layers=(1, 2), cache_bytes=0)
+    for kind, chosen in (("normal", [3, 0, 5]), ("forget", [2, 1])):
+        some = [rows[kind][i] for i in chosen]
+        for one, other in zip(kept.recall(lm.model, kind, some), asked.recall(lm.model, kind, some), strict=True):
+            torch.testing.assert_close(one.vocabulary, other.vocabulary)
+            torch.testing.assert_close(one.states, other.states)
+            torch.testing.assert_close(one.targets, other.targets)
+            assert (one.states is None) == (one.vocabulary is None) == (one.targets is not None) == (kind == "forget")
+    (row,) = kept.recall(lm.model, "forget", rows["forget"][:1])
+    (same,) = kept.recall(lm.model, "normal", rows["normal"][:1])
+    assert row.targets is not None and same.vocabulary is not None
+    assert row.targets.tolist() == [
+        float(p[i]) for p, i in zip(same.vocabulary, rows["forget"][0].response, strict=True)
+    ]
+    assert kept.recall(lm.model, "expected", rows["forget"][:2]) == [Recalled()] * 2, "nothing was asked of these"
 
 
 def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> None:
     from peft import LoraConfig, get_peft_model
 
     lm = load_model(tiny)
-    rows = [lm.format.encode(d) for d in parts.normal]
-    batch = Batch.of(rows[:3])
-    kept = torch.cat([o.logits for o in Reference(lm, rows, range(3)).outputs(lm.model, [0, 1, 2])])
+    rows = [lm.format.encode(d) for d in parts.normal[:3]]
+    batch, needs = Batch.of(rows), {"normal": {"vocabulary"}}
+
+    def said(reference: Reference, model: Any) -> torch.Tensor:
+        return torch.cat([item.vocabulary for item in reference.recall(model, "normal", rows)])
+
+    kept = said(Reference(lm, {"normal": rows}, needs), lm.model)
     options = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     adapted = LanguageModel(lm.name, get_peft_model(lm.model, options), lm.format, lm.stored_dtype)
-    asker = Reference(adapted, rows, range(3), cache_bytes=0)
+    asker = Reference(adapted, {"normal": rows}, needs, cache_bytes=0)
 
     def noise(module: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
         return output + module.training * torch.randn_like(output)
 
     adapted.model.get_input_embeddings().register_forward_hook(noise)
     adapted.model.train()
-    asked = torch.cat([o.logits for o in asker.outputs(adapted.model, [0, 1, 2])])
-    torch.testing.assert_close(kept, asked)
+    torch.testing.assert_close(kept, said(asker, adapted.model))
     assert adapted.model.training
     adapted.model.eval()
     with torch.no_grad():

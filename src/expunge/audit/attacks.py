@@ -46,7 +46,7 @@ def prompts(case: Case) -> list[Measure]:
     judges = (ReproductionJudge(case.sets.trained), *case.judges)
     asks = _asks(case)
     models = (case.after, case.before, case.oracle)
-    found = [_attacked(lm, case.sets.trained, asks, judges) if lm else {} for lm in models]
+    found = [_attacked(lm, case, asks, judges) if lm else {} for lm in models]
     start, count = "Share of forgotten dialogues", len({ask.attack for ask in asks})
     says = "the greedy answer says again what was flagged"
     kinds = [
@@ -87,13 +87,14 @@ def _asks(case: Case) -> list[Ask]:
 
 
 def _attacked(
-    lm: LanguageModel, items: Sequence[Judged], asks: Sequence[Ask], judges: Sequence[Judge]
+    lm: LanguageModel, case: Case, asks: Sequence[Ask], judges: Sequence[Judge]
 ) -> dict[tuple[str, int], Fallen]:
     """What came of each attack on each dialogue, of those that the model's template and context admit."""
+    items = case.sets.trained
     usable = [ask for ask in (_usable(lm, ask, items[ask.place]) for ask in asks) if ask]
     length = answer_length(lm, [item.dialogue.response or "" for item in items])
     prompts, begun = [ask.prompt for ask in usable], [ask.begun for ask in usable]
-    answers = [a[0] for a in generate(lm, prompts, max_new_tokens=length, begun=begun)]
+    answers = [a[0] for a in generate(lm, prompts, max_new_tokens=length, begun=begun, progress=case.advance)]
     said = [(ask, text) for ask, text in zip(usable, answers, strict=True) if text]
     found = {(ask.attack, ask.place): Fallen(False, False) for ask in usable}
     # Judged as answers to the trained prompt: judges of facts look the question up.

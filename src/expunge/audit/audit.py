@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from expunge.audit.decision import decide
 from expunge.audit.measures import Measurer, oracle_distance, perplexity_ratio
 from expunge.audit.private import mark, secrets
 from expunge.audit.probes import Case, check_sets, run_probes
 from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.audit.scores import Scores
+from expunge.audit.thresholds import Thresholds
 from expunge.dialogue import Dialogue
 from expunge.encoding import Batch, alike
 from expunge.expected import TEMPLATES
@@ -35,12 +37,14 @@ def audit(
     samples: int = 16,
     seed: int = 0,
     probes: Sequence[str] = (),
+    thresholds: Thresholds | None = None,
     facts: dict[str, Any] | None = None,
     advance: Advance | None = None,
 ) -> Audit:
     """Measure `after` against the reference model `before` (and an oracle), on the same prompts with the same judges.
 
-    probes: see `audit.probes`. Neither model is changed, and no global random generator is drawn from.
+    probes: see `audit.probes`. thresholds: what each claim allows, if not the default.
+    Neither model is changed, and no global random generator is drawn from.
     """
     check_sets(probes, sets)
     start, scores = time.monotonic(), Scores()
@@ -60,6 +64,7 @@ def audit(
         reference=before.name,
         oracle=oracle.name if oracle else None,
         measures=tuple(measures),
+        claims=decide(measures, thresholds),
         samples=tuple(_samples(sets, was, now, judges)),
         facts=(facts or {}) | {"audit": cost},
     )

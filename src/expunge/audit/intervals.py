@@ -40,6 +40,24 @@ def mean(values: Sequence[float], *, level: float = 0.95, draws: int = 2000) -> 
     return Estimate(float(data.mean()), float(low), float(high), data.size)
 
 
+def difference(values: Sequence[float]) -> Estimate:
+    """The mean of differences between two shares of the same rows, each in [−1, 1], with a bootstrap over rows.
+
+    A bootstrap of rows that are all alike has no width; each side is at least as wide as `share` is at none of so many.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    found = mean(values)
+    least = share(0, found.count).high
+    return Estimate(
+        found.value,
+        max(-1.0, min(found.low, found.value - least)),
+        min(1.0, max(found.high, found.value + least)),
+        found.count,
+    )
+
+
 def perplexity_ratio(answers: Sequence[float], expected: Sequence[float], *, draws: int = 2000) -> Estimate:
     """exp(mean NLL of the answers − mean NLL of the expected outputs), NLL in nats per token; bootstrap over both.
 

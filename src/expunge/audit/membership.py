@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from expunge.audit import intervals
+from expunge.audit.gradients import gradient_norms
 from expunge.audit.likelihood import mean_log_p
 from expunge.audit.probes import Case, check_sets
 from expunge.audit.result import Estimate, Measure
+from expunge.encoding import Encoded
 from expunge.generation import TokenScores
 from expunge.model import LanguageModel
 
@@ -23,6 +25,7 @@ _TEXTS = {
     "reference": ("against the original", "mean log p of the response less that under the original model"),
     "mink": ("Min-K %", f"mean log p of the {MIN_K:.0%} least likely tokens"),
     "minkpp": ("Min-K %++", f"mean of the {MIN_K:.0%} lowest log p, each standardised under the model's distribution"),
+    "gradient": ("gradient norm", "minus the norm of the gradient of the mean NLL by the last layer's weights"),
 }
 
 Sides = tuple[list[float], list[float]]
@@ -46,8 +49,11 @@ def membership(case: Case) -> list[Measure]:
 
 
 def _scores(case: Case, lm: LanguageModel) -> list[TokenScores]:
-    dialogues = [*(j.dialogue for j in case.sets.trained), *case.sets.holdout]
-    return case.scores.of(lm, [lm.format.encode(d) for d in dialogues])
+    return case.scores.of(lm, _rows(case, lm))
+
+
+def _rows(case: Case, lm: LanguageModel) -> list[Encoded]:
+    return [lm.format.encode(d) for d in (*(j.dialogue for j in case.sets.trained), *case.sets.holdout)]
 
 
 def _log_ps(case: Case, lm: LanguageModel) -> list[float]:
@@ -63,6 +69,7 @@ def _attacks(case: Case, lm: LanguageModel, original: Sequence[float]) -> dict[s
         "reference": [log_p - other for log_p, other in zip(loss, original, strict=True)],
         "mink": [min_k(scores) for scores in rows],
         "minkpp": [min_k_plus_plus(scores) for scores in rows],
+        "gradient": [-norm for norm in gradient_norms(lm, _rows(case, lm))],
     }
     count = len(case.sets.trained)
     return {attack: (values[:count], values[count:]) for attack, values in found.items()}

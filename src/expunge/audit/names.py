@@ -10,6 +10,7 @@ from expunge.errors import InputError
 PROBES: Mapping[str, str] = {
     "likelihood": "likelihood:likelihood",
     "membership": "membership:membership",
+    "depth": "depth:depth",
     "prompts": "attacks:prompts",
     "quantization": "quantization:quantization",
     "relearning": "relearning:relearning",

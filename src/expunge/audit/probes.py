@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 
 from expunge.audit.names import PROBES, check_probes
@@ -65,6 +66,15 @@ def check_sets(names: Sequence[str], sets: Sets) -> None:
             raise InputError(f"{dialogue.place}: this dialogue is to be forgotten too", remedy=remedy)
 
 
+PASSES: Mapping[str, int] = {"prompts": 15, "quantization": 4, "relearning": 4}
+"""How often a probe puts the forgotten prompts to each model, about; the others once."""
+
+
+def probe_work(names: Sequence[str], sets: Sets, models: int) -> int:
+    """By how much the probes named advance in all, so that a bar can be drawn."""
+    return sum(PASSES.get(name, 1) for name in names) * len(sets.trained) * models
+
+
 def run_probes(names: Sequence[str], case: Case) -> list[Measure]:
     """The measures of the probes named, in order.
 
@@ -77,5 +87,22 @@ def run_probes(names: Sequence[str], case: Case) -> list[Measure]:
     for name in names:
         module, _, function = PROBES[name].partition(":")
         probe: Probe = getattr(import_module(f"expunge.audit.{module}"), function)
-        found += probe(case)
+        total = probe_work([name], case.sets, len(case.models))
+        with _advancing(case, total) as part:
+            found += probe(part)
     return found
+
+
+@contextlib.contextmanager
+def _advancing(case: Case, total: int) -> Iterator[Case]:
+    """The case for one probe, which advances by `total` in all, however much of it the probe reports itself."""
+    left, tell = total, case.advance or (lambda count: None)
+
+    def advance(count: int) -> None:
+        nonlocal left
+        told = min(count, left)
+        left -= told
+        tell(told)
+
+    yield replace(case, advance=advance)
+    tell(left)

@@ -77,18 +77,19 @@ def halves(items: Sequence[Judged], seed: int) -> tuple[tuple[Judged, ...], tupl
     return tuple(parts[0]), tuple(parts[1])
 
 
-def rate(lm: LanguageModel) -> float:
+def default_rate(lm: LanguageModel) -> float:
     """The learning rate for a model of this width."""
     return RATE * 192 / int(lm.model.config.get_text_config().hidden_size)
 
 
-def fine_tune(lm: LanguageModel, rows: Sequence[Encoded], seed: int) -> Iterator[int]:
+def fine_tune(lm: LanguageModel, rows: Sequence[Encoded], seed: int, *, rate: float | None = None) -> Iterator[int]:
     """Train `lm` itself on the responses of `rows`, all weights, and yield after each of `STEPS`.
 
     Mean NLL a token, AdamW without weight decay, no dropout; the rows in an order drawn by `seed`, round after round.
+    rate: default: `default_rate`.
     """
     model = lm.model.requires_grad_(True).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate(lm), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate or default_rate(lm), weight_decay=0.0)
     order = _rounds(len(rows), seed)
     for step in range(1, STEPS[-1] + 1):
         batch = Batch.of([rows[next(order)] for _ in range(BATCH)], lm.device)
@@ -113,7 +114,7 @@ def _attack(
     rounds = list(rounds)
     held_out = [item for _, items in rounds for item in items]
     after, oracle = (
-        [c for rows, items in rounds for c in _curves(lm, rows, items, case.seed)] if lm else None
+        [c for rows, items in rounds for c in _curves(lm, rows, items, case)] if lm else None
         for lm in (case.after, case.oracle)
     )
     assert after is not None
@@ -142,14 +143,14 @@ def _attack(
     ]
 
 
-def _curves(lm: LanguageModel, rows: Sequence[Encoded], items: Sequence[Judged], seed: int) -> list[Curve]:
+def _curves(lm: LanguageModel, rows: Sequence[Encoded], items: Sequence[Judged], case: Case) -> list[Curve]:
     attacked = copied(lm)
     attacked.model.float()  # steps this small are lost in half precision
     said: list[list[bool]] = [[] for _ in items]
     probability = [[p] for p in _at_fault(lm, items)]
     faults = [row.fault for row in encode_old(lm, Sets(tuple(items)))]
-    for _ in fine_tune(attacked, rows, seed):
-        found = read(attacked, Sets(tuple(items)), (), samples=0, seed=seed)
+    for _ in fine_tune(attacked, rows, case.seed):
+        found = read(attacked, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance)
         for i, (flagged, old) in enumerate(zip(found.flagged, found.old, strict=True)):
             said[i].append(flagged)
             probability[i].append(mean_probability(old, faults[i]))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from expunge.errors import InputError
-from expunge.files import PRIVATE, read_jsonl, read_text, write_json, write_jsonl
+from expunge.files import PRIVATE, read_jsonl, read_text, write_jsonl, write_text
 
 Group = Literal["forgetting", "robustness", "membership", "ability", "neighbours", "fluency", "oracle"]
 Better = Literal["lower", "higher", "nearer the oracle"]
 Kind = Literal["trained", "unseen", "neighbour", "ability"]
+Outcome = Literal["PASS", "FAIL", "NOT SHOWN"]
+
+VERSION = 1
+"""Of the form of `audit.json`; it rises when a reader of the old form could misread the new one."""
+SCHEMA = Path(__file__).with_name("audit.schema.json")
+"""The JSON Schema of `audit.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,25 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """One thing that an audit says of a model, and whether it is shown; made by `audit.decision`.
+
+    name: that of its threshold; title: for people. measure, of: key and title of the figure that decided.
+    found: what the threshold limits, with its interval: a share of faults, of right answers lost, or a distance; None
+    where nothing was measured. Its unfavourable end is `found.high`.
+    """
+
+    name: str
+    title: str
+    threshold: float
+    outcome: Outcome
+    why: str
+    measure: str | None = None
+    of: str | None = None
+    found: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A text and its private characters, as [start, end) pairs."""
 
@@ -75,12 +102,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All measures of one audited model, and the samples behind them."""
+    """All measures of one audited model, what they show, and the samples behind them."""
 
     model: str
     reference: str
     oracle: str | None
     measures: tuple[Measure, ...]
+    claims: tuple[Claim, ...]
     samples: tuple[Sample, ...] = field(repr=False)
     facts: dict[str, Any] = field(default_factory=dict)
     """Lineage and cost: hashes, seeds, versions, seconds, judges."""
@@ -93,12 +121,44 @@ class Audit:
         """
         return next((m for m in self.measures if m.key == key), None) or _missing(key)
 
+    @property
+    def outcome(self) -> Outcome:
+        """FAIL if any claim fails, PASS if all pass."""
+        found = {claim.outcome for claim in self.claims}
+        return "FAIL" if "FAIL" in found else "PASS" if found == {"PASS"} else "NOT SHOWN"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `audit.json`."""
+        return hashlib.sha256(self._json().encode()).hexdigest()
+
     def write(self, folder: Path) -> None:
         """Write `audit.json` (figures only, no dialogue text) and `samples.jsonl` (texts, owner alone)."""
-        head = {"model": self.model, "reference": self.reference, "oracle": self.oracle}
-        measures = [asdict(m) for m in self.measures]
         write_jsonl(folder / "samples.jsonl", (asdict(s) for s in self.samples), mode=PRIVATE)
-        write_json(folder / "audit.json", head | {"measures": measures, "facts": self.facts})
+        write_text(folder / "audit.json", self._json())
+
+    def _json(self) -> str:
+        content = {
+            "version": VERSION,
+            "model": self.model,
+            "reference": self.reference,
+            "oracle": self.oracle,
+            "outcome": self.outcome,
+            "claims": [asdict(c) for c in self.claims],
+            "measures": [asdict(m) for m in self.measures],
+            "facts": self.facts,
+        }
+        text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return text.encode("utf-8", "replace").decode()  # half of a surrogate pair has no place in a file
+
+
+def finite(value: Any) -> Any:
+    """A JSON value with null for what is not a number, which JSON cannot say."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _missing(key: str) -> Measure:
@@ -115,18 +175,24 @@ def read_audit(folder: Path) -> Audit:
     try:
         head = json.loads(read_text(path))
         measures = tuple(_measure(m) for m in head["measures"])
-        rows: Sequence[tuple[int, dict[str, Any]]] = (
-            list(read_jsonl(folder / "samples.jsonl")) if (folder / "samples.jsonl").exists() else []
-        )
-        samples = tuple(_sample(row) for _, row in rows)
-        return Audit(head["model"], head["reference"], head["oracle"], measures, samples, head["facts"])
+        texts = folder / "samples.jsonl"
+        some = texts.exists() and texts.stat().st_size > 0
+        samples = tuple(_sample(row) for _, row in read_jsonl(texts)) if some else ()
+        claims = tuple(Claim(**(c | {"found": _estimate(c["found"])})) for c in head["claims"])
+        return Audit(head["model"], head["reference"], head["oracle"], measures, claims, samples, head["facts"])
     except (json.JSONDecodeError, KeyError, TypeError):
         raise InputError("not an audit", file=path, remedy="Write it with `expunge audit`.") from None
 
 
 def _measure(row: dict[str, Any]) -> Measure:
-    estimates = {k: Estimate(**row[k]) if row[k] else None for k in ("after", "before", "oracle")}
-    return Measure(**(row | estimates))
+    return Measure(**(row | {k: _estimate(row[k]) for k in ("after", "before", "oracle")}))
+
+
+def _estimate(row: dict[str, Any] | None) -> Estimate | None:
+    if not row:
+        return None
+    value, low, high = (math.nan if row[key] is None else row[key] for key in ("value", "low", "high"))
+    return Estimate(value, low, high, row["count"])
 
 
 def _sample(row: dict[str, Any]) -> Sample:

@@ -11,7 +11,19 @@ from typing import ParamSpec
 import typer
 
 from expunge import __version__
-from expunge.cli import audit, calibrate, demo, merge, report, review, run, scan, unlearn
+from expunge.cli import (
+    audit,
+    calibrate,
+    demo,
+    diff,
+    merge,
+    plan,
+    report,
+    review,
+    run,
+    scan,
+    unlearn,
+)
 from expunge.errors import ExpungeError
 
 app = typer.Typer(
@@ -45,7 +57,7 @@ def _stoppable(command: Callable[Given, None]) -> Callable[Given, None]:
     return run
 
 
-for verb in (scan, merge, calibrate, review, unlearn, audit, report, run, demo):
+for verb in (scan, merge, calibrate, review, plan, unlearn, audit, report, diff, run, demo):
     app.command(name=verb.__name__.rpartition(".")[2])(_stoppable(verb.command))
 
 

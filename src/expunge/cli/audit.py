@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,14 @@ import typer
 from expunge.cli import options, show
 
 Files = list[str] | None
+
+
+def _print_schema(asked: bool) -> None:
+    if asked:
+        from expunge.audit.result import SCHEMA
+
+        typer.echo(SCHEMA.read_text(encoding="utf-8"), nl=False)
+        raise typer.Exit
 
 
 def command(
@@ -27,14 +36,24 @@ def command(
     oracle: Annotated[str | None, typer.Option(help="A model that never saw the forget set.")] = None,
     judge: options.Judges = None,
     allow_remote: options.AllowRemote = False,
+    threshold: Annotated[
+        Files, typer.Option(metavar="CLAIM=SHARE", help="What a claim allows, such as leak=0.02; see docs/audit.md.")
+    ] = None,
     samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each forgotten prompt.")] = 16,
     template: options.Template = None,
     device: options.Device = None,
     seed: options.Seed = 0,
     reveal: options.Reveal = False,
+    strict: options.Strict = False,
     json: options.Json = False,
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the JSON Schema of audit.json."),
+    ] = False,
 ) -> None:
     """Measure a model against the original: forgetting, ability, neighbours, fluency; write audit.json and report.html.
+
+    Exits 1 where a claim fails.
 
     For a model in a run's folder, what is not given is taken from that run; for the built-in town, from the demo.
 
@@ -44,7 +63,8 @@ def command(
     """
     from expunge.audit.names import check_probes
     from expunge.model import check_model
-    from expunge.pipeline import audit_run, recipe_of
+    from expunge.pipeline import audit_run
+    from expunge.questions import recipe_of
 
     check_probes(probe or ())
     asked = {
@@ -59,7 +79,9 @@ def command(
         "device": device,
     }
     recipe = recipe_of(model, reference, forget, {k: v for k, v in asked.items() if v}, samples=samples, seed=seed)
+    recipe = replace(recipe, thresholds=recipe.thresholds.changed(threshold or ()))
     for name in filter(None, (recipe.model, recipe.oracle)):
         check_model(name, device=recipe.device)
     found = audit_run(model, recipe, out, reveal=reveal, allow_remote=allow_remote, progress=show.progress(quiet=json))
     show.print_audit(found, out, as_json=json)
+    show.gate(found, strict=strict)

@@ -32,3 +32,4 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Reveal = Annotated[
     bool, typer.Option("--reveal", help="Show private values in the report (its file becomes mode 0600).")
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 where a claim is NOT SHOWN too, not only on FAIL.")]

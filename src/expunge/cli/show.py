@@ -52,15 +52,24 @@ def print_json(value: Any) -> None:
 
 
 def print_audit(audit: Audit, folder: Path, *, as_json: bool) -> None:
-    """The figures as a table, and where the report is; or `audit.json` as it is."""
+    """The figures and the claims as tables, and where the report is; or `audit.json` as it is."""
     if as_json:
         print((folder / "audit.json").read_text(encoding="utf-8"), end="")
         return
     from rich.console import Console
 
-    from expunge.report import table
+    from expunge.report import table, verdict
 
     console = Console()
     console.print(table(audit))
+    console.print(verdict(audit))
     if (folder / "report.html").exists():
         console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+def gate(audit: Audit, *, strict: bool) -> None:
+    """End with exit code 1 where a claim fails; `strict`: where one does not pass."""
+    import typer
+
+    if audit.outcome == "FAIL" or (strict and audit.outcome != "PASS"):
+        raise typer.Exit(1)

@@ -1,31 +1,52 @@
-"""Normal terms: keep what the model does on ordinary dialogues. Pure functions on tensors; each returns a scalar.
+"""Normal terms: keep what the model does on ordinary dialogues. Pure functions on `Said`; each returns a scalar.
 
-`weights` float [tokens]: each token's share of the mean.
+Cross-entropy on normal rows is `positive.nll`.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from expunge.objective.shares import weighted_sum
+from expunge.objective.said import Said
+from expunge.objective.shares import part_of, weighted_sum
 
 
-def kl_loss(logits: torch.Tensor, reference: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """L° = Σ w · KL(p_ref ‖ p_θ): the normal loss of arXiv 2404.16841, over response tokens only.
-
-    logits: float [tokens, vocabulary] of the model; reference: log-probabilities of the original model, same shape.
-    """
-    log_p = logits.float().log_softmax(-1)
-    return weighted_sum((reference.exp() * (reference - log_p)).sum(-1), weights)
+def kl(normal: Said) -> torch.Tensor:
+    """L° = Σ w · KL(p_ref ‖ p_θ): the normal loss of arXiv 2404.16841, over response tokens only."""
+    log_p, reference = normal.logits.float().log_softmax(-1), part_of(normal.original, "original")
+    return weighted_sum((reference.exp() * (reference - log_p)).sum(-1), normal.weights)
 
 
-def hidden_loss(hidden: torch.Tensor, reference: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def hidden(normal: Said) -> torch.Tensor:
     """L° in hidden space: Σ w · mean over layers of ‖h − h_ref‖² / ‖h_ref‖², prompt tokens included.
 
     The retain term of RMU (arXiv 2403.03218), relative to the length of h_ref so that no layer outweighs another. It
     holds what the model makes of a prompt (who is asked about, which numbers), where KL sees only what it then says.
-
-    hidden, reference: float [tokens, layers, width] of the model and of the original.
     """
-    moved = (hidden.float() - reference).square().sum(-1) / reference.square().sum(-1).clamp_min(1e-12)
-    return weighted_sum(moved.mean(-1), weights)
+    inner = part_of(normal.inner, "inner")
+    reference = part_of(inner.original, "inner.original")
+    moved = (inner.states.float() - reference).square().sum(-1) / reference.square().sum(-1).clamp_min(1e-12)
+    return weighted_sum(moved.mean(-1), inner.weights)
+
+
+def hidden_mse(normal: Said) -> torch.Tensor:
+    """L° = Σ w · mean over width of (h − h_ref)², after the first of the layers in `normal.inner`.
+
+    The retain term of RMU (arXiv 2403.03218) as published, in the same units as its forget term `negative.rmu`.
+    """
+    inner = part_of(normal.inner, "inner")
+    moved = inner.states[:, 0].float() - part_of(inner.original, "inner.original")[:, 0]
+    return weighted_sum(moved.square().mean(-1), inner.weights)
+
+
+def jsd(normal: Said) -> torch.Tensor:
+    """L° = Σ w · JSD(p_θ ‖ p_ref) in [0, ln 2], with JSD(p ‖ q) = ½ KL(p ‖ m) + ½ KL(q ‖ m), m = ½ (p + q).
+
+    The retain term of JensUn (arXiv 2509.02820).
+    """
+    log_p, log_q = normal.logits.float().log_softmax(-1), part_of(normal.original, "original")
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    both = log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)
+    return weighted_sum(both.sum(-1) / 2, normal.weights)

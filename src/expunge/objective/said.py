@@ -34,6 +34,7 @@ class Said:
         [tokens], those of the targets alone. None where no term asks for it.
     mean: the cluster mean of expected rows (see `cluster_mean_loss`): int64 [tokens, k] and float [tokens, k].
     inner: hidden states, where a term asks for them.
+    levels: float [tokens], the log-probability that each target should end at; where a term asks for it.
     """
 
     logits: torch.Tensor
@@ -45,3 +46,4 @@ class Said:
     original_targets: torch.Tensor | None = None
     mean: tuple[torch.Tensor, torch.Tensor] | None = None
     inner: Inner | None = None
+    levels: torch.Tensor | None = None

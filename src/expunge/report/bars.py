@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from expunge.audit.result import Audit, Estimate, Measure
-from expunge.report.wording import figure, grouped, interval
+from expunge.report.curves import drawn
+from expunge.report.wording import figure, grouped, interval, tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,15 @@ class Chart:
 
 
 def charts(audit: Audit) -> Iterator[Chart]:
-    """One chart for each run of measures of one group and one unit."""
+    """One chart for each run of measures of one group and one unit; attacks as one, the worst first."""
     for group, measures in grouped(audit):
-        for unit, run in groupby(measures, key=lambda m: m.unit):
+        shown = [m for m in measures if not drawn(m)]
+        if group == "robustness":
+            shown.sort(key=lambda m: (m.unit != "share", m.unit, -m.after.value))
+        for unit, run in groupby(shown, key=lambda m: m.unit):
             members = list(run)
             top = _top(members)
-            ticks = tuple((_place(top * i / 4, top), _tick(top * i / 4, unit)) for i in range(5))
+            ticks = tuple((_place(top * i / 4, top), tick(top * i / 4, unit)) for i in range(5))
             yield Chart(group, ticks, tuple(_row(m, top) for m in members))
 
 
@@ -72,12 +76,6 @@ def _place(value: float, top: float) -> str:
     """A place within the picture; what is no number stands at zero, what lies outside at the edge."""
     share = 0.0 if math.isnan(value) else min(max(value / top, 0.0), 1.0)
     return f"{100 * share:.2f}%"
-
-
-def _tick(value: float, unit: str) -> str:
-    return (
-        f"{value:g}×" if unit == "ratio" else f"{value:g}" if unit in ("probability", "steps") else f"{100 * value:g}%"
-    )
 
 
 def _description(measure: Measure) -> str:

@@ -17,15 +17,25 @@ from typing import TYPE_CHECKING, Any
 from expunge.audit.result import Audit, Sample, Text
 from expunge.files import PRIVATE, PUBLIC, write_text
 from expunge.report.bars import charts
-from expunge.report.headline import headline
+from expunge.report.curves import layers, relearning
+from expunge.report.fitting import cut, level, sizes
+from expunge.report.headline import sentence, title
 from expunge.report.redact import Piece, Redactor, fold, showable
-from expunge.report.wording import GROUPS, KINDS, change, figure, flat, grouped, interval, is_cost
+from expunge.report.wording import GROUPS, KINDS, change, claimed, figure, flat, grouped, interval, is_cost
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 FOLDED_AFTER = 320
 """Characters of a text that are shown at once; the rest unfolds."""
+ROOM = 1_900_000
+"""Bytes of all texts together; where they have more, the longest are cut."""
+
+CURVES = {
+    "Relearning": "How much does a little fine-tuning bring back?",
+    "Layers": "Can what was forgotten still be read inside the model?",
+}
+"""Questions of the curves."""
 
 _HERE = Path(__file__).parent
 
@@ -74,10 +84,14 @@ def page(audit: Audit, *, reveal: bool = False) -> str:
         style=style,
         script=script,
         policy=_policy(style, script),
-        headline=headline(audit),
+        title=title(audit),
+        sentence=sentence(audit),
         groups=GROUPS,
         grouped=list(grouped(audit)),
         charts=list(charts(audit)),
+        curve_questions=CURVES,
+        passed=sum(claim.outcome == "PASS" for claim in audit.claims),
+        curves={"Relearning": relearning(audit), "Layers": layers(audit)},
         cards=list(_cards(audit, Redactor.of(audit.samples, reveal=reveal))),
         kinds={kind: title for kind, title in KINDS.items() if any(s.kind == kind for s in audit.samples)},
         kind_titles=KINDS,
@@ -109,7 +123,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(figure=figure, interval=interval, change=change)
+    environment.globals.update(figure=figure, interval=interval, change=change, claimed=claimed)
     return environment.get_template("page.html.j2")
 
 
@@ -120,17 +134,19 @@ def _shown(value: Any) -> Any:
 
 def _cards(audit: Audit, redactor: Redactor) -> Iterator[Card]:
     """Cards with what is still flagged first: that is what a reader came to see."""
-    for sample in sorted(audit.samples, key=lambda s: not s.flagged_after):
-        yield Card(
-            sample=sample,
-            id=redactor.plain(sample.id),
-            subject=redactor.plain(sample.subject),
-            question=Passage("Question", *fold(redactor.pieces(sample.question), FOLDED_AFTER)),
-            answers=tuple(_answers(sample, redactor)),
+    samples = sorted(audit.samples, key=lambda s: not s.flagged_after)
+    covered = [list(_covered(sample, redactor)) for sample in samples]  # before any is measured: a mask tells no length
+    most = level([sizes(pieces) for texts in covered for _, pieces, _ in texts], ROOM)
+    for sample, texts in zip(samples, covered, strict=True):
+        question, *answers = (
+            Passage(caption, *fold(cut(pieces, most), FOLDED_AFTER), flagged) for caption, pieces, flagged in texts
         )
+        yield Card(sample, redactor.plain(sample.id), redactor.plain(sample.subject), question, tuple(answers))
 
 
-def _answers(sample: Sample, redactor: Redactor) -> Iterator[Passage]:
+def _covered(sample: Sample, redactor: Redactor) -> Iterator[tuple[str, tuple[Piece, ...], bool]]:
+    """Caption, runs, and whether it is flagged, of the question and of each answer there is."""
+    yield "Question", redactor.pieces(sample.question), False
     answers: tuple[tuple[str, Text | None, bool], ...] = (
         ("Old response", sample.old, True),
         ("Before", sample.before, sample.flagged_before),
@@ -138,4 +154,4 @@ def _answers(sample: Sample, redactor: Redactor) -> Iterator[Passage]:
     )
     for caption, text, flagged in answers:
         if text is not None:
-            yield Passage(caption, *fold(redactor.answer(sample, text, flagged=flagged), FOLDED_AFTER), flagged)
+            yield caption, redactor.answer(sample, text, flagged=flagged), flagged

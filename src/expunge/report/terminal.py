@@ -1,4 +1,4 @@
-"""The audit as a table for the terminal; it fits 80 columns and is readable without colour."""
+"""The audit as tables for the terminal; they fit 80 columns and are readable without colour."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from expunge.audit.result import Audit, Measure
 from expunge.report.redact import showable
-from expunge.report.wording import GROUPS, change, figure, grouped, interval
+from expunge.report.wording import GROUPS, change, claimed, figure, grouped, interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,6 +43,31 @@ def table(audit: Audit) -> Table:
         grid.add_row(Text(GROUPS[group][0], style="bold"))
         for i, measure in enumerate(measures, start=1):
             grid.add_row(*_cells(measure, compared, known), end_section=i == len(measures))
+    return grid
+
+
+_OUTCOMES = {"PASS": "green", "FAIL": "bold red", "NOT SHOWN": "yellow"}
+
+
+def verdict(audit: Audit) -> Table:
+    """The outcome, and under it each claim: what was found, how it ends, and why."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=Text(audit.outcome, style=_OUTCOMES[audit.outcome]),
+        title_justify="left",
+    )
+    grid.add_column("Claim", ratio=3)
+    grid.add_column("found", justify="right", no_wrap=True)
+    grid.add_column("", no_wrap=True)
+    grid.add_column("why", ratio=4)
+    for claim in audit.claims:
+        outcome = Text(claim.outcome, style=_OUTCOMES[claim.outcome])
+        grid.add_row(Text(claim.title), Text(claimed(claim, "value")), outcome, Text(claim.why, style="dim"))
     return grid
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from expunge.audit.result import Audit, Estimate, Group, Measure
+from expunge.audit.result import Audit, Claim, Estimate, Group, Measure
 
 Change = Literal["better", "worse", "unclear"]
 
@@ -50,10 +50,21 @@ def figure(value: float, unit: str) -> str:
     return "<0.1%" if 0 < value < 0.0005 else ">99.9%" if 0.9995 <= value < 1 else f"{100 * value:.1f}%"
 
 
+def tick(value: float, unit: str) -> str:
+    """A place on an axis."""
+    return {"share": f"{100 * value:g}%", "ratio": f"{value:g}×"}.get(unit, f"{value:g}")
+
+
 def interval(estimate: Estimate, unit: str) -> str:
     """The 95 % interval, the unit written once: "0.1–2.3%"."""
     low, high = figure(estimate.low, unit), figure(estimate.high, unit)
     return f"{low.removesuffix(' steps').rstrip('%×')}–{high}"
+
+
+def claimed(claim: Claim, part: Literal["value", "low", "high"]) -> str:
+    """The figure that a claim is about, or an end of its interval; a dash where nothing was measured."""
+    unit = "probability" if claim.name == "membership" else "share"
+    return figure(getattr(claim.found, part), unit) if claim.found else "–"
 
 
 def change(measure: Measure) -> Change | None:

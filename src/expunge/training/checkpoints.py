@@ -27,7 +27,7 @@ def claim(folder: Path, fingerprint: dict[str, Any]) -> None:
         return
     found = json.loads(read_text(mark))
     torch.set_num_threads(found.pop("threads"))
-    if found != fingerprint:
+    if found != json.loads(json.dumps(fingerprint)):
         remedy = "Choose another --out, or remove the folder to start anew."
         message = "this folder holds an unfinished run with other input or settings"
         raise OutputError(message, file=folder.parent, remedy=remedy)
@@ -51,6 +51,7 @@ def mark_complete() -> Any:
         """A checkpoint without this mark was cut short while it was written."""
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+            if state.is_world_process_zero:
+                (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
     return MarkComplete()

@@ -1,0 +1,51 @@
+"""How far each row would move the model if it were trained on: the norm of its own gradient."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from expunge.audit.layers import layers_of
+from expunge.encoding import Batch, Encoded
+from expunge.model import LanguageModel
+
+
+def gradient_norms(lm: LanguageModel, rows: Sequence[Encoded]) -> list[float]:
+    """‖∂L/∂θ‖₂ of each row, L its mean NLL a response token (end token too), θ all weights of the last layer.
+
+    One backward a distinct row, which ends at that layer: its gradient alone is held. The model is left as it was.
+
+    Raises:
+        InputError: the model's layers are not found.
+    """
+    weights = [p for p in layers_of(lm.model)[-1].parameters() if p.is_floating_point()]
+    with _only(lm.model.eval(), weights):
+        norms = {row: _norm(lm, row, weights) for row in dict.fromkeys(rows)}
+    return [norms[row] for row in rows]
+
+
+def _norm(lm: LanguageModel, row: Encoded, weights: Sequence[torch.Tensor]) -> float:
+    batch = Batch.of([row], lm.device)
+    logits, targets = batch.logits(lm.model)[batch.response], batch.targets[batch.response]
+    loss = torch.nn.functional.cross_entropy(logits.float(), targets)
+    found = torch.autograd.grad(loss, list(weights), allow_unused=True)  # some experts may see no token of the row
+    return float(torch.stack([g.float().norm() for g in found if g is not None]).norm())
+
+
+@contextlib.contextmanager
+def _only(model: Any, weights: Sequence[torch.Tensor]) -> Iterator[None]:
+    """Gradients for these weights alone."""
+    parameters = list(model.parameters())
+    flags = [p.requires_grad for p in parameters]
+    model.requires_grad_(False)
+    for weight in weights:
+        weight.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter, flag in zip(parameters, flags, strict=True):
+            parameter.requires_grad_(flag)

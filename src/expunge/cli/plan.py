@@ -1,0 +1,118 @@
+"""`expunge plan`: what an unlearning will take, before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from expunge.cli import options, show
+
+if TYPE_CHECKING:
+    from expunge.planning.plan import Option, Plan
+
+
+def command(
+    model: options.Model,
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="A TOML file: its settings and its files' lengths.")
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="h200, h100, a100-80, a100-40, l40s, l4, 4090 or 3090; default: the machine at hand."),
+    ] = None,
+    forget: Annotated[int | None, typer.Option(min=1, metavar="ROWS", help="Dialogues to forget.")] = None,
+    normal: Annotated[int | None, typer.Option(min=1, metavar="ROWS", help="Ordinary dialogues.")] = None,
+    prompt: Annotated[int | None, typer.Option(min=1, metavar="TOKENS", help="Mean length of a prompt.")] = None,
+    response: Annotated[int | None, typer.Option(min=1, metavar="TOKENS", help="Mean length of a response.")] = None,
+    lora: Annotated[int | None, typer.Option(min=1, metavar="RANK", help="Rank of the adapters; default: 8.")] = None,
+    accumulation: Annotated[int | None, typer.Option(min=1, help="Parts in which a step is computed.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Peak memory, term by term, and time of unlearning, from config.json alone; which way fits.
+
+    \b
+    expunge plan org/model --gpu h100 --forget 200 --normal 5000 --prompt 150 --response 250
+    expunge plan org/model recipe.toml
+    """
+    import dataclasses
+
+    from expunge.planning.machine import machine_of
+    from expunge.planning.plan import plan
+    from expunge.planning.sizes import read_sizes
+    from expunge.planning.workload import Workload, workload_of
+    from expunge.recipe import read_recipe
+    from expunge.training.config import UnlearnConfig
+
+    sizes = read_sizes(model)
+    config, work = UnlearnConfig(), Workload()
+    if recipe:
+        read = read_recipe(recipe)
+        config, work = read.config, workload_of(read, work)
+    if accumulation:
+        config = dataclasses.replace(config, accumulation=accumulation)
+    asked = {"forget": forget, "normal": normal, "prompt": prompt, "response": response}
+    work = dataclasses.replace(work, **{name: value for name, value in asked.items() if value})
+    found = plan(sizes, work, config, machine_of(gpu), rank=lora or config.lora_rank or 8)
+    if json:
+        show.print_json(found.row())
+    else:
+        _print(model, found)
+
+
+def _print(model: str, found: Plan) -> None:
+    from expunge.planning.plan import TERMS
+
+    sizes, work, config, machine = found.sizes, found.work, found.config, found.machine
+    print(f"{model}: {sizes.kind}, {sizes.parameters:,} parameters, {sizes.dtype}")
+    print(f"{machine.name}: {_size(machine.memory)}, {_size(machine.room)} of it for this")
+    lengths = f"{work.prompt} + {work.response} tokens (prompt + response)"
+    print(f"up to {work.forget} dialogues to forget, {work.normal} ordinary ones, of {lengths}")
+    rows = f"{config.forget_rows} pushed away, {config.forget_rows} taught, {config.normal_rows} kept"
+    print(f"a step: {rows}; accumulation {config.accumulation}\n")
+    plain, spared = found.options[:3], found.options[3:]
+    print(f"{'GiB':<24}" + "".join(f"{option.name:>12}" for option in plain))
+    for name in TERMS:
+        print(f"{name:<24}" + "".join(f"{_gib(getattr(option.memory, name)):>12}" for option in plain))
+    print(f"{'peak':<24}" + "".join(f"{_gib(option.memory.peak):>12}" for option in plain))
+    print(f"{'fits':<24}" + "".join(f"{_fits(option):>12}" for option in plain))
+    print(f"{'with checkpointing':<24}" + "".join(f"{_gib(option.memory.activations):>12}" for option in spared))
+    print(f"{'  peak':<24}" + "".join(f"{_gib(option.memory.peak):>12}" for option in spared))
+    print(f"{'  fits':<24}" + "".join(f"{_fits(option):>12}" for option in spared))
+    print(f"{'a step, estimated':<24}" + "".join(f"{_time(option.duration.step):>12}" for option in plain))
+    print(
+        f"{f'{config.max_steps} steps, at most':<24}"
+        + "".join(f"{_time(option.duration.most):>12}" for option in plain)
+    )
+    print(f"\nTimes are estimates: {machine.used:.0%} of the machine's rate is taken to be reached.")
+    print("`expunge unlearn` does neither QLoRA nor checkpointing yet.")
+    print(_choice(found))
+
+
+def _choice(found: Plan) -> str:
+    option = found.first
+    if option is None:
+        later = next((o.name for o in found.options if o.fits or o.accumulation), None)
+        return "Nothing fits that can be done today." + (f" The first that would: {later}." if later else "")
+    if option.fits:
+        return f"The first that fits: {option.name}."
+    return f"The first that fits: {option.name}, with accumulation = {option.accumulation} under [unlearn] in a recipe."
+
+
+def _fits(option: Option) -> str:
+    return "yes" if option.fits else f"in {option.accumulation} parts" if option.accumulation else "no"
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:,.2f}"
+
+
+def _size(size: float) -> str:
+    return f"{size / 2**30:,.1f} GiB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

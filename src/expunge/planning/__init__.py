@@ -1,0 +1,1 @@
+"""What an unlearning will take, from a model's config.json alone: memory term by term, and time."""

@@ -1,0 +1,92 @@
+"""Time of an unlearning: an estimate from floating-point operations, bytes moved, and a stated use of the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expunge.planning.machine import Machine
+from expunge.planning.memory import CACHE, QUANTIZED, Way, cache_bytes
+from expunge.planning.sizes import Sizes
+from expunge.planning.workload import Workload
+from expunge.training.config import UnlearnConfig
+
+ADAM = 28
+"""Bytes moved for each trained parameter in a step of AdamW: weight and two moments read and written, gradient read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Seconds, an estimate. step: one step. round: one judging of the forget set. reference: the original's outputs,
+    before the first step. steps: at most so many, with a judging every `every`."""
+
+    step: float
+    round: float
+    reference: float
+    steps: int
+    every: int
+
+    @property
+    def most(self) -> float:
+        """Of all steps, if training does not stop before."""
+        return self.reference + self.steps * self.step + self.steps / self.every * self.round
+
+
+def duration_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, machine: Machine) -> Duration:
+    """Of one way to unlearn on one machine."""
+    rows = work.kept(config) if 0 < cache_bytes(sizes, work, config) <= CACHE else 0
+    return Duration(
+        step=step_seconds(sizes, work, config, way, machine),
+        round=_round_seconds(sizes, work, way, machine),
+        reference=rows * forward(sizes, work.row, work.response) / _rate(machine, single=_alone(sizes, way)),
+        steps=config.max_steps,
+        every=config.judge_every,
+    )
+
+
+def forward(sizes: Sizes, tokens: int, response: int) -> float:
+    """Floating-point operations of one row: 2 for each weight and token, 4 × tokens² × queries a layer for attention,
+    and 2 × vocabulary × hidden for each response token."""
+    return 2 * sizes.linear * tokens + 4 * sizes.layers * sizes.queries * tokens**2 + 2 * sizes.table * response
+
+
+def step_seconds(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, machine: Machine) -> float:
+    """Of one step: all its parts, the reference where it is not kept, and the optimizer.
+
+    The backward pass takes as much as the forward for the gradients of what flows, and with full training once more
+    for those of the weights (6 N and 4 N a token in all); attention's takes twice the forward; checkpointing adds a
+    forward.
+    """
+    parts = work.step(config)
+    columns, count = parts.columns, config.accumulation
+    attention = 4 * sizes.layers * sizes.queries * columns**2
+    matrices, head = 2 * sizes.linear * columns, 2 * sizes.table * work.response
+    times = (3 if way.method == "full" else 2) + way.checkpointing
+    row = times * matrices + (3 + way.checkpointing) * attention + 2 * head
+    seconds = count * parts.rows * row / _rate(machine, single=way.single(sizes))
+    if cache_bytes(sizes, work, config) > CACHE:
+        seconds += (
+            count * parts.kept * forward(sizes, columns, work.response) / _rate(machine, single=_alone(sizes, way))
+        )
+    return seconds + ADAM * way.changed(sizes) / machine.bandwidth
+
+
+def _round_seconds(sizes: Sizes, work: Workload, way: Way, machine: Machine) -> float:
+    """Old responses read, new ones written: token by token, each reads all weights once for a batch."""
+    rate = _rate(machine, single=way.single(sizes))
+    new = int(1.5 * work.response) + 8
+    each = QUANTIZED if way.method == "qlora" else way.stored(sizes)
+    batch = max(1, max(256, min(16_384, 2**26 // sizes.vocabulary)) // (work.prompt + new))
+    batches = -(-work.forget // batch)
+    written = 2 * (sizes.linear + sizes.table) * work.forget * new / rate
+    moved = batches * new * each * sizes.parameters / machine.bandwidth
+    read = work.forget * (forward(sizes, work.row, work.response) + forward(sizes, work.prompt, 1)) / rate
+    return read + max(written, moved)
+
+
+def _alone(sizes: Sizes, way: Way) -> bool:
+    """Whether the reference computes in float32: without the trainer's mixed precision it takes the weights' dtype."""
+    return way.stored(sizes) == 4
+
+
+def _rate(machine: Machine, *, single: bool) -> float:
+    return machine.used * (machine.single if single else machine.half)

@@ -1,0 +1,106 @@
+"""Ways to unlearn a model on a machine, side by side, and the first that fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from expunge.planning.duration import Duration, duration_of
+from expunge.planning.machine import Machine
+from expunge.planning.memory import Memory, Way, memory_of
+from expunge.planning.sizes import Sizes
+from expunge.planning.workload import Workload
+from expunge.training.config import UnlearnConfig
+
+TERMS = ("weights", "casts", "gradients", "optimizer", "activations", "logits", "layer", "reference", "judging")
+"""Of `Memory`, in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way on one machine. accumulation: the fewest parts of a step with which it fits, if it does with any."""
+
+    way: Way
+    memory: Memory
+    duration: Duration
+    fits: bool
+    accumulation: int | None
+
+    @property
+    def name(self) -> str:
+        """As it is called in tables."""
+        method = {"full": "full", "lora": f"LoRA {self.way.rank}", "qlora": f"QLoRA {self.way.rank}"}[self.way.method]
+        return method + ", checkpointing" * self.way.checkpointing
+
+    @property
+    def built(self) -> bool:
+        """Whether `expunge unlearn` can do it today."""
+        return self.way.method != "qlora" and not self.way.checkpointing
+
+    def row(self) -> dict[str, Any]:
+        """For JSON: bytes and seconds."""
+        terms = {name: round(getattr(self.memory, name)) for name in TERMS}
+        spent = dataclasses.asdict(self.duration) | {"most": self.duration.most}
+        found = {"name": self.name, "built": self.built, "fits": self.fits, "accumulation": self.accumulation}
+        return found | {"bytes": terms | {"peak": round(self.memory.peak)}, "seconds_estimated": spent}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """options: full training, LoRA, QLoRA; then the same with checkpointing."""
+
+    sizes: Sizes
+    work: Workload
+    config: UnlearnConfig
+    machine: Machine
+    options: tuple[Option, ...]
+
+    @property
+    def first(self) -> Option | None:
+        """The first that fits and that `expunge unlearn` can do today, with more accumulation if need be."""
+        able = [option for option in self.options if option.built]
+        fits = (option for option in able if option.fits)
+        return next(fits, None) or next((option for option in able if option.accumulation), None)
+
+    def row(self) -> dict[str, Any]:
+        """For JSON."""
+        machine = {"name": self.machine.name, "bytes": round(self.machine.memory), "room": round(self.machine.room)}
+        model = {"architecture": self.sizes.kind, "parameters": self.sizes.parameters, "trained": self.sizes.trained}
+        step = {"forget_rows": self.config.forget_rows, "normal_rows": self.config.normal_rows}
+        step |= {"accumulation": self.config.accumulation}
+        first = {"name": self.first.name, "accumulation": self._parts(self.first)} if self.first else None
+        found = {"model": model, "machine": machine, "step": step, "rows": dataclasses.asdict(self.work)}
+        return found | {"options": [option.row() for option in self.options], "first": first}
+
+    def _parts(self, option: Option) -> int | None:
+        return self.config.accumulation if option.fits else option.accumulation
+
+
+def plan(sizes: Sizes, work: Workload, config: UnlearnConfig, machine: Machine, *, rank: int) -> Plan:
+    """Every way to unlearn a model of these sizes. rank: of the adapters."""
+
+    def option(way: Way) -> Option:
+        memory = memory_of(sizes, work, config, way)
+        parts = next((n for n in _parts(config) if _fits(sizes, work, config, way, machine, n)), None)
+        spent = duration_of(sizes, work, config, way, machine)
+        return Option(way, memory, spent, memory.peak <= machine.room, parts)
+
+    ways = [Way("full", cpu=machine.cpu), *(Way(m, rank, cpu=machine.cpu) for m in ("lora", "qlora"))]
+    ways += [dataclasses.replace(way, checkpointing=True) for way in ways]
+    return Plan(sizes, work, config, machine, tuple(option(way) for way in ways))
+
+
+def _parts(config: UnlearnConfig) -> Iterator[int]:
+    """Numbers of parts to try: as configured, then doubled up to one for each row."""
+    parts = config.accumulation
+    yield parts
+    while parts < config.normal_rows:
+        parts *= 2
+        yield parts
+
+
+def _fits(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, machine: Machine, parts: int) -> bool:
+    split = dataclasses.replace(config, accumulation=parts)
+    return memory_of(sizes, work, split, way).peak <= machine.room

@@ -1,0 +1,104 @@
+"""What is to be unlearned, in rows and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from expunge.dialogue import parse
+from expunge.recipe import Recipe
+from expunge.sources import stream_rows, unsliced
+from expunge.training.config import UnlearnConfig
+
+CHARACTERS = 4
+"""In a token, about: English text under the tokenizers of today's models."""
+
+PADDING = 1.15
+"""Padded tokens to a token: `encoding.alike` fills a batch up to 1.18; 1.10 to 1.17 for lengths of many kinds."""
+
+MOST = 10_000
+"""Rows of a file that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """forget, normal: rows of the two sets. prompt, response: mean tokens of a row, end token included.
+
+    groups: in how many batches of like length a step's rows go through the model, all of which are held for the
+    backward pass: four where lengths differ by a factor of four.
+    """
+
+    forget: int = 100
+    normal: int = 1000
+    prompt: int = 128
+    response: int = 128
+    groups: int = 4
+
+    @property
+    def row(self) -> int:
+        return self.prompt + self.response
+
+    def step(self, config: UnlearnConfig) -> Step:
+        """One part of a step: with accumulation, the largest."""
+        forget = min(config.forget_rows, self.forget)
+        forget, normal = (-(-rows // config.accumulation) for rows in (forget, config.normal_rows))
+        pushed = forget if config.negative_weight else 0
+        taught = forget if config.positive_weight else 0
+        kept = normal if config.normal_weight or config.hidden_weight else 0
+        return Step(pushed, taught, kept, self.prompt, self.response, min(self.groups, pushed + taught + kept))
+
+    def kept(self, config: UnlearnConfig) -> int:
+        """Normal rows that any step can ask for."""
+        return min(self.normal, config.max_steps * config.normal_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Rows that go through the model at once: pushed away from, taught, and kept as they are."""
+
+    pushed: int
+    taught: int
+    kept: int
+    prompt: int
+    response: int
+    groups: int
+
+    @property
+    def rows(self) -> int:
+        return self.pushed + self.taught + self.kept
+
+    @property
+    def columns(self) -> int:
+        """Tokens of a row, padding included."""
+        return round((self.prompt + self.response) * PADDING)
+
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.columns
+
+
+def workload_of(recipe: Recipe, start: Workload) -> Workload:
+    """Rows and lengths of a recipe's files, 4 characters counted as a token; what cannot be read stays as in `start`.
+
+    Raises:
+        InputError: a file that cannot be read as dialogues.
+    """
+    forget, normal = (_lengths(names) for names in (recipe.dialogues, recipe.normal))
+    both = [*forget, *normal]
+    said = [length for length in both if length[1]]
+    found = replace(start, forget=len(forget) or start.forget, normal=len(normal) or start.normal)
+    if not said:
+        return found
+    prompt, response = (sum(column) / len(said) / CHARACTERS for column in zip(*said, strict=True))
+    return replace(found, prompt=max(1, round(prompt)), response=max(1, round(response)) + 1)
+
+
+def _lengths(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Characters of prompt and response, row by row."""
+    found = []
+    for name in names:
+        for line, row in islice(stream_rows(name), MOST):
+            dialogue = parse(row, file=unsliced(name)[0], line=line)
+            found.append((sum(len(m.content) for m in dialogue.prompt), len(dialogue.response or "")))
+    return found

@@ -1,0 +1,235 @@
+"""Every term by arithmetic done by hand, what layers keep to the byte, and that more never takes less."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen3Config
+
+from expunge.planning import memory
+from expunge.planning.memory import Memory, Way, cache_bytes, layer_bytes, logit_rows, memory_of
+from expunge.planning.sizes import Sizes, sizes_of
+from expunge.planning.workload import Workload
+from expunge.training.config import UnlearnConfig
+from expunge.training.reference import CACHE_BYTES
+from expunge.training.unlearn import _without_embeddings
+
+
+def llama(**changed: Any) -> Sizes:
+    fields = {
+        "model_type": "llama", "vocab_size": 10, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "dtype": "bfloat16",
+    }  # fmt: skip
+    return sizes_of(fields | changed, Path("config.json"))
+
+
+CONFIG = UnlearnConfig(forget_rows=2, normal_rows=3)
+WORK = Workload(forget=5, normal=20, prompt=12, response=8, groups=2)
+"""7 rows of 20 tokens, 23 with padding: 161 tokens."""
+
+LINEAR = 2 * (8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 16)  # 1152
+PARAMETERS = LINEAR + 2 * 2 * 8 + 8 + 2 * 10 * 8  # 1352
+ADAPTER = 2 * 3 * ((8 + 8) + 2 * (8 + 4) + (8 + 8) + 3 * (8 + 16))  # rank 3: 768
+LAYER = 4 * (4 * 8 + 4 * 8 + 4 * 16 + 23 + 2 + 2)  # norms, attention, MLP, mask, statistics: 620 bytes a token
+HIDDEN = 8 * 8 * 161
+COPIES = 7 + 2 * 2 + 2 + 6 * 3  # all rows; pushed twice, taught once, kept six times
+CACHE = 4 * 20 * (8 * 10 + 2 * 8 * 20)
+JUDGING = 5 * 20 * (4 * (2 * 8 + 3 * 16) + 4 * 10 * 8 / 20)  # the old responses are read all at once
+
+
+def test_full_training_on_a_cpu() -> None:
+    found = memory_of(llama(), WORK, CONFIG, Way("full"))
+    assert found == Memory(
+        weights=4 * PARAMETERS,
+        casts=0,
+        gradients=4 * LINEAR,
+        optimizer=8 * LINEAR,
+        activations=2 * LAYER * 161 + HIDDEN,
+        logits=4 * 10 * 8 * COPIES,
+        layer=4 * (2 * 8 + 3 * 16) * 161,
+        reference=CACHE,
+        judging=JUDGING,
+        held=False,
+        groups=2,
+    )
+    kept = 4 * PARAMETERS + 8 * LINEAR + CACHE
+    assert found.peak == kept + 2 * LAYER * 161 + HIDDEN + 4 * (2 * 8 + 3 * 16) * 161
+
+
+def test_a_lora_adapter_on_a_cpu() -> None:
+    found = memory_of(llama(), WORK, CONFIG, Way("lora", 3))
+    assert (found.weights, found.casts) == (4 * PARAMETERS + 4 * ADAPTER, 0)
+    assert (found.gradients, found.optimizer) == (4 * ADAPTER, 8 * ADAPTER)
+    assert found.activations == 2 * (LAYER + 4 * 3 * 7) * 161 + HIDDEN
+
+
+def test_full_training_in_mixed_precision() -> None:
+    """float32 weights, and bfloat16 copies of the matrices and of the output layer for each of two batches."""
+    found = memory_of(llama(), WORK, CONFIG, Way("full", cpu=False))
+    assert (found.weights, found.casts) == (4 * PARAMETERS, 2 * 2 * (LINEAR + 80))
+    inputs = 5 * 8  # queries, keys and values; gate and up
+    layer = 4 * 2 * 8 + 2 * (inputs + 4 * 8 + 4 * 16 + 23) + 4 * (2 + 2)
+    assert found.activations == 2 * layer * 161 + HIDDEN
+    assert found.reference == 0  # kept in main memory
+    single = memory_of(llama(dtype="float32"), WORK, CONFIG, Way("full", cpu=False))
+    assert (single.casts, single.activations) == (0, 2 * LAYER * 161 + HIDDEN)
+
+
+def test_adapters_in_half_precision_and_in_four_bits() -> None:
+    lora, qlora = (memory_of(llama(), WORK, CONFIG, Way(m, 3, cpu=False)) for m in ("lora", "qlora"))
+    assert lora.weights == 2 * PARAMETERS + 4 * ADAPTER
+    assert qlora.weights == pytest.approx(0.516 * LINEAR + 2 * (PARAMETERS - LINEAR) + 4 * ADAPTER)
+    assert qlora.casts == 2 * 8 * 16  # the one matrix at work
+    assert qlora.activations == lora.activations
+
+
+def test_checkpointing_keeps_one_layer_and_the_inputs_of_the_others() -> None:
+    found = memory_of(llama(), WORK, CONFIG, Way("full", checkpointing=True))
+    assert found.activations == (2 * 4 * 8 + LAYER) * 161 + HIDDEN
+    mixed = memory_of(llama(), WORK, CONFIG, Way("full", checkpointing=True, cpu=False))
+    assert mixed.casts == 2 * (LINEAR / 2 + 2 * 80)
+
+
+def test_a_reference_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen copy, or the adapter switched off; its logits are there once more."""
+    assert memory.CACHE == CACHE_BYTES
+    monkeypatch.setattr(memory, "CACHE", CACHE - 1)
+    full, lora = (memory_of(llama(), WORK, CONFIG, way) for way in (Way("full"), Way("lora", 3)))
+    assert (full.reference, lora.reference) == (4 * PARAMETERS, 0)
+    assert full.logits == lora.logits == 4 * 10 * 8 * (COPIES + 3)
+
+
+def test_terms_left_out_take_nothing() -> None:
+    config = UnlearnConfig(forget_rows=2, normal_rows=3, normal_weight=0, hidden_weight=0, negative_weight=0)
+    found = memory_of(llama(), WORK, config, Way("full"))
+    assert cache_bytes(llama(), WORK, config) == found.reference == 0
+    assert found.activations == 2 * LAYER * 2 * 23
+    assert logit_rows(WORK.step(config)) == 2 + max(2, 2 * 2)
+
+
+def test_accumulation_halves_a_part_and_holds_the_gradients() -> None:
+    whole, parts = (
+        memory_of(llama(), WORK, dataclasses.replace(CONFIG, normal_rows=4, accumulation=n), Way("full"))
+        for n in (1, 2)
+    )
+    assert parts.activations * 2 == whole.activations and parts.held and not whole.held
+    assert parts.peak - parts.gradients < whole.peak
+
+
+def test_what_is_at_its_peak_at_once() -> None:
+    found = Memory(1, 2, 40, 4, 8, 16, 20, 32, 64, held=False, groups=2)
+    assert found.peak == 1 + 4 + 32 + 40 + 20 + (2 + 8) / 2
+    assert dataclasses.replace(found, gradients=0).peak == 1 + 4 + 32 + 64
+    assert dataclasses.replace(found, logits=99).peak == 1 + 4 + 32 + 2 + 8 + 99
+    assert dataclasses.replace(found, held=True).peak == 1 + 4 + 32 + 40 + 2 + 8 + 20
+
+
+SAME = {"vocab_size": 50, "hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 64}
+GATED = SAME | {"intermediate_size": 160, "num_key_value_heads": 2}
+LAYERS = {
+    "llama": (LlamaConfig, GATED),
+    "qwen3": (Qwen3Config, GATED | {"head_dim": 16}),
+    "gpt_neox": (GPTNeoXConfig, SAME | {"intermediate_size": 256}),
+    "gpt2": (
+        GPT2Config,
+        SAME | {"attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+@pytest.mark.parametrize("rank", [0, 4])
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_a_layer_keeps_for_the_backward_pass_to_the_byte(name: str, rank: int) -> None:
+    """The third layer of three: what autograd saves with it, less what it saves without."""
+    made, fields = LAYERS[name]
+    kept = [saved(made(**fields, num_hidden_layers=layers), rank) for layers in (2, 3)]
+    sizes = sizes_of(made(**fields, num_hidden_layers=3).to_dict(), Path("config.json"))
+    assert kept[1] - kept[0] == 3 * 40 * layer_bytes(sizes, 40, Way("lora" if rank else "full", rank))
+
+
+def saved(config: Any, rank: int) -> int:
+    """Bytes that autograd saves in a forward of 3 rows with 40 columns, parameters aside."""
+    model = AutoModelForCausalLM.from_config(config)
+    if rank:
+        model = get_peft_model(model, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
+    else:
+        _without_embeddings(Model(model))
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}  # held, so that no place is used twice
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    ids = torch.ones(3, 40, dtype=torch.long)
+    mask = torch.ones_like(ids)
+    mask[0, :5] = 0
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = model(input_ids=ids, attention_mask=mask, use_cache=False)
+    assert out.logits.requires_grad
+    return sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in parameters)
+
+
+@dataclasses.dataclass
+class Model:
+    model: Any
+
+
+NUMBERS = st.integers(1, 40)
+WAYS = st.builds(
+    lambda method, rank, again, cpu: Way(method, 0 if method == "full" else rank, again, cpu),
+    st.sampled_from(["full", "lora", "qlora"]),
+    NUMBERS,
+    st.booleans(),
+    st.booleans(),
+)
+WORKS = st.builds(Workload, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 6))
+CONFIGS = st.builds(
+    UnlearnConfig, forget_rows=NUMBERS, normal_rows=NUMBERS, accumulation=st.integers(1, 4), max_steps=NUMBERS
+)
+
+
+@given(WORKS, CONFIGS, WAYS, st.sampled_from(["forget", "normal", "prompt", "response", "groups"]), NUMBERS)
+def test_more_to_unlearn_never_takes_less(
+    work: Workload, config: UnlearnConfig, way: Way, name: str, more: int
+) -> None:
+    greater = dataclasses.replace(work, **{name: getattr(work, name) + more})
+    before, after = (memory_of(llama(), w, config, way).peak for w in (work, greater))
+    assert after >= before * (1 - 1e-12)
+
+
+@given(
+    WORKS, CONFIGS, WAYS, NUMBERS,
+    st.sampled_from(["vocab_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim"]),
+)  # fmt: skip
+def test_a_larger_model_never_takes_less(work: Workload, config: UnlearnConfig, way: Way, more: int, name: str) -> None:
+    fields = {
+        "vocab_size": 10,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "head_dim": 4,
+    }
+    before, after = (
+        memory_of(llama(**f), work, config, way).peak for f in (fields, fields | {name: fields[name] + more})
+    )
+    assert after >= before * (1 - 1e-12)
+
+
+@given(WORKS, CONFIGS, WAYS)
+def test_checkpointing_never_takes_more_than_the_layers_it_spares(
+    work: Workload, config: UnlearnConfig, way: Way
+) -> None:
+    with_it, without = (
+        memory_of(llama(num_hidden_layers=8), work, config, dataclasses.replace(way, checkpointing=c)).peak
+        for c in (True, False)
+    )
+    assert with_it <= without
