@@ -22,9 +22,11 @@ from importlib import import_module
 from itertools import product
 
 from expunge.judges.finding import Finding
+from expunge.judges.likely import DIGIT, likely
 from expunge.judges.national import ANY_NUMBER, NUMBERS, Number
 from expunge.judges.phones import LIKE as PHONE_LIKE
 from expunge.judges.phones import NEARBY, Phones
+from expunge.judges.screen import chunks
 from expunge.span import Span
 
 EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]*[\w%+-]@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w@-])")
@@ -46,8 +48,11 @@ IPV6 = re.compile(
     re.IGNORECASE,
 )
 VERSION = re.compile(r"(?:version|release|build|v)[ .:]*$", re.IGNORECASE)
-NUMBER_LIKE = re.compile(r"\d(?:(?:[ .+-]?\d){5}|(?<=[A-Za-z]{5}\d)\d)")  # what cards and NUMBERS have inside
-DIGIT = re.compile(r"\d")
+NUMBER_LIKE = re.compile(r"\d(?:(?:[ .+-]?\d){5}|(?<=[A-Za-z]{5}\d)\d)")  # around it, cards and NUMBERS are looked for
+NUMBER = re.compile(
+    r"\d(?:(?:[ .-]?\d){7}|\d{5}[+aA]\d{3}|(?<=[^\W\d_]{5}\d)\d"
+    r"|(?:(?<=[^\W\d_]\d)|(?<=[^\W\d_][ -]\d))(?: ?\d){5})"
+)  # what each of them has inside
 NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 IBAN_LIKE = re.compile(r"\d(?<=[A-Za-z]{2}\d)\d")
 IPV4_LIKE = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
@@ -80,8 +85,8 @@ class Patterns:
         digits = _digits(text)
         if digits >= 4:
             _keep(found, self._ibans(text) if IBAN_LIKE.search(text) else ())
-            windows = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(text)]
-            if windows:
+            if NUMBER.search(text):
+                windows = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(text)]
                 _keep(found, self._cards(text) if digits >= 12 else ())
                 _keep(found, self._national(text, windows))
             _keep(found, self._addresses(text))
@@ -89,6 +94,14 @@ class Patterns:
             _keep(found, self._phones.valid(text))
             _keep(found, self._phones.named(text))
         return sorted(found, key=lambda f: f.span)
+
+    def find_each(self, texts: Sequence[str]) -> list[list[Finding]]:
+        """`find` of each; many times faster where few texts say anything."""
+        found: list[list[Finding]] = [[] for _ in texts]
+        for first, some in chunks(texts):
+            for number in likely(some):
+                found[first + number] = self.find(some[number])
+        return found
 
     def _emails(self, text: str) -> Iterator[Finding]:
         for match in EMAIL.finditer(text):

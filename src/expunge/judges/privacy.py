@@ -37,10 +37,10 @@ class PrivacyJudge:
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         texts = [dialogue.response or "" for dialogue in dialogues]
-        return [
-            self._verdict(said + self._forms(text))
-            for text, said in zip(texts, self._registry.find_each(texts), strict=True)
-        ]
+        said = self._registry.find_each(texts)
+        if self._patterns:
+            said = [one + two for one, two in zip(said, self._patterns.find_each(texts), strict=True)]
+        return [self._verdict(findings) for findings in said]
 
     def _verdict(self, findings: Sequence[Finding]) -> Verdict:
         if not findings:
@@ -56,7 +56,4 @@ class PrivacyJudge:
 
     def find(self, text: str) -> list[Finding]:
         """What is private in `text`."""
-        return self._registry.find(text) + self._forms(text)
-
-    def _forms(self, text: str) -> list[Finding]:
-        return self._patterns.find(text) if self._patterns else []
+        return self._registry.find(text) + (self._patterns.find(text) if self._patterns else [])
