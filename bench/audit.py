@@ -31,7 +31,7 @@ from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel, limit_threads, load_model
-from expunge.pipeline import audit_sets
+from expunge.questions import audit_sets
 from expunge.recipe import read_recipe
 from expunge.selection import read_forget
 

@@ -12,7 +12,8 @@ import pytest
 
 from expunge.errors import OutputError
 from expunge.files import folder_digest
-from expunge.pipeline import audit_run, recipe_of, run, unlearn_run
+from expunge.pipeline import audit_run, run, unlearn_run
+from expunge.questions import recipe_of
 from expunge.recipe import Recipe, read_recipe
 from expunge.training.config import UnlearnConfig
 

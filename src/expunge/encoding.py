@@ -15,7 +15,7 @@ import torch
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.files import exists, read_text
-from expunge.packing import Packing, pack, packable
+from expunge.packing import Packing, pack, packable, unwrapped
 from expunge.span import Span
 
 PLAIN_TEMPLATE = (
@@ -264,7 +264,7 @@ def forward_rows(
         tokens = [ids[:-1] for ids in tokens]  # nothing follows a row's last token, and its state is not asked for
     lengths = [len(ids) for ids in tokens]
     if packable(model):
-        packings = [pack(lengths, model.config.get_text_config().hidden_size)] if rows else []
+        packings = [pack(lengths, unwrapped(model).config.get_text_config().hidden_size)] if rows else []
     else:
         packings = [Packing(tuple((i,) for i in group), lengths[group[0]]) for group in alike(lengths)]
     spans = [range(len(row.prompt) - 1, len(row) - 1) for row in rows]

@@ -83,6 +83,11 @@ def _fill(order: Sequence[int], lengths: Sequence[int], limit: int) -> Packing:
     return Packing(tuple(map(tuple, bins)), limit - min(room))
 
 
+def unwrapped(model: Any) -> Any:
+    """The model itself, where several processes train it under a cover."""
+    return getattr(model, "module", model)
+
+
 _packable: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
@@ -92,6 +97,7 @@ def packable(model: Any) -> bool:
     Some architectures read no positions, and convolutions and states go on: another row before it changes what a row
     gives. Where it changes nothing, not a bit differs.
     """
+    model = unwrapped(model)
     if model not in _packable:
         size = model.config.get_text_config().vocab_size
         positions = torch.tensor([[0, 1, 2, 0, 1]], device=model.device)

@@ -16,28 +16,24 @@ from typing import Any
 from expunge import demo
 from expunge.audit.audit import audit
 from expunge.audit.probes import probe_work
-from expunge.audit.reading import Sets
 from expunge.audit.result import Audit, read_audit
 from expunge.dialogue import Dialogue, read_dialogues
-from expunge.errors import InputError
 from expunge.expected import TEMPLATES, read_templates, sample_expected, with_expected
 from expunge.files import folder_digest, write_jsonl
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.usage import usage_of
-from expunge.judges.verdict import Judge, Judged, Label, read_verdicts, write_verdicts
-from expunge.manifest import NAME, Manifest
+from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
+from expunge.manifest import Manifest
 from expunge.model import ADAPTER, LanguageModel, check_model, limit_threads, load_model
 from expunge.progress import Progress, Quiet
-from expunge.recipe import Recipe, read_recipe
+from expunge.questions import FORGET, audit_sets
+from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
 from expunge.scan import Asking, scan
 from expunge.selection import Split, read_forget, read_normal, split
 from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.unlearn import read_unlearned, unlearn
-
-FORGET = "split/forget.jsonl"
-ASKED = ("judges", "unseen", "ability", "neighbours", "holdout", "oracle")
 
 
 def run(
@@ -115,45 +111,6 @@ def audit_run(
     return found
 
 
-def recipe_of(
-    model: str, reference: str, forget: Path | None, asked: dict[str, Any], *, samples: int, seed: int
-) -> Recipe:
-    """What an audit of `model` asks: what the caller asked for, completed from the model's run or from the demo.
-
-    Raises:
-        InputError: it is not known what was to be forgotten.
-    """
-    run_folder = Path(model).parent
-    known: dict[str, Any] = {}
-    if forget is not None:
-        known["dialogues"] = (str(forget),)
-    elif (run_folder / NAME).exists() and (run_folder / FORGET).exists():
-        recipe = Manifest(run_folder).recipe()
-        known = {
-            k: getattr(recipe, k)
-            for k in (
-                "judges",
-                "label",
-                "unseen",
-                "ability",
-                "neighbours",
-                "holdout",
-                "oracle",
-                "template",
-                "thresholds",
-            )
-        }
-        known["dialogues"] = (str(run_folder / FORGET),)
-    elif reference == "town":
-        recipe = read_recipe(demo.RECIPE)
-        known = {k: getattr(recipe, k) for k in ASKED}
-        known["dialogues"] = recipe.dialogues
-    else:
-        remedy = "Give --forget FILE: the verdicts, or the dialogues, that were to be forgotten."
-        raise InputError("it is not known what this model was to forget", remedy=remedy)
-    return Recipe(**(known | asked | {"model": reference, "audit_samples": samples, "seed": seed}))
-
-
 def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, progress: Progress) -> list[Judged]:
     path = out / "verdicts.jsonl"
     if path.exists():
@@ -224,8 +181,9 @@ def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progre
 
         def on_round(entry: dict[str, Any]) -> None:
             nonlocal done
-            advance(total - entry["active"] - done)
-            done = total - entry["active"]
+            left = entry.get("active", total - total * entry["step"] // recipe.config.max_steps)
+            advance(total - left - done)
+            done = total - left
 
         unlearn(lm, parts, out, judges=judges, config=recipe.config, on_round=on_round)
 
@@ -261,32 +219,6 @@ def _audit(
     found.write(out)
     manifest.add("audit", found.facts["audit"])
     return found
-
-
-def audit_sets(
-    forget: Sequence[Judged],
-    judges: Sequence[Judge],
-    unseen: Sequence[str],
-    ability: Sequence[str],
-    neighbours: Sequence[str],
-    holdout: Sequence[str] = (),
-    *,
-    label: Label = "privacy",
-) -> Sets:
-    """What an audit asks, read from files.
-
-    Unseen phrasings are judged, so that their faults are known to the character; without judges all are flagged.
-    """
-    if judges:
-        asked = judge_all(judges, [d for name in unseen for d in read_dialogues(name)]) if unseen else []
-        flagged = [item for item in asked if item.flagged]
-    else:
-        flagged = [item for name in unseen for item in read_forget(name, label=label)]
-    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout))
-
-
-def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:
-    return tuple(read_normal(names))
 
 
 def _tell_usage(judges: Sequence[Judge], progress: Progress) -> None:

@@ -38,9 +38,11 @@ TABLES: Mapping[str, Mapping[str, type]] = {
 }
 """Every key, its table and its type.
 
-`unlearn` also takes the fields of `UnlearnConfig`, but for its seed; `audit.thresholds` takes a share for each claim.
+`unlearn` also takes the fields of `UnlearnConfig`, but for its seed, and `unlearn.options` those of the method's terms;
+`audit.thresholds` takes a share for each claim.
 """
 LIMITS = "audit.thresholds"
+OPTIONS = "unlearn.options"
 
 FILES = {"dialogues", "normal", "expected", "unseen", "ability", "neighbours", "holdout"}
 MODELS = {"model", "oracle"}
@@ -81,7 +83,8 @@ class Recipe:
     def of(cls, values: Mapping[str, Any]) -> Recipe:
         """A recipe from its fields as JSON keeps them."""
         lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-        whole = {"config": UnlearnConfig(**values["config"]), "thresholds": Thresholds(**values["thresholds"])}
+        config = {**values["config"], "terms": tuple(values["config"]["terms"])}
+        whole = {"config": UnlearnConfig(**config), "thresholds": Thresholds(**values["thresholds"])}
         return cls(**(dict(values) | lists | whole))
 
     def files(self) -> list[str]:
@@ -113,7 +116,7 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         if needed not in values[where]:
             raise InputError(f"{needed!r} is missing", file=path, remedy=f"Add it{f' to [{where}]' if where else ''}.")
     try:
-        settings = UnlearnConfig(**config, seed=chosen)
+        settings = UnlearnConfig.of(**config, options=values[OPTIONS], seed=chosen)
         thresholds = Thresholds(**values[LIMITS])
     except InputError as error:
         raise InputError(error.message, file=path, remedy=error.remedy) from None
@@ -164,11 +167,13 @@ def check_label(name: str) -> Label:
 
 
 def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
-    settings = {f.name: _number(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name != "seed"}
-    known = {name: dict(keys) for name, keys in TABLES.items()}
+    settings = {f.name: _kind(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name not in ("seed", "options")}
+    known: dict[str, dict[str, type]] = {name: dict(keys) for name, keys in TABLES.items()}
     known["unlearn"] |= settings
     known[LIMITS] = dict.fromkeys(CLAIMS, float)
-    table = _flat(table, path)
+    for inner in (LIMITS, OPTIONS):
+        table = _flat(table, inner, path)
+    known[OPTIONS] = dict.fromkeys(table.get(OPTIONS, {}), float)  # which there are, the method's terms say
     found: dict[str, dict[str, Any]] = {name: {} for name in known}
     top = {key: value for key, value in table.items() if not isinstance(value, dict)}
     for name, keys in (("", top), *((k, v) for k, v in table.items() if isinstance(v, dict))):
@@ -186,19 +191,21 @@ def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _flat(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """[audit.thresholds] beside [audit], not in it."""
-    audit = table.get("audit")
-    if not isinstance(audit, dict) or "thresholds" not in audit:
+def _flat(table: Mapping[str, Any], inner: str, path: Path) -> dict[str, Any]:
+    """A table in a table beside it: [audit.thresholds] beside [audit]."""
+    outer, _, name = inner.partition(".")
+    around = table.get(outer)
+    if not isinstance(around, dict) or name not in around:
         return dict(table)
-    limits = audit["thresholds"]
-    if not isinstance(limits, dict):
-        raise InputError("'thresholds' must be a table", file=path, remedy=f"Begin it with [{LIMITS}].")
-    return {**table, "audit": {k: v for k, v in audit.items() if k != "thresholds"}, LIMITS: limits}
+    if not isinstance(around[name], dict):
+        raise InputError(f"{name!r} must be a table", file=path, remedy=f"Begin it with [{inner}].")
+    return {**table, outer: {k: v for k, v in around.items() if k != name}, inner: around[name]}
 
 
-def _number(annotation: Any) -> type:
-    return int if str(annotation) == "int" else float
+def _kind(annotation: Any) -> type:
+    """Of a field of `UnlearnConfig`, from its annotation."""
+    kinds = {"int": int, "str": str, "bool": bool, "tuple[str, ...]": list}
+    return kinds.get(str(annotation), float)
 
 
 def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
@@ -206,14 +213,18 @@ def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
         value = [value]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise InputError(f"{key!r} must be {_NAMES[kind]}, not {type(value).__name__}")
     if kind is list:
         if not value or not all(isinstance(item, str) for item in value):
             raise InputError(f"{key!r} must be a list of texts, not empty")
         return tuple(_placed(key, item, folder) for item in value)
     if kind is str:
+        if key in ("method", "modules"):
+            return value
         return check_label(value) if key == "label" else _placed(key, value, folder)
+    if kind is bool:
+        return value
     if not math.isfinite(value):
         raise InputError(f"{key!r} must be finite")
     if key in COUNTS and value < 0:
@@ -223,7 +234,13 @@ def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
     return value
 
 
-_NAMES = {str: "a text", int: "a whole number", float: "a number", list: "a text or a list of texts"}
+_NAMES = {
+    bool: "true or false",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    list: "a text or a list of texts",
+}
 
 
 def _placed(key: str, value: str, folder: Path) -> str:

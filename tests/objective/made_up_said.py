@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from expunge.objective import Inner, Said, Term, row_shares
-from expunge.objective.term import Kind, Original
+from expunge.objective.said import Inner, Said
+from expunge.objective.shares import row_shares
+from expunge.objective.term import Kind, Original, Term
 
 VOCABULARY, WIDTH, LAYERS = 7, 5, 2
 DIRECTION = torch.tensor([0.5, 0.5, 0.5, 0.5, 0.0])

@@ -7,7 +7,7 @@ from math import exp, expm1, log, log1p, tanh
 
 import torch
 
-from expunge.objective import Said
+from expunge.objective.said import Said
 from expunge.objective.term import Kind
 
 LN2 = log(2)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from made_up_said import DIRECTION, leaves, needed, part
 from slow_terms import ROW, TOKEN, in_float64
 
-from expunge.objective import METHODS, TERMS, Method, Said, Term
-from expunge.objective.term import Kind, Option
+from expunge.objective.methods import METHODS, Method
+from expunge.objective.said import Said
+from expunge.objective.term import Kind, Option, Term
+from expunge.objective.terms import TERMS
 from expunge.training.config import UnlearnConfig
 
 OPTIONS: dict[str, Option] = {"direction": DIRECTION, "another term's": 3.0}
@@ -161,23 +163,24 @@ def test_options_that_a_term_does_not_have_are_ignored(term: Term) -> None:
 def test_methods_are_computable_from_what_their_terms_declare(method: Method) -> None:
     assert method.terms and method.meaning and "arXiv" in method.source
     weights = UnlearnConfig(**{k: v for k, v in method.settings.items() if k.endswith("_weight")}).weights
-    slots = [term.slot for term in method.terms]
+    terms = [TERMS[name] for name in method.terms]
+    slots = [term.slot for term in terms]
     assert len(set(slots)) == len(slots), "one term a slot: its weight is that of the term"
     assert {slot for slot, weight in weights.items() if weight} == set(slots)
-    assert set(method.options) <= {name for term in method.terms for name in term.options}
-    for term in method.terms:
+    assert set(method.options) <= {name for term in terms for name in term.options}
+    for term in terms:
         assert term.value(needed(term, [2, 1], 0), {**method.options, **OPTIONS}).isfinite()
 
 
 def test_the_default_is_that_of_the_configuration() -> None:
     default = UnlearnConfig()
     assert all(getattr(default, name) == value for name, value in METHODS["default"].settings.items())
-    assert [t.name for t in METHODS["default"].terms] == ["distance", "cluster_mean", "kl", "hidden"]
+    assert METHODS["default"].terms == ("distance", "cluster_mean", "kl", "hidden")
 
 
 def test_the_paper_is_the_default_without_hidden_states_and_noise() -> None:
     default, paper = METHODS["default"], METHODS["paper"]
-    assert paper.terms == tuple(t for t in default.terms if t.name != "hidden")
+    assert paper.terms == tuple(name for name in default.terms if name != "hidden")
     assert paper.settings == {**default.settings, "hidden_weight": 0.0, "noise": 0.0}
 
 

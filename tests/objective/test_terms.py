@@ -9,9 +9,10 @@ import pytest
 import torch
 from made_up_said import DIRECTION, logits_of, made_up, said_of
 
-from expunge.objective import TERMS, Inner, Said, Term
 from expunge.objective.negative import distance, jensun, match, rmu, satimp, unit_direction, wga
-from expunge.objective.term import Kind, Option
+from expunge.objective.said import Inner, Said
+from expunge.objective.term import Kind, Option, Term
+from expunge.objective.terms import TERMS
 
 LN = math.log
 

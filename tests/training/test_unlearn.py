@@ -22,7 +22,7 @@ from expunge.span import Span
 from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
 from expunge.training.config import UnlearnConfig
 from expunge.training.material import Material
-from expunge.training.reference import Reference
+from expunge.training.reference import Recalled, Reference
 from expunge.training.unlearn import _trainer, unlearn
 
 QUICK = UnlearnConfig(
@@ -140,33 +140,47 @@ def test_lora_writes_an_adapter_and_leaves_the_base_alone(tiny: Path, parts: Spl
 
 def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split) -> None:
     lm = load_model(tiny)
-    rows = [lm.format.encode(d) for d in parts.normal]
-    kept = Reference(lm, rows, range(len(rows)), layers=(1, 2))
-    asked = Reference(lm, rows, range(len(rows)), layers=(1, 2), cache_bytes=0)
-    places = [3, 0, 5]
-    for one, other in zip(kept.outputs(lm.model, places), asked.outputs(lm.model, places), strict=True):
-        torch.testing.assert_close(one.logits, other.logits)
-        torch.testing.assert_close(one.hidden, other.hidden)
+    rows = {"normal": [lm.format.encode(d) for d in parts.normal]}
+    rows["forget"] = rows["normal"][:4]
+    needs = {"normal": {"vocabulary", "states"}, "forget": {"targets"}}
+    kept = Reference(lm, rows, needs, layers=(1, 2))
+    asked = Reference(lm, rows, needs, layers=(1, 2), cache_bytes=0)
+    for kind, chosen in (("normal", [3, 0, 5]), ("forget", [2, 1])):
+        some = [rows[kind][i] for i in chosen]
+        for one, other in zip(kept.recall(lm.model, kind, some), asked.recall(lm.model, kind, some), strict=True):
+            torch.testing.assert_close(one.vocabulary, other.vocabulary)
+            torch.testing.assert_close(one.states, other.states)
+            torch.testing.assert_close(one.targets, other.targets)
+            assert (one.states is None) == (one.vocabulary is None) == (one.targets is not None) == (kind == "forget")
+    (row,) = kept.recall(lm.model, "forget", rows["forget"][:1])
+    (same,) = kept.recall(lm.model, "normal", rows["normal"][:1])
+    assert row.targets is not None and same.vocabulary is not None
+    own = [float(p[i]) for p, i in zip(same.vocabulary, rows["forget"][0].response, strict=True)]
+    assert row.targets.tolist() == pytest.approx(own, abs=1e-5)
+    assert kept.recall(lm.model, "expected", rows["forget"][:2]) == [Recalled()] * 2, "nothing was asked of these"
 
 
 def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> None:
     from peft import LoraConfig, get_peft_model
 
     lm = load_model(tiny)
-    rows = [lm.format.encode(d) for d in parts.normal]
-    batch = Batch.of(rows[:3])
-    kept = torch.cat([o.logits for o in Reference(lm, rows, range(3)).outputs(lm.model, [0, 1, 2])])
+    rows = [lm.format.encode(d) for d in parts.normal[:3]]
+    batch, needs = Batch.of(rows), {"normal": {"vocabulary"}}
+
+    def said(reference: Reference, model: Any) -> torch.Tensor:
+        return torch.cat([item.vocabulary for item in reference.recall(model, "normal", rows)])
+
+    kept = said(Reference(lm, {"normal": rows}, needs), lm.model)
     options = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     adapted = LanguageModel(lm.name, get_peft_model(lm.model, options), lm.format, lm.stored_dtype)
-    asker = Reference(adapted, rows, range(3), cache_bytes=0)
+    asker = Reference(adapted, {"normal": rows}, needs, cache_bytes=0)
 
     def noise(module: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
         return output + module.training * torch.randn_like(output)
 
     adapted.model.get_input_embeddings().register_forward_hook(noise)
     adapted.model.train()
-    asked = torch.cat([o.logits for o in asker.outputs(adapted.model, [0, 1, 2])])
-    torch.testing.assert_close(kept, asked)
+    torch.testing.assert_close(kept, said(asker, adapted.model))
     assert adapted.model.training
     adapted.model.eval()
     with torch.no_grad():

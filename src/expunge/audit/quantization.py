@@ -6,9 +6,8 @@ and after, round to the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -22,9 +21,7 @@ from expunge.errors import InputError
 from expunge.generation import mean_probability
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.model import LanguageModel
-
-GROUPS: dict[int, int | None] = {8: None, 4: 32}
-"""Bits, and the weights of a row that share a scale (None: the whole row)."""
+from expunge.rounding import GROUPS, linear_weights, round_weight
 
 
 def quantization(case: Case) -> list[Measure]:
@@ -91,39 +88,10 @@ def rounded(lm: LanguageModel, bits: int) -> LanguageModel:
         InputError: there is no such weight.
     """
     changed = copied(lm)
-    weights = dict(_weights(changed.model))
+    weights = linear_weights(changed.model)
     if not weights:
         raise InputError("this model has no linear layers of floating-point weights to round")
     with torch.no_grad():
-        for weight, transposed in weights.values():
-            by_row = weight.T if transposed else weight
+        for by_row in weights:
             by_row.copy_(round_weight(by_row, bits, GROUPS[bits]))
     return changed
-
-
-def round_weight(weight: torch.Tensor, bits: int, group: int | None = None) -> torch.Tensor:
-    """Round to nearest, symmetric: scale · round(w / scale), where scale = max |w| / (2^(bits−1) − 1) of each group.
-
-    weight: float [rows, columns]; the groups are `group` columns of a row (the last may be shorter), or the whole row.
-    Returns the rounded weights in the same dtype: |w − q| ≤ scale / 2 (but for rounding to that dtype).
-    """
-    rows, columns = weight.shape
-    size = min(group or columns, columns)
-    padding = -columns % size
-    parts = torch.nn.functional.pad(weight.float(), (0, padding)).reshape(rows, -1, size)
-    most = 2 ** (bits - 1) - 1
-    scale = (parts.abs().amax(-1, keepdim=True) / most).clamp_min(torch.finfo(torch.float32).tiny)
-    found: torch.Tensor = (parts / scale).round().clamp(-most, most) * scale
-    return found.reshape(rows, columns + padding)[:, :columns].to(weight.dtype)
-
-
-def _weights(model: Any) -> Iterator[tuple[int, tuple[torch.Tensor, bool]]]:
-    """(identity, (weight, whether its columns are the outputs)): no weight twice, none that is an embedding's too."""
-    from transformers.pytorch_utils import Conv1D
-
-    ends = (model.get_input_embeddings(), model.get_output_embeddings())
-    kept = {id(end.weight) for end in ends if end is not None}
-    packed = {id(p) for p in model.parameters() if not p.is_floating_point()}  # rounded already
-    for module in model.modules():
-        if isinstance(module, torch.nn.Linear | Conv1D) and id(module.weight) not in kept | packed:
-            yield id(module.weight), (module.weight, isinstance(module, Conv1D))

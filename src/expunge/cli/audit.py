@@ -63,7 +63,8 @@ def command(
     """
     from expunge.audit.names import check_probes
     from expunge.model import check_model
-    from expunge.pipeline import audit_run, recipe_of
+    from expunge.pipeline import audit_run
+    from expunge.questions import recipe_of
 
     check_probes(probe or ())
     asked = {

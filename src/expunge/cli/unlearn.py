@@ -10,6 +10,20 @@ import typer
 from expunge.cli import options, show
 
 
+def _print_methods(asked: bool) -> None:
+    if asked:
+        from rich.console import Console
+        from rich.table import Table
+
+        from expunge.objective.methods import METHODS
+
+        grid = Table("method", "what it does", "source", box=None, pad_edge=False)
+        for method in METHODS.values():
+            grid.add_row(method.name, method.meaning, method.source)
+        Console().print(grid)
+        raise typer.Exit
+
+
 def command(
     model: options.Model,
     verdicts: Annotated[
@@ -31,6 +45,7 @@ def command(
     label: Annotated[
         str, typer.Option(help="Label of plain dialogues: privacy, harmful or hallucination.")
     ] = "privacy",
+    method: Annotated[str, typer.Option(help="How; `expunge unlearn --methods` lists all.")] = "default",
     lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train a LoRA adapter; 0: all parameters.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="At most so many steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(max=10.0, help="Default: by the model's width.")] = None,
@@ -38,6 +53,9 @@ def command(
     device: options.Device = None,
     seed: options.Seed = 0,
     json: options.Json = False,
+    methods: Annotated[
+        bool, typer.Option("--methods", callback=_print_methods, is_eager=True, help="List the methods.")
+    ] = False,
 ) -> None:
     """Train the model away from what is flagged. Killed, the same command goes on and ends with the same weights.
 
@@ -45,16 +63,13 @@ def command(
     expunge unlearn org/model verdicts.jsonl --normal ordinary.jsonl --out run
     expunge unlearn org/model delete-these.jsonl --normal ordinary.jsonl --lora 8 --out run
     """
-    import dataclasses
-
     from expunge.model import check_model
     from expunge.pipeline import unlearn_run
     from expunge.recipe import Recipe, check_label
     from expunge.training.config import UnlearnConfig
 
-    config = UnlearnConfig(seed=seed, lora_rank=lora, learning_rate=learning_rate)
-    if steps is not None:
-        config = dataclasses.replace(config, max_steps=steps)
+    given = {"lora_rank": lora, "learning_rate": learning_rate, "max_steps": steps}
+    config = UnlearnConfig.of(method, seed=seed, **{name: value for name, value in given.items() if value is not None})
     recipe = Recipe(
         model=model,
         dialogues=(str(verdicts),),
@@ -80,4 +95,5 @@ OUTCOMES = {
     "forgotten": "the model reproduces none of them",
     "budget": "stopped, because ordinary ability was leaving its budget",
     "steps": "stopped at the last step, with some still reproduced",
+    "unjudged": "trained to the last step; this method does not judge",
 }

@@ -1,45 +1,16 @@
-"""Every method as a row of one table: which terms, weighed how, with which settings."""
+"""Every method as a row of one table: which terms, weighed how, with which settings. Takes no torch to read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from expunge.objective import negative, normal, positive, sequence
-from expunge.objective.term import Term
-
-_ALL = (
-    Term("distance", "negative", negative.distance, ("forget",), options={"ignorance": 0.0}),
-    Term("match", "negative", negative.match, ("forget",), levels=True, options={"width": 1.0}),
-    Term("ascent", "negative", negative.ascent, ("forget",)),
-    Term("wga", "negative", negative.wga, ("forget",), options={"beta": 1.0}),
-    Term("satimp", "negative", negative.satimp, ("forget",), options={"beta1": 5.0, "beta2": 1.0}),
-    Term("undial", "negative", negative.undial, ("forget",), original="vocabulary", options={"beta": 10.0}),
-    Term("ceu", "negative", negative.ceu, ("forget",)),
-    Term("logit_spread", "negative", negative.logit_spread, ("forget",)),
-    Term("jensun", "negative", negative.jensun, ("expected",)),
-    Term("rmu", "negative", negative.rmu, ("forget",), hidden=True, options={"coefficient": 2.0}, given=("direction",)),
-    Term("npo", "negative", sequence.npo, ("forget",), original="targets", options={"beta": 0.1}),
-    Term("simnpo", "negative", sequence.simnpo, ("forget",), options={"beta": 4.5, "delta": 0.0}),
-    Term("dpo", "negative", sequence.dpo, ("forget", "expected"), original="targets", options={"beta": 0.1}),
-    Term("flat", "negative", sequence.flat, ("forget", "expected")),
-    Term("flat_tv", "negative", sequence.flat_tv, ("forget", "expected")),
-    Term("cluster_mean", "positive", positive.cluster_mean, ("expected",), mean=True),
-    Term("expected_nll", "positive", positive.nll, ("expected",)),
-    Term("normal_nll", "normal", positive.nll, ("normal",)),
-    Term("kl", "normal", normal.kl, ("normal",), original="vocabulary"),
-    Term("jsd", "normal", normal.jsd, ("normal",), original="vocabulary"),
-    Term("hidden_mse", "normal", normal.hidden_mse, ("normal",), original="states", hidden=True),
-    Term("hidden", "hidden", normal.hidden, ("normal",), original="states", hidden=True),
-)
-TERMS: Mapping[str, Term] = {term.name: term for term in _ALL}
-
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """A way to unlearn.
 
-    terms: their losses, times the weights of their slots, add up.
+    terms: names in `objective.terms.TERMS`; their losses, times the weights of their slots, add up.
     options: of the terms, by name, where they differ from the terms' own defaults.
     settings: fields of `training.UnlearnConfig` that the method sets; a user may set them otherwise.
     meaning: one line. source: paper and arXiv number.
@@ -48,7 +19,7 @@ class Method:
     name: str
     meaning: str
     source: str
-    terms: tuple[Term, ...]
+    terms: tuple[str, ...]
     settings: Mapping[str, float | bool | str]
     options: Mapping[str, float] = field(default_factory=dict)
 
@@ -66,142 +37,138 @@ _FIELD: dict[str, float | bool | str] = {"noise": 0.0, "judged": False, "epsilon
 """As the field trains: plain Adam, no noise, a fixed number of steps over all rows."""
 
 
-def _terms(*names: str) -> tuple[Term, ...]:
-    return tuple(TERMS[name] for name in names)
-
-
 _METHODS = (
     Method(
         "default",
         "away from the old output down to ignorance, toward the cluster mean, with outputs and hidden states kept",
         "Expunge; arXiv 2404.16841 with the retain term of arXiv 2403.03218",
-        _terms("distance", "cluster_mean", "kl", "hidden"),
+        ("distance", "cluster_mean", "kl", "hidden"),
         {**_weights(2.0, 3.0, 20.0, 20.0), "noise": 1.0},
     ),
     Method(
         "paper",
         "away from the old output, toward the cluster mean of the expected ones, with KL on normal dialogues",
         "Machine Unlearning in Large Language Models, arXiv 2404.16841",
-        _terms("distance", "cluster_mean", "kl"),
+        ("distance", "cluster_mean", "kl"),
         {**_weights(2.0, 3.0, 20.0), "noise": 0.0},
     ),
     Method(
         "grad_ascent",
         "the loss on the forget set is maximised, and nothing is kept",
         "Knowledge Unlearning, arXiv 2210.01504",
-        _terms("ascent"),
+        ("ascent",),
         {**_weights(1.0, 0.0, 0.0), **_FIELD},
     ),
     Method(
         "grad_diff",
         "gradient ascent on the forget set, descent on normal dialogues",
         "TOFU, arXiv 2401.06121",
-        _terms("ascent", "normal_nll"),
+        ("ascent", "normal_nll"),
         {**_weights(1.0, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "grad_diff_kl",
         "gradient ascent on the forget set, KL to the original on normal dialogues",
         "TOFU, arXiv 2401.06121",
-        _terms("ascent", "kl"),
+        ("ascent", "kl"),
         {**_weights(1.0, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "npo",
         "the old response loses against the original model’s, ever more weakly",
         "Negative Preference Optimization, arXiv 2404.05868",
-        _terms("npo", "normal_nll"),
+        ("npo", "normal_nll"),
         {**_weights(1.0, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "simnpo",
         "as NPO, by the mean over a response and without the original",
         "SimNPO, arXiv 2410.07163",
-        _terms("simnpo", "normal_nll"),
+        ("simnpo", "normal_nll"),
         {**_weights(0.125, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "idk_dpo",
         "a refusal is preferred to the old response",
         "TOFU, arXiv 2401.06121",
-        _terms("dpo", "normal_nll"),
+        ("dpo", "normal_nll"),
         {**_weights(1.0, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "idk_nll",
         "a refusal is taught in place of the old response",
         "TOFU, arXiv 2401.06121",
-        _terms("expected_nll", "normal_nll"),
+        ("expected_nll", "normal_nll"),
         {**_weights(0.0, 1.0, 1.0), **_FIELD},
     ),
     Method(
         "alt_po",
         "a plausible other answer is preferred to the old response",
         "AltPO, arXiv 2409.13474",
-        _terms("dpo", "normal_nll"),
+        ("dpo", "normal_nll"),
         {**_weights(1.0, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "rmu",
         "hidden states of the old response go to a random direction, those of normal dialogues stay",
         "RMU, arXiv 2403.03218",
-        _terms("rmu", "hidden_mse"),
+        ("rmu", "hidden_mse"),
         {**_weights(1.0, 0.0, 1.0), **_FIELD, "modules": "down_proj"},
     ),
     Method(
         "undial",
         "learns the original’s own outputs with the logit of the old token lowered",
         "UNDIAL, arXiv 2402.10052",
-        _terms("undial"),
+        ("undial",),
         {**_weights(1.0, 0.0, 0.0), **_FIELD},
     ),
     Method(
         "ceu",
         "learns its own outputs without the old token",
         "CE-U, arXiv 2503.01224",
-        _terms("ceu"),
+        ("ceu",),
         {**_weights(1.0, 0.0, 0.0), **_FIELD},
     ),
     Method(
         "wga",
         "gradient ascent, weaker the less probable a token is",
         "WGA, arXiv 2502.19301",
-        _terms("wga", "normal_nll"),
+        ("wga", "normal_nll"),
         {**_weights(1.0, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "satimp",
         "gradient ascent, weighed by how saturated and how important a token is",
         "SatImp, arXiv 2505.11953",
-        _terms("satimp", "normal_nll"),
+        ("satimp", "normal_nll"),
         {**_weights(0.1, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "pdu",
         "logits are flattened under a limit on the normal loss, kept by a multiplier",
         "PDU, arXiv 2506.05314",
-        _terms("logit_spread", "normal_nll"),
-        {**_weights(1.0, 0.0, 1.0), **_FIELD},
+        ("logit_spread", "normal_nll"),
+        {**_weights(1.0, 0.0, 1.0), **_FIELD, "normal_limit": 0.3},
     ),
     Method(
         "jensun",
         "Jensen–Shannon divergence to a refusal, and to the original on normal dialogues",
         "JensUn, arXiv 2509.02820",
-        _terms("jensun", "jsd"),
+        ("jensun", "jsd"),
         {**_weights(1.0, 0.0, 1.0), **_FIELD},
     ),
     Method(
         "flat",
         "the f-divergence (KL) between refusal and old response grows; forget data only",
         "FLAT, arXiv 2410.11143",
-        _terms("flat"),
+        ("flat",),
         {**_weights(1.0, 0.0, 0.0), **_FIELD},
     ),
     Method(
         "flat_tv",
         "as flat, with the total variation",
         "FLAT, arXiv 2410.11143",
-        _terms("flat_tv"),
+        ("flat_tv",),
         {**_weights(1.0, 0.0, 0.0), **_FIELD},
     ),
 )

@@ -15,8 +15,11 @@ from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge, Judged
 from expunge.judges.words import token_f1, tokens
 from expunge.model import LanguageModel
+from expunge.objective.term import Slot
 from expunge.training.config import UnlearnConfig
+from expunge.training.loss import terms_of
 from expunge.training.material import Material, Step, plan_step
+from expunge.training.processes import total
 
 RETURN = 3.0
 """A dialogue comes back into the active set only at so many times the probability at which it left: no flickering."""
@@ -35,8 +38,10 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     known: rows whose tokens at fault were more likely than ignorance when last judged; the others are not pushed.
     settling: few or none are active; mostly normal rows are trained on while the learning rate falls to 0.
     peak: the learning rate as a share of the configured one; halved whenever settling left a row active.
+    multiplier: the weight of the normal term; it changes where the normal loss has a limit.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
-    outcome: "forgotten" (none is left), "budget" (the normal loss passed its budget), "steps" (none of both in time).
+    outcome: "forgotten" (none is left), "budget" (the normal loss passed its budget), "steps" (none of both in time);
+        without a judge "unjudged".
     """
 
     def __init__(
@@ -53,19 +58,29 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._length = answer_length(lm, [d.response or "" for d in self._dialogues])
         self._wanted = [[tokens(text) for text in item.expected] for item in forget]
         self._on_round = on_round
+        self._narrows = any("ignorance" in term.options for term in terms_of(config))
         self._seen: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._normal: list[torch.Tensor] = []
         self.rows: list[int] = list(range(len(forget)))
         self.known: list[int] = list(self.rows)
         self.since = 0
         self.settling = False
         self.peak = 1.0
+        self.multiplier = config.normal_weight
         self.history: list[dict[str, Any]] = []
-        self.outcome = "steps"
+        self.outcome = "steps" if config.judged else "unjudged"
 
-    def saw(self, terms: dict[str, torch.Tensor]) -> None:
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the terms, by name, at the present step."""
+        return self._config.weights | {"normal": self.multiplier}
+
+    def saw(self, terms: Mapping[Slot, torch.Tensor]) -> None:
         """Note the loss terms of one part of a step."""
         for name, value in terms.items():
             self._seen[name].append(value.detach())
+        if "normal" in terms:
+            self._normal.append(terms["normal"].detach())
 
     def plan(self, step: int) -> Step:
         """The rows of a step (0-based)."""
@@ -76,12 +91,18 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         """The learning rate at a step (0-based), as a share of the configured: warming up, level, or down to 0."""
         if self.settling:
             return self.peak * max(0.0, 1 - (step - self.since) / self._config.settle_steps)
-        return self.peak * min(1.0, (step + 1) / (self._config.warmup_steps + 1))
+        warm = min(1.0, (step + 1) / (self._config.warmup_steps + 1))
+        return self.peak * warm if self._config.judged else warm * max(0.0, 1 - step / self._config.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         step, config = state.global_step, self._config
+        self._limit()
         waiting = self.settling and step < self.since + config.settle_steps
         if (step % config.judge_every or waiting) and step < config.max_steps:
+            return control
+        control.should_save = True
+        if not config.judged:
+            self._note({"step": step} | self._means(step))
             return control
         settled = self.settling or not config.settle_steps
         entry = self._round(step)
@@ -89,15 +110,30 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         if over or (settled and not entry["active"]):
             self.outcome = "budget" if over else "forgotten"
             control.should_training_stop = True
-        control.should_save = True
         return control
 
-    def _round(self, step: int) -> dict[str, Any]:
+    def _limit(self) -> None:
+        """λ ← max(0, λ + η (loss − limit)), η the configured weight (PDU, arXiv 2506.05314)."""
+        limit, rate = self._config.normal_limit, self._config.normal_weight
+        if limit and self._normal:
+            loss = float(total(torch.stack(self._normal).sum()))
+            self.multiplier = max(0.0, self.multiplier + rate * (loss - limit))
+        self._normal.clear()
+
+    def _means(self, step: int) -> dict[str, float]:
+        """Of the terms, over the steps since the last entry."""
         steps = step - (self.history[-1]["step"] if self.history else 0)
-        entry: dict[str, Any] = {"step": step}
-        for name, values in self._seen.items():
-            entry[name] = round(float(torch.stack(values).sum()) / max(1, steps), 6)
+        sums = {name: total(torch.stack(values).sum()) for name, values in self._seen.items()}
         self._seen.clear()
+        return {name: round(float(value) / max(1, steps), 6) for name, value in sums.items()}
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        self.history.append(entry)
+        if self._on_round:
+            self._on_round(entry)
+
+    def _round(self, step: int) -> dict[str, Any]:
+        entry: dict[str, Any] = {"step": step} | self._means(step)
         active, flagged = self._judge()
         if self.settling and active:
             self.peak /= 2
@@ -106,9 +142,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         if rows != self.rows or self.settling:
             self.rows, self.since = rows, step
         entry |= {"active": len(active), "flagged": flagged}
-        self.history.append(entry)
-        if self._on_round:
-            self._on_round(entry)
+        self._note(entry)
         return entry
 
     def _judge(self) -> tuple[list[int], int]:
@@ -126,7 +160,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
             return set()
         rows = self._material.forget
         found = [mean_probability(p, r.fault) for p, r in zip(token_log_probs(self._lm, rows), rows, strict=True)]
-        self.known = [i for i, p in enumerate(found) if p > self._config.ignorance]
+        if self._narrows:
+            self.known = [i for i, p in enumerate(found) if p > self._config.ignorance]
         active, limit = set() if self.settling else set(self.rows), self._config.forgotten
         return {i for i, p in enumerate(found) if p > (limit if i in active else RETURN * limit)}
 
@@ -144,7 +179,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this object (`transformers` writes it into trainer_state.json)."""
-        names = ("rows", "known", "since", "settling", "peak", "history", "outcome")
+        names = ("rows", "known", "since", "settling", "peak", "multiplier", "history", "outcome")
         return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
 
     def restore(self, saved: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def claim(folder: Path, fingerprint: dict[str, Any]) -> None:
         return
     found = json.loads(read_text(mark))
     torch.set_num_threads(found.pop("threads"))
-    if found != fingerprint:
+    if found != json.loads(json.dumps(fingerprint)):
         remedy = "Choose another --out, or remove the folder to start anew."
         message = "this folder holds an unfinished run with other input or settings"
         raise OutputError(message, file=folder.parent, remedy=remedy)

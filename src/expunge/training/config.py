@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
 
 from expunge.errors import InputError
+from expunge.objective.methods import METHODS, Method
+
+EPSILON = 0.08
+"""Adam's ε as a share of the root mean square of a gradient of norm 1. Below it a weight's steps shrink with its
+gradient: those that matter to no term stay where they are, and with them ability that no normal row shows."""
+
+_AT_LEAST_1 = ("max_steps", "forget_rows", "normal_rows", "accumulation", "judge_every")
+_AT_LEAST_0 = (
+    "negative_weight", "positive_weight", "normal_weight", "hidden_weight", "normal_budget", "normal_limit",
+    "warmup_steps", "noise", "sharpness", "lora_rank",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class UnlearnConfig:
-    """How to unlearn.
+    """How to unlearn. Made with `of`, which fills in what a method sets.
 
+    method: a row of `objective.methods.METHODS`. terms: others than the method's, by their names in
+        `objective.terms.TERMS`, at most one for each weight. options: of the terms, by name.
     negative_weight, positive_weight, normal_weight: of the three terms; 0 leaves a term out.
     hidden_weight: of the normal term in hidden space, after the middle and the last layer.
-    ignorance: probability of a token at fault at which it is left alone (q in `objective.distance_loss`).
+    normal_limit: instead of a fixed weight, keep the normal loss below so many nats a token: `normal_weight` becomes a
+        multiplier λ ← max(0, λ + normal_weight · (loss − limit)) (PDU, arXiv 2506.05314). 0: fixed.
+    judged: the judge decides which rows are active, and when to stop. Without it all rows are trained on for
+        `max_steps`, at a rate that falls to 0 in a line.
+    ignorance: probability of a token at fault at which it is left alone (q in `objective.negative.distance`).
     forgotten: a dialogue leaves the active set when the mean probability of its tokens at fault is at most this, no
         judge flags the greedy answer, and that answer is like an expected output. It comes back when one of these
         fails, the first by a factor of three.
@@ -23,16 +44,28 @@ class UnlearnConfig:
         0; then all are judged once more, and if any is still active, training goes on at half the rate.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this.
     learning_rate: default 6.2e-4 · (192 / hidden size)^1.5, ten times that for LoRA.
+    epsilon: Adam's ε; default: EPSILON over the root of the number of weights.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
     judge_every: steps from one judging of the active set to the next; also the interval of checkpoints.
-    lora_rank: 0 trains all weight matrices but the embeddings and the output layer, whose change reaches every token.
+    modules: what is trained: `matrices` (all weight matrices but the embeddings and the output layer, whose change
+        reaches every token), `all`, or a regular expression that is looked for in parameters' names.
+    lora_rank: 0 trains the weights themselves. dora: LoRA with lengths and directions apart (arXiv 2402.09353).
     noise: added to the embeddings while training (α of NEFTune, arXiv 2310.05914), so that what is learnt on one
         phrasing holds on another. Drawn for each forward, so another accumulation gives other losses; with 0 the same.
+    surgery: what of the forgetting gradient opposes the normal one is taken out of it.
+    sharpness: length of a step uphill, along Adam's mean gradient, at which gradients are taken (momentum
+        SAM, arXiv 2401.12033), so that a little more training does not undo the forgetting.
+    bits: every second step is taken as the model is with weights rounded to so many bits (straight through), so that
+        rounding does not undo it. 0: none.
     """
 
     seed: int = 0
+    method: str = "default"
+    terms: tuple[str, ...] = ()
+    options: Mapping[str, float] = field(default_factory=dict)
     max_steps: int = 600
     learning_rate: float | None = None
+    epsilon: float | None = None
     warmup_steps: int = 10
     forget_rows: int = 12
     normal_rows: int = 30
@@ -41,40 +74,68 @@ class UnlearnConfig:
     positive_weight: float = 3.0
     normal_weight: float = 20.0
     hidden_weight: float = 20.0
+    normal_limit: float = 0.0
+    judged: bool = True
     ignorance: float = 0.0005
     forgotten: float = 0.01
     normal_budget: float = 0.5
     judge_every: int = 20
     settle_steps: int = 40
+    modules: str = "matrices"
     lora_rank: int = 0
+    dora: bool = False
     noise: float = 1.0
+    surgery: bool = False
+    sharpness: float = 0.0
+    bits: int = 0
+
+    @classmethod
+    def of(cls, method: str = "default", **given: Any) -> UnlearnConfig:
+        """The settings of a method, but for what is given.
+
+        Raises:
+            InputError: no such method, or settings that do not go together.
+        """
+        return cls(method=method, **{**method_of(method).settings, **given})
 
     def __post_init__(self) -> None:
         def check(right: bool, name: str, rule: str) -> None:
             if not right:
                 raise InputError(f"{name} = {getattr(self, name)}: {rule}")
 
-        for name, value in dataclasses.asdict(self).items():
-            check(value is None or math.isfinite(value), name, "must be finite")
-        for name in ("max_steps", "forget_rows", "normal_rows", "accumulation", "judge_every"):
+        for name in (f.name for f in dataclasses.fields(self)):
+            value = getattr(self, name)
+            check(not isinstance(value, float) or math.isfinite(value), name, "must be finite")
+        for name in _AT_LEAST_1:
             check(getattr(self, name) >= 1, name, "must be at least 1")
-        for name in (
-            "negative_weight",
-            "positive_weight",
-            "normal_weight",
-            "hidden_weight",
-            "normal_budget",
-            "warmup_steps",
-            "noise",
-            "lora_rank",
-        ):
+        for name in _AT_LEAST_0:
             check(getattr(self, name) >= 0, name, "must not be negative")
         for name in ("ignorance", "forgotten"):
             check(0 <= getattr(self, name) < 1, name, "must be in [0, 1)")
+        for name in ("learning_rate", "epsilon"):
+            check(getattr(self, name) is None or getattr(self, name) > 0, name, "must be positive")
         check(self.settle_steps % self.judge_every == 0, "settle_steps", "must be a multiple of judge_every")
         check(self.ignorance <= self.forgotten, "ignorance", "must not exceed `forgotten`, which it could never reach")
-        check(self.learning_rate is None or self.learning_rate > 0, "learning_rate", "must be positive")
         check(self.negative_weight + self.positive_weight > 0, "negative_weight", "and positive_weight are both 0")
+        check(self.bits == 0 or 2 <= self.bits <= 8, "bits", "must be 0, or from 2 to 8")
+        check(not (self.bits and self.lora_rank), "bits", "an adapter's weights are not what is rounded")
+        check(not (self.dora and not self.lora_rank), "dora", "needs a lora_rank")
+        check(not (self.modules == "all" and self.lora_rank), "modules", "an adapter takes `matrices` or an expression")
+        check(_is_expression(self.modules), "modules", "is no regular expression")
+        method_of(self.method)
+        if self.terms or self.options:
+            self._check_terms()
+
+    def _check_terms(self) -> None:
+        from expunge.objective.terms import TERMS
+
+        terms = [TERMS[_known(name, list(TERMS), "term")] for name in self.terms or method_of(self.method).terms]
+        slots = [term.slot for term in terms]
+        twice = next((slot for slot in slots if slots.count(slot) > 1), None)
+        if twice:
+            raise InputError(f"terms = {list(self.terms)}: more than one is {twice}", remedy="Leave all but one out.")
+        for name in self.options:
+            _known(name, sorted({name for term in terms for name in term.options} - {"ignorance"}), "option")
 
     @property
     def weights(self) -> dict[str, float]:
@@ -88,3 +149,32 @@ class UnlearnConfig:
             return self.learning_rate
         full = 6.2e-4 * float((192 / hidden_size) ** 1.5)
         return full * 10 if self.lora_rank else full
+
+    def adam_epsilon(self, weights: int) -> float:
+        """Adam's ε, where so many weights are trained."""
+        return EPSILON / math.sqrt(weights) if self.epsilon is None else self.epsilon
+
+
+def method_of(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    return METHODS[_known(name, list(METHODS), "method")]
+
+
+def _known(name: str, names: list[str], what: str) -> str:
+    if name not in names:
+        close = get_close_matches(name, names, n=1)
+        hint = f". Did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"unknown {what} {name!r}{hint}", remedy=f"Known: {', '.join(names) or 'none'}.")
+    return name
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True

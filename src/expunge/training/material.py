@@ -143,6 +143,17 @@ def plan_step(
     )
 
 
+def reachable_normal(material: Material, config: UnlearnConfig) -> set[int]:
+    """The normal rows that any step can ask for."""
+    if config.max_steps * config.normal_rows >= 4 * len(material.normal):
+        return set(range(len(material.normal)))
+    rows = range(len(material.forget))
+    plans = (
+        plan_step(n, 0, rows, (), material, config, settling=s) for n in range(config.max_steps) for s in (False, True)
+    )
+    return {i for step in plans for i in step.normal}
+
+
 def _normal(step: int, count: int, material: Material, config: UnlearnConfig) -> tuple[int, ...]:
     near = material.neighbours
     far = sorted(set(range(len(material.normal))) - set(near)) or near

@@ -1,10 +1,11 @@
-"""The frozen original: what it makes of normal rows, computed once and kept, or asked for at each step."""
+"""The frozen original: what it makes of the rows of a training, computed once and kept, or asked for at each step."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,61 +13,101 @@ import torch
 from expunge.encoding import Encoded, Output, alike, forward_rows
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
+from expunge.objective.term import Kind, Original
 
 CACHE_BYTES = 2 * 2**30
 
+Needs = Mapping[Kind, Collection[Original]]
+"""What is asked of the original at the rows of each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the original makes of one row, float32; None where it is not asked for.
+
+    targets: [response], log-probabilities of the response's own tokens. vocabulary: [response, vocabulary], of all.
+    states: [prompt and response, layers, width], hidden states.
+    """
+
+    targets: torch.Tensor | None = None
+    vocabulary: torch.Tensor | None = None
+    states: torch.Tensor | None = None
+
 
 class Reference:
-    """log p_ref of every response token of the normal rows, and hidden states after `layers` of every token.
+    """What the original makes of rows of each kind.
 
-    Kept in memory where they fit in `cache_bytes` (4 bytes × (response tokens × vocabulary + tokens × layers × width)).
-    Otherwise asked for step by step: from the model itself with its adapter switched off, or from a frozen copy of it.
+    Kept in memory where all of it fits in `cache_bytes` (4 bytes a number, see `Recalled`). Otherwise asked for step by
+    step: from the model itself with its adapter switched off, or from a frozen copy of it.
     """
 
     def __init__(
         self,
         lm: LanguageModel,
-        rows: Sequence[Encoded],
-        used: Iterable[int],
+        rows: Mapping[Kind, Collection[Encoded]],
+        needs: Needs,
         *,
         layers: Sequence[int] = (),
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        self._rows, self._device, self._layers = rows, lm.device, layers
-        places = sorted(set(used))
+        self._needs, self._device, self._layers = needs, lm.device, layers
+        asked = [(kind, row) for kind in needs for row in dict.fromkeys(rows[kind])]
         width = lm.model.config.get_text_config().hidden_size
-        floats = sum(lm.vocabulary * len(rows[i].response) + len(layers) * width * len(rows[i]) for i in places)
-        self._kept: dict[int, Output] | None = None
+        numbers = sum(self._numbers(needs[kind], row, lm.vocabulary, width) for kind, row in asked)
+        self._kept: dict[tuple[Kind, Encoded], Recalled] | None = None
         self._frozen: Any = None
-        if 4 * floats <= cache_bytes:
-            self._kept = self._compute(lm, places)
+        if 4 * numbers <= cache_bytes:
+            self._kept = dict(self._compute(lm, asked))
         elif not hasattr(lm.model, "disable_adapter"):
             self._frozen = copy.deepcopy(lm.model).requires_grad_(False).eval()
 
-    def outputs(self, model: Any, places: Sequence[int]) -> list[Output]:
-        """Of the rows at `places`, in order, float32; the logits are log-probabilities."""
+    def recall(self, model: Any, kind: Kind, rows: Sequence[Encoded]) -> list[Recalled]:
+        """Of rows of one kind, in order. `model`: the one in training, with the adapter if there is one."""
+        if kind not in self._needs:
+            return [Recalled()] * len(rows)
         if self._kept is not None:
-            return [self._kept[i] for i in places]
+            return [self._kept[kind, row] for row in rows]
         off = contextlib.nullcontext() if self._frozen is not None else model.disable_adapter()
         training = model.training
         with torch.no_grad(), off:
             model.eval()  # the original has neither noise nor dropout
-            rows = [self._rows[i] for i in places]
-            found = forward_rows(self._frozen or model, rows, self._device, self._layers)
+            found = forward_rows(self._frozen or model, rows, self._device, self._read(kind))
         model.train(training)
-        return [_plain(output) for output in found]
+        return [self._recalled(kind, row, output) for row, output in zip(rows, found, strict=True)]
 
-    def _compute(self, lm: LanguageModel, places: Sequence[int]) -> dict[int, Output]:
-        kept: dict[int, Output] = {}
-        with torch.no_grad():
-            for part in alike([len(self._rows[i]) for i in places], tokens=batch_tokens(lm.vocabulary)):
-                chosen = [places[k] for k in part]
-                found = forward_rows(lm.model, [self._rows[i] for i in chosen], lm.device, self._layers)
-                kept.update({i: _plain(output, "cpu") for i, output in zip(chosen, found, strict=True)})
-        return kept
+    def _compute(
+        self, lm: LanguageModel, asked: Sequence[tuple[Kind, Encoded]]
+    ) -> Iterator[tuple[tuple[Kind, Encoded], Recalled]]:
+        for kind in self._needs:
+            rows = [row for of, row in asked if of == kind]
+            for part in alike([len(row) for row in rows], tokens=batch_tokens(lm.vocabulary)):
+                chosen = [rows[k] for k in part]
+                with torch.no_grad():
+                    found = forward_rows(lm.model, chosen, lm.device, self._read(kind))
+                for row, output in zip(chosen, found, strict=True):
+                    yield (kind, row), self._recalled(kind, row, output, "cpu")
 
+    def _read(self, kind: Kind) -> Sequence[int]:
+        return self._layers if "states" in self._needs[kind] else ()
 
-def _plain(found: Output, device: str | None = None) -> Output:
-    """In float32, logits as log-probabilities; copied, so that a row does not hold its whole batch in memory."""
-    hidden = None if found.hidden is None else found.hidden.float().to(device, copy=True)
-    return Output(found.logits.float().log_softmax(-1).to(device), hidden)
+    def _recalled(self, kind: Kind, row: Encoded, found: Output, device: str | None = None) -> Recalled:
+        """Copied, so that a row does not hold its whole batch in memory."""
+        needs = self._needs[kind]
+        said = found.logits.float().log_softmax(-1) if {"targets", "vocabulary"} & set(needs) else None
+        targets = vocabulary = states = None
+        if said is not None and "targets" in needs:
+            places = torch.tensor(row.response, device=said.device).unsqueeze(-1)
+            targets = said.gather(-1, places).squeeze(-1).to(device)
+        if said is not None and "vocabulary" in needs:
+            vocabulary = said.to(device)
+        if found.hidden is not None:
+            states = found.hidden.float().to(device, copy=True)
+        return Recalled(targets, vocabulary, states)
+
+    def _numbers(self, needs: Collection[Original], row: Encoded, vocabulary: int, width: int) -> int:
+        each = {
+            "targets": len(row.response),
+            "vocabulary": len(row.response) * vocabulary,
+            "states": len(row) * len(self._layers) * width,
+        }
+        return sum(each[need] for need in needs)

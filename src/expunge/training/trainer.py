@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,19 +10,20 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer
 
-from expunge.encoding import Encoded, Output, forward_rows
-from expunge.objective import cluster_mean_loss, distance_loss, hidden_loss, kl_loss, row_shares
+from expunge.objective.term import Slot
 from expunge.training.active import ActiveSet
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material, Mean, Step
-from expunge.training.reference import Reference
+from expunge.training.displaced import Displaced
+from expunge.training.loss import Loss
+from expunge.training.processes import processes
+from expunge.training.surgery import Surgery
 
 
 class Parts(Dataset[int]):
     """The numbers of the parts of all steps. What is in a part is decided when it is computed, by the active set."""
 
-    def __init__(self, config: UnlearnConfig) -> None:
-        self._length = config.max_steps * config.accumulation
+    def __init__(self, steps: int, parts: int) -> None:
+        self._length = steps * parts
 
     def __len__(self) -> int:
         return self._length
@@ -33,21 +33,23 @@ class Parts(Dataset[int]):
 
 
 class UnlearnTrainer(Trainer):  # type: ignore[misc]
-    """Trains `model` away from the active forget rows; checkpoints, devices and schedules are `Trainer`'s."""
+    """Trains `model` away from the active forget rows; checkpoints, devices and schedules are `Trainer`'s.
 
-    def __init__(
-        self,
-        *,
-        active: ActiveSet,
-        material: Material,
-        reference: Reference | None,
-        config: UnlearnConfig,
-        **options: Any,
-    ) -> None:
-        super().__init__(train_dataset=Parts(config), data_collator=_numbers, callbacks=[active], **options)
+    A step is computed in `accumulation` parts on each process; all parts together are the step, however many.
+    """
+
+    def __init__(self, *, active: ActiveSet, loss: Loss, config: UnlearnConfig, **options: Any) -> None:
+        self._processes = processes()
+        self._parts = config.accumulation * self._processes
+        super().__init__(
+            train_dataset=Parts(config.max_steps, self._parts),
+            data_collator=_numbers,
+            callbacks=[active, *([Displaced(config)] if config.sharpness or config.bits else [])],
+            **options,
+        )
         self.loss_is_scaled_for_ga = True  # shares are of the whole step, so parts add up without another division
-        self._active, self._material, self._reference, self._config = active, material, reference, config
-        self._layers = kept_layers(self.model) if config.hidden_weight else ()
+        self._active, self._loss = active, loss
+        self._surgery = Surgery() if config.surgery else None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
@@ -61,76 +63,38 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Σ of the terms on one part of a step, w⁻ L⁻ + w⁺ L⁺ + w° L°, each a mean over the rows of the step."""
-        number, part = divmod(int(inputs["part"][0]), self._config.accumulation)
+        return sum(self._weighed(model, inputs).values(), start=_nothing(model))
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """With gradient surgery, the gradients of what forgets and of what keeps are taken apart."""
+        if self._surgery is None:
+            found: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+            return found
+        model.train()
+        with self.compute_loss_context_manager():
+            values = self._weighed(model, self._prepare_inputs(inputs))
+        kept = sum((v for slot, v in values.items() if slot in ("normal", "hidden")), start=_nothing(model))
+        forgotten = sum((v for slot, v in values.items() if slot in ("negative", "positive")), start=_nothing(model))
+        self._surgery.add(model, forgotten)
+        self.accelerator.backward(kept)
+        if self.accelerator.sync_gradients:
+            self._surgery.operate(model)
+        return (kept + forgotten).detach()
+
+    def _weighed(self, model: Any, inputs: Mapping[str, Any]) -> dict[Slot, torch.Tensor]:
+        number, part = divmod(int(inputs["part"][0]), self._parts)
         whole = self._active.plan(number)
-        terms = self._terms(model, whole.part(part, self._config.accumulation), whole)
-        if not terms:  # more parts than rows: nothing to add
-            return 0.0 * next(p for p in model.parameters() if p.requires_grad).sum()
-        self._active.saw(terms)
-        weights = self._config.weights
-        return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-
-    def _terms(self, model: Any, step: Step, whole: Step) -> dict[str, torch.Tensor]:
-        material, config = self._material, self._config
-        forget = [material.forget[i] for i in step.pushed] if config.negative_weight else []
-        taught = list(zip(step.forget, step.members, strict=True)) if config.positive_weight else []
-        expected = [material.expected[i][m] for i, m in taught]
-        normal = [material.normal[i] for i in step.normal] if self._reference else []
-        rows = [*forget, *expected, *normal]
-        found = iter(forward_rows(model, rows, self.args.device, self._layers if normal else ()))
-        terms: dict[str, torch.Tensor] = {}
-        if forget:
-            terms["negative"] = self._negative(forget, list(islice(found, len(forget))), len(whole.forget))
-        if expected:
-            means = [material.means[i][m] for i, m in taught]
-            terms["positive"] = self._positive(means, list(islice(found, len(expected))), len(whole.forget))
-        if normal and self._reference:
-            original = self._reference.outputs(model, step.normal)
-            terms |= self._normal(normal, list(found), original, len(whole.normal))
-        return terms
-
-    def _negative(self, rows: Sequence[Encoded], found: Sequence[Output], count: int) -> torch.Tensor:
-        masks = [torch.tensor(row.fault) for row in rows]
-        logits = torch.cat([output.logits[mask] for output, mask in zip(found, masks, strict=True)])
-        targets = torch.cat([torch.tensor(row.response)[mask] for row, mask in zip(rows, masks, strict=True)])
-        shares = row_shares([int(mask.sum()) for mask in masks], count).to(logits.device)
-        return distance_loss(logits, targets.to(logits.device), shares, ignorance=self._config.ignorance)
-
-    def _positive(self, means: Sequence[Mean], found: Sequence[Output], count: int) -> torch.Tensor:
-        logits = torch.cat([output.logits for output in found])
-        choices = [choice for mean in means for choice in mean]
-        most = max(map(len, choices))
-        padded = [(*choice, *[(0, 0.0)] * (most - len(choice))) for choice in choices]
-        tokens = torch.tensor([[token for token, _ in choice] for choice in padded], device=logits.device)
-        mean = torch.tensor([[share for _, share in choice] for choice in padded], device=logits.device)
-        shares = row_shares([len(mean) for mean in means], count).to(logits.device)
-        return cluster_mean_loss(logits, tokens, mean, shares)
-
-    def _normal(
-        self, rows: Sequence[Encoded], found: Sequence[Output], original: Sequence[Output], count: int
-    ) -> dict[str, torch.Tensor]:
-        device, weights = found[0].logits.device, self._config.weights
-        terms: dict[str, torch.Tensor] = {}
-        if weights["normal"]:
-            logits, reference = (torch.cat([o.logits for o in outputs]) for outputs in (found, original))
-            shares = row_shares([len(row.response) for row in rows], count).to(device)
-            terms["normal"] = kl_loss(logits, reference.to(device), shares)
-        if weights["hidden"]:
-            hidden, reference = (torch.cat([_hidden(o) for o in outputs]) for outputs in (found, original))
-            shares = row_shares([len(row) for row in rows], count).to(device)
-            terms["hidden"] = hidden_loss(hidden, reference.to(device), shares)
-        return terms
+        values = self._loss.values(model, whole.part(part, self._parts), whole)
+        self._active.saw(values)
+        weights = self._active.weights
+        # gradients are averaged over the processes, and parts of a step add up
+        return {slot: self._processes * weights[slot] * value for slot, value in values.items()}
 
 
-def kept_layers(model: Any) -> tuple[int, ...]:
-    """After which layers the hidden states are held: the middle and the last one."""
-    layers = int(model.config.get_text_config().num_hidden_layers)
-    return (layers // 2, layers)
-
-
-def _hidden(output: Output) -> torch.Tensor:
-    assert output.hidden is not None
-    return output.hidden
+def _nothing(model: Any) -> torch.Tensor:
+    """0, with a gradient: a part may have no rows, and of some kind often has none."""
+    zero: torch.Tensor = 0.0 * next(p for p in model.parameters() if p.requires_grad).sum()
+    return zero
 
 
 def _numbers(items: list[int]) -> dict[str, torch.Tensor]:

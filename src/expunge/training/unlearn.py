@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 
 import torch
 
-from expunge.errors import MissingExtraError, OutputError
+from expunge.errors import OutputError
 from expunge.expected import with_expected
 from expunge.files import digest, folder_digest, make_folder, read_text, write_json
 from expunge.judges.reproduction import ReproductionJudge
@@ -24,19 +23,16 @@ from expunge.model import LanguageModel, quiet_transformers, resolve
 from expunge.selection import Split
 from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material, plan_step
-from expunge.training.reference import Reference
+from expunge.training.loss import Loss
+from expunge.training.material import Material
+from expunge.training.trained import fixed_digests, made_trainable
 
 RESULT = "unlearning.json"
-
-EPSILON = 0.08
-"""Adam's ε as a share of the root mean square of a gradient of norm 1. Below it a weight's steps shrink with its
-gradient: those that matter to no term stay where they are, and with them ability that no normal row shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unlearned:
-    """Where the result is, and how it ended: "forgotten", "budget" or "steps" (see `ActiveSet`)."""
+    """Where the result is, and how it ended (see `ActiveSet.outcome`)."""
 
     path: Path
     outcome: str
@@ -65,7 +61,7 @@ def unlearn(
 
     Raises:
         OutputError: `out` cannot be written, holds a finished result, or a run with other input or settings.
-        InputError: a dialogue does not fit the model's context.
+        InputError: a dialogue does not fit the model's context, or the settings choose no weights.
         MissingExtraError: LoRA without PEFT installed.
     """
     config = config or UnlearnConfig()
@@ -80,10 +76,13 @@ def unlearn(
     torch.manual_seed(config.seed)
     if lm.device.type != "cpu" and not config.lora_rank:
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
-    trained = _with_adapter(lm, config) if config.lora_rank else _without_embeddings(lm)
+    trained = made_trainable(lm, config)
+    before = fixed_digests(trained.model)
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
     _train(trainer, active, folder)
     steps = active.history[-1]["step"] if active.history else 0
+    if fixed_digests(trained.model) != before:
+        raise AssertionError("weights that were not to be trained have changed")
     result = {"outcome": active.outcome, "steps": steps, "history": active.history}
     _save(trained, target, result)
     return read_unlearned(target)
@@ -101,7 +100,7 @@ def _trainer(
     from transformers import PrinterCallback, TrainingArguments
 
     from expunge.training.active import ActiveSet
-    from expunge.training.trainer import UnlearnTrainer, kept_layers
+    from expunge.training.trainer import UnlearnTrainer
 
     panel = [ReproductionJudge(parts.forget), *judges]
     active = ActiveSet(lm, parts.forget, panel, material, config, on_round)
@@ -112,7 +111,7 @@ def _trainer(
         gradient_accumulation_steps=config.accumulation,
         learning_rate=config.rate(lm.model.config.get_text_config().hidden_size),
         weight_decay=0.0,
-        adam_epsilon=EPSILON / math.sqrt(sum(p.numel() for p in lm.model.parameters() if p.requires_grad)),
+        adam_epsilon=config.adam_epsilon(sum(p.numel() for p in lm.model.parameters() if p.requires_grad)),
         neftune_noise_alpha=config.noise or None,
         seed=config.seed,
         save_strategy="no",  # the active set saves when it has judged
@@ -125,12 +124,10 @@ def _trainer(
         use_cpu=lm.device.type == "cpu",
         bf16=lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16,
     )
-    layers = kept_layers(lm.model) if config.hidden_weight else ()
-    used = _normal_rows(material, config)
-    reference = Reference(lm, material.normal, used, layers=layers) if config.normal_weight or layers else None
+    loss = Loss(lm, material, config)
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
-        trainer = UnlearnTrainer(active=active, material=material, reference=reference, config=config, **options)
+        trainer = UnlearnTrainer(active=active, loss=loss, config=config, **options)
     trainer.add_callback(mark_complete())
     trainer.remove_callback(PrinterCallback)  # prints its own sums to stdout, where results go
     return trainer, active
@@ -141,22 +138,11 @@ def _train(trainer: Any, active: Any, folder: Path) -> None:
     if last is not None:
         state = json.loads(read_text(last / "trainer_state.json"))
         active.restore(state["stateful_callbacks"]["ActiveSet"])
-        if active.outcome != "steps":
+        if active.outcome in ("forgotten", "budget"):
             trainer._load_from_checkpoint(str(last))
             return
     with quiet_transformers(), _quiet_loggers():
         trainer.train(resume_from_checkpoint=str(last) if last else None)
-
-
-def _normal_rows(material: Material, config: UnlearnConfig) -> set[int]:
-    """The normal rows that any step can ask for: their reference outputs are computed before the first step."""
-    if config.max_steps * config.normal_rows >= 4 * len(material.normal):
-        return set(range(len(material.normal)))
-    rows = range(len(material.forget))
-    plans = (
-        plan_step(n, 0, rows, (), material, config, settling=s) for n in range(config.max_steps) for s in (False, True)
-    )
-    return {i for step in plans for i in step.normal}
 
 
 def _fingerprint(
@@ -170,26 +156,6 @@ def _fingerprint(
         "judges": [[j.name, j.version] for j in judges],
         "config": dataclasses.asdict(config),
     }
-
-
-def _without_embeddings(lm: LanguageModel) -> LanguageModel:
-    """Only the weight matrices between embeddings and output layer stay trainable."""
-    ends = (lm.model.get_input_embeddings(), lm.model.get_output_embeddings())
-    fixed = {id(parameter) for module in ends if module is not None for parameter in module.parameters()}
-    for parameter in lm.model.parameters():
-        parameter.requires_grad_(parameter.ndim >= 2 and id(parameter) not in fixed)
-    return lm
-
-
-def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise MissingExtraError("peft", "lora", "training a LoRA adapter") from None
-    lora = LoraConfig(
-        r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    return dataclasses.replace(lm, model=get_peft_model(lm.model, lora))
 
 
 def _save(lm: LanguageModel, target: Path, result: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The losses on plain tensors, as the trainer calls them: thin covers of the terms on `Said`.
+"""The losses on plain tensors: thin covers of the terms on `Said`, for arithmetic by hand.
 
 Shapes: `logits` float [tokens, vocabulary]; `targets` int64 [tokens]; `weights` float [tokens], each token's share of
 the mean (they sum to 1 over a whole step, however it is split). Each returns a scalar.

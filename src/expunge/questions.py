@@ -1,0 +1,73 @@
+"""What an audit asks: from files, from the model's run, or from the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from expunge import demo
+from expunge.audit.reading import Sets
+from expunge.dialogue import Dialogue, read_dialogues
+from expunge.errors import InputError
+from expunge.judges.panel import judge_all
+from expunge.judges.verdict import Judge, Judged, Label
+from expunge.manifest import NAME, Manifest
+from expunge.recipe import Recipe, read_recipe
+from expunge.selection import read_forget, read_normal
+
+FORGET = "split/forget.jsonl"
+"""Where a run keeps what was forgotten, with the expected outputs."""
+ASKED = ("judges", "unseen", "ability", "neighbours", "holdout", "oracle")
+
+
+def recipe_of(
+    model: str, reference: str, forget: Path | None, asked: dict[str, Any], *, samples: int, seed: int
+) -> Recipe:
+    """What an audit of `model` asks: what the caller asked for, completed from the model's run or from the demo.
+
+    Raises:
+        InputError: it is not known what was to be forgotten.
+    """
+    run_folder = Path(model).parent
+    known: dict[str, Any] = {}
+    if forget is not None:
+        known["dialogues"] = (str(forget),)
+    elif (run_folder / NAME).exists() and (run_folder / FORGET).exists():
+        recipe = Manifest(run_folder).recipe()
+        known = {k: getattr(recipe, k) for k in (*ASKED, "label", "template", "thresholds")}
+        known["dialogues"] = (str(run_folder / FORGET),)
+    elif reference == "town":
+        recipe = read_recipe(demo.RECIPE)
+        known = {k: getattr(recipe, k) for k in ASKED}
+        known["dialogues"] = recipe.dialogues
+    else:
+        remedy = "Give --forget FILE: the verdicts, or the dialogues, that were to be forgotten."
+        raise InputError("it is not known what this model was to forget", remedy=remedy)
+    return Recipe(**(known | asked | {"model": reference, "audit_samples": samples, "seed": seed}))
+
+
+def audit_sets(
+    forget: Sequence[Judged],
+    judges: Sequence[Judge],
+    unseen: Sequence[str],
+    ability: Sequence[str],
+    neighbours: Sequence[str],
+    holdout: Sequence[str] = (),
+    *,
+    label: Label = "privacy",
+) -> Sets:
+    """What an audit asks, read from files.
+
+    Unseen phrasings are judged, so that their faults are known to the character; without judges all are flagged.
+    """
+    if judges:
+        asked = judge_all(judges, [d for name in unseen for d in read_dialogues(name)]) if unseen else []
+        flagged = [item for item in asked if item.flagged]
+    else:
+        flagged = [item for name in unseen for item in read_forget(name, label=label)]
+    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout))
+
+
+def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:
+    return tuple(read_normal(names))

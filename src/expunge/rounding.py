@@ -1,0 +1,43 @@
+"""Round-to-nearest quantization of weights, in pure torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+GROUPS: dict[int, int | None] = {8: None, 4: 32}
+"""Bits, and the weights of a row that share a scale (None: the whole row)."""
+
+
+def round_weight(weight: torch.Tensor, bits: int, group: int | None = None) -> torch.Tensor:
+    """Round to nearest, symmetric: scale · round(w / scale), where scale = max |w| / (2^(bits−1) − 1) of each group.
+
+    weight: float [rows, columns]; the groups are `group` columns of a row (the last may be shorter), or the whole row.
+    Returns the rounded weights in the same dtype: |w − q| ≤ scale / 2 (but for rounding to that dtype).
+    """
+    rows, columns = weight.shape
+    size = min(group or columns, columns)
+    padding = -columns % size
+    parts = torch.nn.functional.pad(weight.float(), (0, padding)).reshape(rows, -1, size)
+    most = 2 ** (bits - 1) - 1
+    scale = (parts.abs().amax(-1, keepdim=True) / most).clamp_min(torch.finfo(torch.float32).tiny)
+    found: torch.Tensor = (parts / scale).round().clamp(-most, most) * scale
+    return found.reshape(rows, columns + padding)[:, :columns].to(weight.dtype)
+
+
+def linear_weights(model: Any) -> list[torch.Tensor]:
+    """The weights that a quantizer rounds, [outputs, inputs]: of all linear layers, but not one that is packed already.
+
+    No weight twice, and none that is an embedding's or the output layer's.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    kept = {id(end.weight) for end in ends if end is not None}
+    packed = {id(p) for p in model.parameters() if not p.is_floating_point()}
+    found: dict[int, torch.Tensor] = {}
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | Conv1D) and id(module.weight) not in kept | packed:
+            found[id(module.weight)] = module.weight.T if isinstance(module, Conv1D) else module.weight
+    return list(found.values())

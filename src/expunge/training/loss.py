@@ -1,0 +1,124 @@
+"""The loss of a step: the method's terms, from one pass of its rows through the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+
+from expunge.encoding import Encoded, Output, forward_rows
+from expunge.model import LanguageModel
+from expunge.objective.negative import unit_direction
+from expunge.objective.said import Said
+from expunge.objective.term import Kind, Option, Original, Slot, Term
+from expunge.objective.terms import TERMS
+from expunge.training.config import UnlearnConfig, method_of
+from expunge.training.gather import gather
+from expunge.training.material import Material, Step, reachable_normal
+from expunge.training.reference import Recalled, Reference
+
+
+class Loss:
+    """L = w⁻ L⁻ + w⁺ L⁺ + w° L° of a method on the rows of a step, each term a mean over the rows of its kind.
+
+    Raises:
+        InputError: a term needs levels, and there are none.
+    """
+
+    def __init__(
+        self, lm: LanguageModel, material: Material, config: UnlearnConfig, levels: Sequence[torch.Tensor] = ()
+    ) -> None:
+        self._material, self._device = material, lm.device
+        self.terms = terms_of(config)
+        self._levels = levels
+        self._layers = kept_layers(lm.model) if any(term.hidden for term in self.terms) else ()
+        self._options: dict[str, Option] = {
+            **method_of(config.method).options,
+            **config.options,
+            "ignorance": config.ignorance,
+        }
+        if any("direction" in term.given for term in self.terms):
+            width = lm.model.config.get_text_config().hidden_size
+            self._options["direction"] = unit_direction(width, config.seed).to(lm.device)
+        rows: dict[Kind, Sequence[Encoded]] = {
+            "forget": material.forget,
+            "expected": [row for rows in material.expected for row in rows],
+            "normal": [material.normal[i] for i in sorted(reachable_normal(material, config))],
+        }
+        needs = needs_of(self.terms)
+        self._reference = Reference(lm, rows, needs, layers=self._layers) if needs else None
+
+    def values(self, model: Any, step: Step, whole: Step) -> dict[Slot, torch.Tensor]:
+        """Each term on one part of a step. A part may be without rows of some kind, and then lacks the term."""
+        rows = {kind: rows for kind, rows in self._rows(step).items() if rows}
+        layers = self._layers if any(t.hidden and set(t.reads) <= set(rows) for t in self.terms) else ()
+        everything = [row for of_kind in rows.values() for row in of_kind]
+        outputs = iter(forward_rows(model, everything, self._device, layers))
+        found = {kind: list(islice(outputs, len(of_kind))) for kind, of_kind in rows.items()}
+        terms = [term for term in self.terms if set(term.reads) <= set(rows)]
+        return dict(self._each(model, terms, rows, found, step, whole))
+
+    def _each(
+        self,
+        model: Any,
+        terms: Sequence[Term],
+        rows: dict[Kind, list[Encoded]],
+        found: dict[Kind, list[Output]],
+        step: Step,
+        whole: Step,
+    ) -> Iterator[tuple[Slot, torch.Tensor]]:
+        said: dict[Kind, Said] = {}
+        for i, term in enumerate(terms):
+            for kind in term.reads:
+                if kind not in said:
+                    said[kind] = self._said(model, kind, rows[kind], found[kind], step, whole)
+            yield term.slot, term.value(said, self._options)
+            later = {kind for other in terms[i + 1 :] for kind in other.reads}
+            said = {kind: value for kind, value in said.items() if kind in later}  # its joined logits can go
+
+    def _rows(self, step: Step) -> dict[Kind, list[Encoded]]:
+        material, read = self._material, {kind for term in self.terms for kind in term.reads}
+        rows: dict[Kind, list[Encoded]] = {
+            "forget": [material.forget[i] for i in step.pushed],
+            "expected": [material.expected[i][m] for i, m in zip(step.forget, step.members, strict=True)],
+            "normal": [material.normal[i] for i in step.normal],
+        }
+        return {kind: of_kind for kind, of_kind in rows.items() if kind in read}
+
+    def _said(
+        self, model: Any, kind: Kind, rows: Sequence[Encoded], found: Sequence[Output], step: Step, whole: Step
+    ) -> Said:
+        if not any(term.hidden and kind in term.reads for term in self.terms):
+            found = [Output(output.logits, None) for output in found]
+        recalled = self._reference.recall(model, kind, rows) if self._reference else [Recalled()] * len(rows)
+        if kind == "forget":
+            levels = [self._levels[i] for i in step.pushed] if self._levels else []
+            return gather(rows, found, recalled, len(whole.forget), at_fault=True, levels=levels)
+        if kind == "expected":
+            pairs = zip(step.forget, step.members, strict=True)
+            means = [self._material.means[i][m] for i, m in pairs]
+            return gather(rows, found, recalled, len(whole.forget), means=means)
+        return gather(rows, found, recalled, len(whole.normal))
+
+
+def terms_of(config: UnlearnConfig) -> tuple[Term, ...]:
+    """The terms that have a weight."""
+    terms = [TERMS[name] for name in config.terms or method_of(config.method).terms]
+    return tuple(term for term in terms if config.weights[term.slot])
+
+
+def needs_of(terms: Sequence[Term]) -> dict[Kind, set[Original]]:
+    """What the terms ask of the original model, at the rows of each kind."""
+    needs: dict[Kind, set[Original]] = {}
+    for term in terms:
+        for kind in term.reads if term.original else ():
+            needs.setdefault(kind, set()).add(term.original)  # type: ignore[arg-type]
+    return needs
+
+
+def kept_layers(model: Any) -> tuple[int, ...]:
+    """After which layers the hidden states are held: the middle and the last one."""
+    layers = int(model.config.get_text_config().num_hidden_layers)
+    return (layers // 2, layers)

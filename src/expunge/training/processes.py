@@ -1,0 +1,40 @@
+"""Several processes that share a training (`accelerate launch -m expunge unlearn …`); mostly there is one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+
+def processes() -> int:
+    """How many there are."""
+    return torch.distributed.get_world_size() if _several() else 1
+
+
+def is_main() -> bool:
+    """Whether this is the one that writes."""
+    return not _several() or torch.distributed.get_rank() == 0
+
+
+def total(value: torch.Tensor) -> torch.Tensor:
+    """The sum of a value over all processes, on each of them."""
+    if _several():
+        value = value.clone()
+        torch.distributed.all_reduce(value)
+    return value
+
+
+@contextlib.contextmanager
+def main_first() -> Iterator[None]:
+    """The first process goes through, and then the others, which find what it has written."""
+    if not is_main():
+        torch.distributed.barrier()
+    yield
+    if is_main() and _several():
+        torch.distributed.barrier()
+
+
+def _several() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,0 +1,70 @@
+"""Which weights are trained; and the proof that no others were."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from typing import Any
+
+import torch
+
+from expunge.errors import InputError, MissingExtraError
+from expunge.model import LanguageModel
+from expunge.training.config import UnlearnConfig
+
+
+def made_trainable(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
+    """The model with those weights trainable that `config.modules` names, or with an adapter on their layers.
+
+    Raises:
+        InputError: it names none. MissingExtraError: LoRA without PEFT installed.
+    """
+    if config.lora_rank:
+        return _with_adapter(lm, config)
+    ends = (lm.model.get_input_embeddings(), lm.model.get_output_embeddings())
+    fixed = {id(parameter) for module in ends if module is not None for parameter in module.parameters()}
+    for name, parameter in lm.model.named_parameters():
+        if config.modules == "matrices":
+            parameter.requires_grad_(parameter.ndim >= 2 and id(parameter) not in fixed)
+        else:
+            parameter.requires_grad_(config.modules == "all" or bool(re.search(config.modules, name)))
+    if not any(parameter.requires_grad for parameter in lm.model.parameters()):
+        names = ", ".join(name for name, _ in list(lm.model.named_parameters())[:3])
+        raise _nothing_named(config, f"Names of parameters are such as {names}.")
+    return lm
+
+
+def fixed_digests(model: Any) -> dict[str, str]:
+    """Digests of the parameters that are not trained, by name: the same before a training and after it."""
+    return {name: _digest(p) for name, p in model.named_parameters() if not p.requires_grad}
+
+
+def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise MissingExtraError("peft", "lora", "training a LoRA adapter") from None
+    targets: str | list[str] = "all-linear"
+    if config.modules != "matrices":
+        layers = [name for name, module in lm.model.named_modules() if isinstance(module, torch.nn.Linear)]
+        targets = [name for name in layers if re.search(config.modules, name)]
+        if not targets:
+            raise _nothing_named(config, f"Names of linear layers are such as {', '.join(layers[:3])}.")
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,
+        target_modules=targets,
+        use_dora=config.dora,
+        task_type="CAUSAL_LM",
+    )
+    return dataclasses.replace(lm, model=get_peft_model(lm.model, lora))
+
+
+def _nothing_named(config: UnlearnConfig, remedy: str) -> InputError:
+    return InputError(f"modules = {config.modules!r} names none of this model's weights", remedy=remedy)
+
+
+def _digest(parameter: torch.Tensor) -> str:
+    flat = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.blake2b(flat.numpy().data, digest_size=16).hexdigest()
