@@ -15,7 +15,7 @@ ORDER = [
     {"errors", "progress"},
     {"files"},
     {"sources"},
-    {"dialogue", "demo", "span"},
+    {"dialogue", "demo", "packing", "span"},
     {"encoding", "decoding", "rounding"},
     {"model"},
     {"generation"},
