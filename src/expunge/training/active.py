@@ -27,6 +27,9 @@ RETURN = 3.0
 LIKE = 0.6
 """Token F1 from which an answer is like an expected output: the cluster's members may blend."""
 
+OFF = 0.5
+"""Nats, of a row's mean log-probability, from the level of rows that were never seen: near enough to leave."""
+
 FEW = 0.02
 """Share of the forget set down to which the active set must shrink before the model settles."""
 
@@ -165,11 +168,22 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         if not self._config.negative_weight:
             return set()
         rows = self._material.forget
-        found = [mean_probability(p, r.fault) for p, r in zip(token_log_probs(self._lm, rows), rows, strict=True)]
+        said = token_log_probs(self._lm, rows)
+        found = [mean_probability(p, r.fault) for p, r in zip(said, rows, strict=True)]
         if self._narrows:
             self.known = [i for i, p in enumerate(found) if p > self._config.ignorance]
         active, limit = set() if self.settling else set(self.rows), self._config.forgotten
-        return {i for i, p in enumerate(found) if p > (limit if i in active else RETURN * limit)}
+        likely = {i for i, p in enumerate(found) if p > (limit if i in active else RETURN * limit)}
+        return self._off_level(said) if self._loss.levels else likely
+
+    def _off_level(self, said: Sequence[torch.Tensor]) -> set[int]:
+        """Rows whose tokens at fault are, on the mean, likelier or less likely than never-seen ones."""
+        gaps = [
+            float((log_p - level)[torch.tensor(row.fault)].mean())
+            for log_p, level, row in zip(said, self._loss.levels, self._material.forget, strict=True)
+        ]
+        active = set() if self.settling else set(self.rows)
+        return {i for i, gap in enumerate(gaps) if abs(gap) > (OFF if i in active else RETURN * OFF)}
 
     def _untaught(self, said: Mapping[int, str]) -> set[int]:
         """Rows whose greedy answer is unlike every expected output."""
