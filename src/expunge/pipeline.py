@@ -190,6 +190,7 @@ def _done(parts: Split, target: Path, seconds: float) -> dict[str, Any]:
         "neighbours": len(parts.neighbours),
         "outcome": result.outcome,
         "steps": result.steps,
+        "tokens": result.tokens,
         "seconds": seconds,
         "weights": folder_digest(target, "*.safetensors"),
         "history": result.history,

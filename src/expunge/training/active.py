@@ -42,6 +42,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     settling: few or none are active; mostly normal rows are trained on while the learning rate falls to 0.
     peak: the learning rate as a share of the configured one; halved whenever settling left a row active.
     multiplier: the weight of the normal term; it changes where the normal loss has a limit.
+    tokens: that went through the model in training, judging aside.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
     outcome: "forgotten" (none is left), "budget" (the normal loss passed its budget), "steps" (none of both in time);
         without a judge "unjudged".
@@ -72,6 +73,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self.settling = False
         self.peak = 1.0
         self.multiplier = config.normal_weight
+        self.tokens = 0
         self.history: list[dict[str, Any]] = []
         self.outcome = "steps" if config.judged else "unjudged"
 
@@ -105,6 +107,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         step, config = state.global_step, self._config
         self._limit()
+        self.tokens += self._loss.tokens(self.plan(step - 1))
         waiting = self.settling and step < self.since + config.settle_steps
         if (step % config.judge_every or waiting) and step < config.max_steps:
             return control
@@ -199,7 +202,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this object (`transformers` writes it into trainer_state.json)."""
-        names = ("rows", "known", "since", "settling", "peak", "multiplier", "history", "outcome")
+        names = ("rows", "known", "since", "settling", "peak", "multiplier", "tokens", "history", "outcome")
         return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
 
     def restore(self, saved: dict[str, Any]) -> None:

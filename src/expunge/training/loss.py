@@ -56,6 +56,10 @@ class Loss:
         needs = needs_of(self.terms)
         self._reference = Reference(lm, rows, needs, layers=self._layers) if needs else None
 
+    def tokens(self, step: Step) -> int:
+        """Tokens of a step that go through the model."""
+        return sum(len(row) for rows in self._rows(step).values() for row in rows)
+
     def refresh(self, lm: LanguageModel) -> None:
         """Take note of how the model has changed: before the first step, and after each judging."""
         if self._level_source is not None:
