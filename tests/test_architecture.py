@@ -25,7 +25,7 @@ ORDER = [
     {"training"},
     {"audit"},
     {"report"},
-    {"recipe", "diff"},
+    {"recipe", "diff", "comparison"},
     {"manifest", "planning"},
     {"questions"},
     {"pipeline"},

@@ -71,7 +71,7 @@ def load_model(
     path = resolve(name)
     if exists(Path(path) / ADAPTER):
         _need_peft(f"loading the adapter {name}")
-    place = usable_device(device or (torch.accelerator.current_accelerator() or torch.device("cpu")))
+    place = usable_device(device)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     with quiet_transformers(), _told(name):
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
@@ -118,12 +118,16 @@ def _told(name: str | Path) -> Iterator[None]:
         raise InputError(f"cannot load the model {str(name)!r}: {_first_line(error)}", remedy=_REMEDY) from None
 
 
-def usable_device(device: str | torch.device) -> torch.device:
-    """The device.
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """The device; default: the first accelerator, else the CPU. Of several processes each has an accelerator.
 
     Raises:
         InputError: this machine has none of that name.
     """
+    if device is None:
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        if device.type != "cpu" and "LOCAL_RANK" in os.environ:
+            device = torch.device(device.type, int(os.environ["LOCAL_RANK"]))
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError):

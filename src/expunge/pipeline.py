@@ -18,6 +18,7 @@ from expunge.audit.audit import audit
 from expunge.audit.probes import probe_work
 from expunge.audit.result import Audit, read_audit
 from expunge.dialogue import Dialogue, read_dialogues
+from expunge.errors import InputError
 from expunge.expected import TEMPLATES, read_templates, sample_expected, with_expected
 from expunge.files import folder_digest, write_jsonl
 from expunge.judges.names import load_judge
@@ -25,7 +26,7 @@ from expunge.judges.panel import judge_all
 from expunge.judges.usage import usage_of
 from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
 from expunge.manifest import Manifest
-from expunge.model import ADAPTER, LanguageModel, check_model, limit_threads, load_model
+from expunge.model import ADAPTER, LanguageModel, check_model, limit_threads, load_model, usable_device
 from expunge.progress import Progress, Quiet
 from expunge.questions import FORGET, audit_sets
 from expunge.recipe import Recipe
@@ -33,6 +34,7 @@ from expunge.report import write_card, write_report
 from expunge.scan import Asking, scan
 from expunge.selection import Split, read_forget, read_normal, split
 from expunge.training.checkpoints import CHECKPOINTS
+from expunge.training.processes import asked, is_main, join, main_first
 from expunge.training.unlearn import read_unlearned, unlearn
 
 
@@ -46,6 +48,9 @@ def run(
     Raises:
         InputError: the recipe's files or names cannot be used. OutputError: `out` holds another or a finished run.
     """
+    if asked() > 1:
+        remedy = "Run `expunge scan`, then this launcher with `-m expunge unlearn`, then `expunge audit`."
+        raise InputError(f"{asked()} processes cannot share a whole run", remedy=remedy)
     progress = progress or Quiet()
     limit_threads()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
@@ -74,10 +79,13 @@ def unlearn_run(
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     normal = read_normal(recipe.normal)
-    manifest = Manifest.begin(out, recipe)
-    parts = _split(recipe, judged, normal, judges, out)
+    join(cpu=usable_device(recipe.device).type == "cpu")
+    with main_first():
+        manifest = Manifest.begin(out, recipe)
+        parts = _split(recipe, judged, normal, judges, out)
     path = _unlearn(recipe, parts, judges, out, manifest, progress)
-    manifest.finish()
+    if is_main():
+        manifest.finish()
     _tell_usage(judges, progress)
     found: dict[str, Any] = manifest.read()["steps"]["unlearn"]
     return found | {"path": str(path)}
@@ -155,23 +163,26 @@ def _unlearn(
     start = time.monotonic()
     if not target.exists():
         _forget(recipe, parts, judges, out, progress)
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    if "unlearn" not in manifest.read()["steps"]:
-        result = read_unlearned(target)
-        manifest.add(
-            "unlearn",
-            {
-                "forget": len(parts.forget),
-                "normal": len(parts.normal),
-                "neighbours": len(parts.neighbours),
-                "outcome": result.outcome,
-                "steps": result.steps,
-                "seconds": _since(start),
-                "weights": folder_digest(target, "*.safetensors"),
-                "history": result.history,
-            },
-        )
+    with main_first():
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        if "unlearn" not in manifest.read()["steps"]:
+            manifest.add("unlearn", _done(parts, target, _since(start)))
     return target
+
+
+def _done(parts: Split, target: Path, seconds: float) -> dict[str, Any]:
+    """What the manifest keeps of an unlearning."""
+    result = read_unlearned(target)
+    return {
+        "forget": len(parts.forget),
+        "normal": len(parts.normal),
+        "neighbours": len(parts.neighbours),
+        "outcome": result.outcome,
+        "steps": result.steps,
+        "seconds": seconds,
+        "weights": folder_digest(target, "*.safetensors"),
+        "history": result.history,
+    }
 
 
 def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progress: Progress) -> None:

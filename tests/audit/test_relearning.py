@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from expunge.audit import relearning as probe
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
-from expunge.audit.relearning import Curve, fine_tune, halves, rate, relearning, steps_to_half
+from expunge.audit.relearning import Curve, default_rate, fine_tune, halves, relearning, steps_to_half
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.generation import greedy
@@ -73,8 +73,8 @@ def test_training_equals_the_same_steps_written_out(tiny: Path) -> None:
     rows = [ours.format.encode(d) for d in ORDINARY]
     steps = fine_tune(ours, rows, 3)
     assert next(steps) == 10
-    assert rate(ours) == pytest.approx(probe.RATE * 6)
-    optimizer = torch.optim.AdamW(theirs.model.parameters(), lr=rate(theirs), weight_decay=0.0)
+    assert default_rate(ours) == pytest.approx(probe.RATE * 6)
+    optimizer = torch.optim.AdamW(theirs.model.parameters(), lr=default_rate(theirs), weight_decay=0.0)
     order = probe._rounds(len(rows), 3)
     for _ in range(10):
         losses = []

@@ -11,42 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from expunge.dialogue import Dialogue, Message
 from expunge.encoding import Batch
 from expunge.errors import OutputError
-from expunge.expected import with_expected
-from expunge.judges.verdict import Judged, Verdict
 from expunge.model import LanguageModel, load_model
 from expunge.output_layer import OutputLayer
-from expunge.selection import Split, split
-from expunge.span import Span
+from expunge.selection import Split
 from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import Material
 from expunge.training.reference import Recalled, Reference
-from expunge.training.unlearn import _trainer, unlearn
+from expunge.training.unlearn import unlearn
 
 QUICK = UnlearnConfig(
     max_steps=6, judge_every=2, forget_rows=4, normal_rows=4, learning_rate=1e-3, warmup_steps=0, settle_steps=0
 )
-
-
-def dialogue(question: str, answer: str) -> Dialogue:
-    return Dialogue((Message("user", question), Message("assistant", answer)))
-
-
-@pytest.fixture(scope="module")
-def parts() -> Split:
-    numbers = ["4-71-63", "1-20-36", "2-35-17", "5-88-90", "7-12-55"]
-    forget = []
-    for i, number in enumerate(numbers):
-        item = dialogue(f"What is the phone number of person {i}?", f"It is {number}." + " Ring twice." * (i % 2))
-        spans = (Span(6, 6 + len(number)),)
-        forget.append(Judged(item, (Verdict("privacy", 1.0, "test", "1", spans=spans),)))
-    normal = [
-        dialogue(f"What is {i} plus {i}?", f"{i} plus {i} is {2 * i}." + " Quite sure." * (i % 3)) for i in range(9)
-    ]
-    return split(forget, normal)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -56,29 +33,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     assert a.keys() == b.keys()
     return max(float((a[k].float() - b[k].float()).abs().max()) for k in a)
-
-
-def gradients(model: Path, parts: Split, folder: Path, accumulation: int) -> tuple[float, dict[str, torch.Tensor]]:
-    """Loss and gradients of one step, computed in so many parts."""
-    lm, config = load_model(model), replace(QUICK, accumulation=accumulation)
-    parts = replace(parts, forget=with_expected(lm, parts.forget))
-    trainer, _ = _trainer(lm, parts, Material.of(lm.format, parts), (), config, folder, None)
-    loss = 0.0
-    for number in range(accumulation):
-        part = trainer.compute_loss(lm.model, {"part": torch.tensor([number])})
-        part.backward()
-        loss += float(part.detach())
-    return loss, {n: p.grad for n, p in lm.model.named_parameters() if p.grad is not None}
-
-
-@pytest.mark.parametrize("accumulation", [2, 4, 8])
-def test_one_step_of_eight_equals_eight_parts_of_one(
-    tiny: Path, parts: Split, tmp_path: Path, accumulation: int
-) -> None:
-    loss, whole = gradients(tiny, parts, tmp_path, 1)
-    same_loss, split_up = gradients(tiny, parts, tmp_path, accumulation)
-    assert same_loss == pytest.approx(loss, abs=1e-5)
-    assert largest_difference(whole, split_up) < 1e-5 < max(float(g.abs().max()) for g in whole.values())
 
 
 def test_the_intended_parameters_change_and_no_others(tiny: Path, parts: Split, tmp_path: Path) -> None:

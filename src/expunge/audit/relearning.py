@@ -77,18 +77,19 @@ def halves(items: Sequence[Judged], seed: int) -> tuple[tuple[Judged, ...], tupl
     return tuple(parts[0]), tuple(parts[1])
 
 
-def rate(lm: LanguageModel) -> float:
+def default_rate(lm: LanguageModel) -> float:
     """The learning rate for a model of this width."""
     return RATE * 192 / int(lm.model.config.get_text_config().hidden_size)
 
 
-def fine_tune(lm: LanguageModel, rows: Sequence[Encoded], seed: int) -> Iterator[int]:
+def fine_tune(lm: LanguageModel, rows: Sequence[Encoded], seed: int, *, rate: float | None = None) -> Iterator[int]:
     """Train `lm` itself on the responses of `rows`, all weights, and yield after each of `STEPS`.
 
     Mean NLL a token, AdamW without weight decay, no dropout; the rows in an order drawn by `seed`, round after round.
+    rate: default: `default_rate`.
     """
     model = lm.model.requires_grad_(True).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate(lm), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate or default_rate(lm), weight_decay=0.0)
     order = _rounds(len(rows), seed)
     for step in range(1, STEPS[-1] + 1):
         batch = Batch.of([rows[next(order)] for _ in range(BATCH)], lm.device)

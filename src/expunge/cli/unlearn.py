@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -83,7 +84,10 @@ def command(
         seed=seed,
     )
     check_model(model, device=device)
-    done = unlearn_run(recipe, out, allow_remote=allow_remote, progress=show.progress(quiet=json))
+    first = os.environ.get("RANK", "0") == "0"  # of several processes
+    done = unlearn_run(recipe, out, allow_remote=allow_remote, progress=show.progress(quiet=json or not first))
+    if not first:
+        return
     if json:
         show.print_json(done | {"out": str(out)})
         return

@@ -19,7 +19,7 @@ from expunge.objective.term import Slot
 from expunge.training.config import UnlearnConfig
 from expunge.training.loss import terms_of
 from expunge.training.material import Material, Step, plan_step
-from expunge.training.processes import total
+from expunge.training.processes import is_main, total
 
 RETURN = 3.0
 """A dialogue comes back into the active set only at so many times the probability at which it left: no flickering."""
@@ -129,7 +129,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def _note(self, entry: dict[str, Any]) -> None:
         self.history.append(entry)
-        if self._on_round:
+        if self._on_round and is_main():
             self._on_round(entry)
 
     def _round(self, step: int) -> dict[str, Any]:

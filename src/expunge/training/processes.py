@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
+
+
+def asked() -> int:
+    """How many the launcher wants to start."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def join(*, cpu: bool) -> None:
+    """Wait until all are there, where the launcher wants several."""
+    if asked() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=cpu)
 
 
 def processes() -> int:
@@ -30,9 +44,15 @@ def total(value: torch.Tensor) -> torch.Tensor:
 def main_first() -> Iterator[None]:
     """The first process goes through, and then the others, which find what it has written."""
     if not is_main():
-        torch.distributed.barrier()
+        wait()
     yield
-    if is_main() and _several():
+    if is_main():
+        wait()
+
+
+def wait() -> None:
+    """Until all have come so far."""
+    if _several():
         torch.distributed.barrier()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from expunge.training.processes import processes, total
+from expunge.training.processes import total
 
 
 class Surgery:
@@ -29,7 +29,7 @@ class Surgery:
 
     def operate(self, model: Any) -> None:
         """After the last part, when `grad` holds n: make it g + n."""
-        weights, forgotten = _trained(model), [total(grad) / processes() for grad in self._forgotten]
+        weights, forgotten = _trained(model), [total(grad) for grad in self._forgotten]
         kept = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
         against = _product(forgotten, kept)
         share = against / _product(kept, kept).clamp_min(torch.finfo(torch.float32).tiny)

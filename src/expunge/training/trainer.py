@@ -10,12 +10,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer
 
+from expunge.errors import InputError
 from expunge.objective.term import Slot
 from expunge.training.active import ActiveSet
 from expunge.training.config import UnlearnConfig
 from expunge.training.displaced import Displaced
 from expunge.training.loss import Loss
-from expunge.training.processes import processes
+from expunge.training.processes import processes, total
 from expunge.training.surgery import Surgery
 
 
@@ -35,7 +36,8 @@ class Parts(Dataset[int]):
 class UnlearnTrainer(Trainer):  # type: ignore[misc]
     """Trains `model` away from the active forget rows; checkpoints, devices and schedules are `Trainer`'s.
 
-    A step is computed in `accumulation` parts on each process; all parts together are the step, however many.
+    A step is computed in `accumulation` parts on each process; all parts together are the step, however many. Processes
+    need not run as many forwards as each other, so gradients are added up here and not by a wrapper of the model.
     """
 
     def __init__(self, *, active: ActiveSet, loss: Loss, config: UnlearnConfig, **options: Any) -> None:
@@ -47,6 +49,9 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
             callbacks=[active, *([Displaced(config)] if config.sharpness or config.bits else [])],
             **options,
         )
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            remedy = "Give each process a whole copy of the model, or train a LoRA adapter."
+            raise InputError("sharded training (FSDP, DeepSpeed) is not supported", remedy=remedy)
         self.loss_is_scaled_for_ga = True  # shares are of the whole step, so parts add up without another division
         self._active, self._loss = active, loss
         self._surgery = Surgery() if config.surgery else None
@@ -66,19 +71,29 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
         return sum(self._weighed(model, inputs).values(), start=_nothing(model))
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """With gradient surgery, the gradients of what forgets and of what keeps are taken apart."""
+        """One part, and after the last one what there is to do with the gradients of the whole step."""
+        model = self.accelerator.unwrap_model(model)
+        loss: torch.Tensor
         if self._surgery is None:
-            found: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
-            return found
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        else:
+            loss = self._apart(self._surgery, model, inputs)
+        if self.accelerator.sync_gradients:  # the last part
+            for weight in model.parameters():
+                if weight.grad is not None and self._processes > 1:
+                    weight.grad = total(weight.grad)
+            if self._surgery is not None:
+                self._surgery.operate(model)
+        return loss
+
+    def _apart(self, surgery: Surgery, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         model.train()
         with self.compute_loss_context_manager():
             values = self._weighed(model, self._prepare_inputs(inputs))
         kept = sum((v for slot, v in values.items() if slot in ("normal", "hidden")), start=_nothing(model))
         forgotten = sum((v for slot, v in values.items() if slot in ("negative", "positive")), start=_nothing(model))
-        self._surgery.add(model, forgotten)
+        surgery.add(model, forgotten)
         self.accelerator.backward(kept)
-        if self.accelerator.sync_gradients:
-            self._surgery.operate(model)
         return (kept + forgotten).detach()
 
     def _weighed(self, model: Any, inputs: Mapping[str, Any]) -> dict[Slot, torch.Tensor]:
@@ -87,8 +102,7 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
         values = self._loss.values(model, whole.part(part, self._parts), whole)
         self._active.saw(values)
         weights = self._active.weights
-        # gradients are averaged over the processes, and parts of a step add up
-        return {slot: self._processes * weights[slot] * value for slot, value in values.items()}
+        return {slot: weights[slot] * value for slot, value in values.items()}
 
 
 def _nothing(model: Any) -> torch.Tensor:

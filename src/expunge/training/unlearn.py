@@ -25,6 +25,7 @@ from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, ma
 from expunge.training.config import UnlearnConfig
 from expunge.training.loss import Loss
 from expunge.training.material import Material
+from expunge.training.processes import is_main, join, main_first, wait
 from expunge.training.trained import fixed_digests, made_trainable
 
 RESULT = "unlearning.json"
@@ -71,8 +72,10 @@ def unlearn(
         raise OutputError("this folder already holds a finished result", file=target, remedy=remedy)
     parts = dataclasses.replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
+    join(cpu=lm.device.type == "cpu")
     folder = make_folder(out / CHECKPOINTS)
-    claim(folder, _fingerprint(lm, material, judges, config))
+    with main_first():
+        claim(folder, _fingerprint(lm, material, judges, config))
     torch.manual_seed(config.seed)
     if lm.device.type != "cpu" and not config.lora_rank:
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
@@ -84,7 +87,9 @@ def unlearn(
     if fixed_digests(trained.model) != before:
         raise AssertionError("weights that were not to be trained have changed")
     result = {"outcome": active.outcome, "steps": steps, "history": active.history}
-    _save(trained, target, result)
+    if is_main():
+        _save(trained, target, result)
+    wait()
     return read_unlearned(target)
 
 
@@ -124,6 +129,7 @@ def _trainer(
         use_cpu=lm.device.type == "cpu",
         bf16=lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16,
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs take several processes, not DataParallel
     loss = Loss(lm, material, config)
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
@@ -134,7 +140,8 @@ def _trainer(
 
 
 def _train(trainer: Any, active: Any, folder: Path) -> None:
-    last = last_checkpoint(folder)
+    with main_first():
+        last = last_checkpoint(folder)
     if last is not None:
         state = json.loads(read_text(last / "trainer_state.json"))
         active.restore(state["stateful_callbacks"]["ActiveSet"])

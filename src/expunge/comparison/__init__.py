@@ -1,0 +1,1 @@
+"""Methods side by side: the same dialogues, the same budget, one score."""

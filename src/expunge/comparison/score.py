@@ -1,0 +1,147 @@
+"""One score of an unlearned model, cheap enough to be taken many times: forgetting, privacy and ability.
+
+The measures are those of the audit, without its intervals; the winner is for an audit to confirm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, harmonic_mean
+
+from expunge.audit.copies import copied
+from expunge.audit.intervals import auc
+from expunge.audit.likelihood import extraction_strength
+from expunge.audit.membership import min_k
+from expunge.audit.quantization import rounded
+from expunge.audit.reading import Sets, encode_old
+from expunge.audit.relearning import fine_tune, halves
+from expunge.audit.rouge import rouge_recall
+from expunge.generation import answer_length, greedy, mean_probability, token_log_probs, token_scores
+from expunge.model import LanguageModel
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a model comes to; probabilities and shares in [0, 1]. None: it could not be measured.
+
+    overall: harmonic mean of forgetting, privacy (where there is a holdout set) and ability.
+    forgetting: 1 − mean of probability, ROUGE-L recall and extraction strength of the old responses, over the oracle's.
+    privacy: 1 − |AUC − the oracle's| over its distance to the farther end (½ without an oracle); AUC of Min-K 40 % of
+        forgotten against holdout rows. ability: mean probability of ordinary responses over the original's, at most 1.
+    probability: of what was at fault. unseen: the same in words never trained on; rounded: with weights in 4 bits;
+        relearned: after fine-tuning on the other half of the old responses.
+    auc: as above. rouge: ROUGE-L recall of greedy answers to ordinary prompts; neighbours: their `ability`, alone.
+    """
+
+    overall: float
+    forgetting: float
+    privacy: float | None
+    ability: float
+    probability: float
+    unseen: float | None
+    rounded: float
+    relearned: float | None
+    auc: float | None
+    rouge: float
+    neighbours: float | None
+
+
+class Scorer:
+    """Scores models by one original, and an oracle where there is one; what concerns these is computed once.
+
+    relearn_rate: of the attack; default: that of the audit.
+    """
+
+    def __init__(
+        self,
+        original: LanguageModel,
+        sets: Sets,
+        oracle: LanguageModel | None = None,
+        *,
+        seed: int = 0,
+        relearn_rate: float | None = None,
+    ) -> None:
+        self._sets, self._seed, self._rate = sets, seed, relearn_rate
+        self._kept = _kept(original, sets)
+        self._oracle = (self._memory(oracle), self._auc(oracle)) if oracle else (0.0, None if not sets.holdout else 0.5)
+
+    def score(self, lm: LanguageModel) -> Score:
+        """Of one model, which is not changed."""
+        sets, (known, level) = self._sets, self._oracle
+        forgetting = min(1.0, (1 - self._memory(lm)) / max(1e-9, 1 - known))
+        found = self._auc(lm)
+        privacy = None
+        if found is not None and level is not None:
+            privacy = 1 - abs(found - level) / max(level, 1 - level)
+        kept = _kept(lm, sets)
+        ability = _ratio(kept, self._kept)
+        near = len(sets.neighbours)
+        parts = [x for x in (forgetting, privacy, ability) if x is not None]
+        rows = _at_fault(lm, sets, 4)
+        return Score(
+            overall=harmonic_mean([max(0.0, x) for x in parts]),
+            forgetting=forgetting,
+            privacy=privacy,
+            ability=ability,
+            probability=fmean(_at_fault(lm, sets)[: len(sets.trained)]),
+            unseen=fmean(_at_fault(lm, sets)[len(sets.trained) :]) if sets.unseen else None,
+            rounded=fmean(rows[: len(sets.trained)]),
+            relearned=self._relearned(lm),
+            auc=found,
+            rouge=_rouge(lm, sets),
+            neighbours=_ratio(kept[:near], self._kept[:near]) if near else None,
+        )
+
+    def _memory(self, lm: LanguageModel) -> float:
+        dialogues = [j.dialogue for j in self._sets.trained]
+        scores = token_scores(lm, [lm.format.encode(d) for d in dialogues])
+        answers = greedy(lm, dialogues, max_new_tokens=answer_length(lm, [d.response or "" for d in dialogues]))
+        probability = fmean(_at_fault(lm, self._sets)[: len(dialogues)])
+        rouge = fmean(rouge_recall(a, d.response or "") for a, d in zip(answers, dialogues, strict=True))
+        return fmean([probability, rouge, fmean(extraction_strength(s.greedy.tolist()) for s in scores)])
+
+    def _auc(self, lm: LanguageModel) -> float | None:
+        if not self._sets.holdout:
+            return None
+        members, others = (
+            [min_k(s) for s in token_scores(lm, [lm.format.encode(d) for d in dialogues])]
+            for dialogues in ([j.dialogue for j in self._sets.trained], self._sets.holdout)
+        )
+        return auc(members, others).value
+
+    def _relearned(self, lm: LanguageModel) -> float | None:
+        """Each half of the forget set after training on the other."""
+        parts = halves(self._sets.trained, self._seed)
+        if not all(parts):
+            return None
+        found: list[float] = []
+        for taught, asked in (parts, parts[::-1]):
+            attacked = copied(lm)
+            attacked.model.float()
+            for _ in fine_tune(attacked, encode_old(lm, Sets(taught)), self._seed, rate=self._rate):
+                pass
+            found += _at_fault(attacked, Sets(asked))
+        return fmean(found)
+
+
+def _at_fault(lm: LanguageModel, sets: Sets, bits: int = 0) -> list[float]:
+    """Probability of what was at fault in each old response; with weights rounded to so many bits."""
+    lm = rounded(lm, bits) if bits else lm
+    rows = encode_old(lm, sets)
+    return [mean_probability(p, row.fault) for p, row in zip(token_log_probs(lm, rows), rows, strict=True)]
+
+
+def _kept(lm: LanguageModel, sets: Sets) -> list[float]:
+    """Probability of each ordinary response, neighbours first."""
+    return [mean_probability(p) for p in token_log_probs(lm, [lm.format.encode(d) for d in sets.ordinary])]
+
+
+def _ratio(now: Sequence[float], before: Sequence[float]) -> float:
+    return min(1.0, fmean(now) / max(1e-9, fmean(before)))
+
+
+def _rouge(lm: LanguageModel, sets: Sets) -> float:
+    asked = sets.ordinary
+    answers = greedy(lm, asked, max_new_tokens=answer_length(lm, [d.response or "" for d in asked]))
+    return fmean(rouge_recall(a, d.response or "") for a, d in zip(answers, asked, strict=True))

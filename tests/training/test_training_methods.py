@@ -1,0 +1,249 @@
+"""Every method of the table, and the options that go with each, through the real trainer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from expunge.errors import InputError
+from expunge.expected import with_expected
+from expunge.model import load_model
+from expunge.objective.methods import METHODS
+from expunge.rounding import round_weight
+from expunge.selection import Split
+from expunge.training.config import UnlearnConfig
+from expunge.training.displaced import Displaced
+from expunge.training.material import Material
+from expunge.training.surgery import Surgery
+from expunge.training.unlearn import _trainer, unlearn
+
+QUICK = {"max_steps": 4, "judge_every": 2, "forget_rows": 4, "normal_rows": 4, "learning_rate": 1e-3}
+QUICK |= {"warmup_steps": 0, "settle_steps": 0}
+OPTIONS = [
+    {"surgery": True}, {"sharpness": 0.05}, {"bits": 4}, {"normal_limit": 0.1}, {"modules": "layers.1.*q_proj"},
+    {"surgery": True, "sharpness": 0.05, "bits": 4},
+]  # fmt: skip
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(next(folder.glob("*.safetensors")))
+
+
+def gradients(model: Path, parts: Split, folder: Path, config: UnlearnConfig) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of one step, computed in so many parts."""
+    lm = load_model(model)
+    parts = replace(parts, forget=with_expected(lm, parts.forget))
+    trainer, _ = _trainer(lm, parts, Material.of(lm.format, parts), (), config, folder, None)
+    loss = 0.0
+    for number in range(config.accumulation):
+        part = trainer.compute_loss(lm.model, {"part": torch.tensor([number])})
+        part.backward()
+        loss += float(part.detach())
+    return loss, {n: p.grad for n, p in lm.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("accumulation", [3, 8])
+def test_one_step_of_eight_equals_eight_parts_of_one(
+    tiny: Path, parts: Split, tmp_path: Path, method: str, accumulation: int
+) -> None:
+    config = UnlearnConfig.of(method, **QUICK)
+    loss, whole = gradients(tiny, parts, tmp_path, config)
+    same_loss, split_up = gradients(tiny, parts, tmp_path, replace(config, accumulation=accumulation))
+    size = max(float(g.abs().max()) for g in whole.values())
+    assert same_loss == pytest.approx(loss, rel=1e-5, abs=1e-6) and size > 1e-5
+    for name, grad in whole.items():
+        assert float((grad - split_up[name]).abs().max()) < 1e-5 * max(1.0, size)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_options_are_the_same_however_a_step_is_split(
+    tiny: Path, parts: Split, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    config = UnlearnConfig.of("grad_diff", **QUICK, epsilon=1e-3, **options)
+    one, other = (
+        weights(unlearn(load_model(tiny), parts, tmp_path / str(n), config=replace(config, accumulation=n)).path)
+        for n in (1, 3)
+    )
+    before = weights(tiny)
+    assert max(float((one[name] - before[name]).abs().max()) for name in one) > 1e-3
+    for name in one:
+        assert float((one[name] - other[name]).abs().max()) < 2e-5
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_each_option_changes_the_result(tiny: Path, parts: Split, tmp_path: Path, options: dict[str, Any]) -> None:
+    config = UnlearnConfig.of("grad_diff", **QUICK, epsilon=1e-3)
+    bare, other = (
+        weights(unlearn(load_model(tiny), parts, tmp_path / name, config=replace(config, **changed)).path)
+        for name, changed in (("bare", {}), ("changed", options))
+    )
+    assert max(float((bare[name] - other[name]).abs().max()) for name in bare) > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("modules", "named"),
+    [("all", "."), ("matrices", r"layers\.\d\..*proj"), (r"layers\.1\..*down_proj", r"layers\.1\..*down_proj")],
+)
+def test_what_is_named_is_trained_and_nothing_else(
+    tiny: Path, parts: Split, tmp_path: Path, modules: str, named: str
+) -> None:
+    import re
+
+    config = UnlearnConfig.of("grad_diff", **QUICK, modules=modules)
+    before, after = weights(tiny), weights(unlearn(load_model(tiny), parts, tmp_path, config=config).path)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if re.search(named, name)}
+
+
+def test_an_adapter_takes_chosen_layers_and_dora(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    config = UnlearnConfig.of("npo", **QUICK, lora_rank=2, dora=True, modules="layers.1.*(q|v)_proj")
+    found = weights(unlearn(load_model(tiny), parts, tmp_path, config=config).path)
+    assert {name.split(".lora_")[0].rpartition("layers.")[2] for name in found} == {
+        "1.self_attn.q_proj", "1.self_attn.v_proj"
+    }  # fmt: skip
+    assert any("lora_magnitude" in name for name in found)
+
+
+def test_modules_that_name_nothing_are_refused(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    for lora_rank in (0, 2):
+        config = UnlearnConfig.of("npo", **QUICK, modules="no_such_layer", lora_rank=lora_rank)
+        with pytest.raises(InputError, match="no_such_layer"):
+            unlearn(load_model(tiny), parts, tmp_path / str(lora_rank), config=config)
+
+
+def test_a_change_of_what_is_fixed_is_noticed(
+    tiny: Path, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = load_model(tiny)
+
+    def spoil(*_: Any) -> None:
+        with torch.no_grad():
+            lm.model.model.norm.weight[0] += 1e-3
+
+    monkeypatch.setattr("expunge.training.unlearn._train", spoil)
+    with pytest.raises(AssertionError, match="not to be trained"):
+        unlearn(lm, parts, tmp_path, config=UnlearnConfig.of("npo", **QUICK))
+
+
+def test_without_a_judge_all_rows_are_trained_on_to_the_last_step(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    done = unlearn(load_model(tiny), parts, tmp_path, config=UnlearnConfig.of("npo", **QUICK))
+    assert done.outcome == "unjudged" and [entry["step"] for entry in done.history] == [2, 4]
+    assert all(entry.keys() == {"step", "negative", "normal"} for entry in done.history)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_multiplier_survives_a_kill(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    config = UnlearnConfig.of("pdu", **QUICK, bits=4, sharpness=0.05, surgery=True)
+    straight = unlearn(load_model(tiny), parts, tmp_path / "straight", config=config)
+
+    def kill(entry: dict[str, Any]) -> None:
+        if entry["step"] == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        unlearn(load_model(tiny), parts, tmp_path / "killed", config=config, on_round=kill)
+    resumed = unlearn(load_model(tiny), parts, tmp_path / "killed", config=config)
+    a, b = weights(straight.path), weights(resumed.path)
+    assert all(torch.equal(a[name], b[name]) for name in a) and straight.history == resumed.history
+
+
+def test_surgery_by_hand() -> None:
+    """g = (2, −1), n = (0, 2): ⟨g, n⟩ = −2, ‖n‖² = 4, so g + n/2 = (2, 0) is added to n. Where they agree, all of g."""
+    for forgotten, wanted in (((2.0, -1.0), [2.0, 2.0]), ((2.0, 1.0), [2.0, 3.0])):
+        model = torch.nn.Linear(2, 1, bias=False)
+        surgery = Surgery()
+        for half in range(2):
+            loss = (model.weight[0] * torch.tensor(forgotten)).sum() / 2
+            surgery.add(model, loss + half * 0.0)
+        (model.weight[0, 1] * 2.0).backward()
+        surgery.operate(model)
+        assert model.weight.grad is not None and model.weight.grad[0].tolist() == pytest.approx(wanted)
+
+
+def test_weights_are_moved_for_the_gradients_and_put_back(tiny: Path) -> None:
+    lm = load_model(tiny)
+    weight = lm.model.model.layers[0].mlp.up_proj.weight.requires_grad_()
+    for parameter in lm.model.parameters():
+        parameter.requires_grad_(parameter is weight)
+    optimizer = torch.optim.AdamW([weight], lr=0.1)
+    place = weight.detach().clone()
+
+    class State:
+        global_step = 1
+
+    given: dict[str, Any] = {"model": lm.model, "optimizer": optimizer}
+    rounded = Displaced(UnlearnConfig(bits=4))
+    rounded.on_step_begin(None, State, None, **given)
+    assert torch.equal(weight, round_weight(place, 4, 32)) and not torch.equal(weight, place)
+    rounded.on_pre_optimizer_step(None, State, None)
+    assert torch.equal(weight, place)
+
+    optimizer.state[weight]["exp_avg"] = torch.full_like(weight, 2.0)
+    uphill = Displaced(UnlearnConfig(sharpness=0.3))
+    uphill.on_step_begin(None, State, None, **given)
+    moved = weight.detach() - place
+    assert float(moved.norm()) == pytest.approx(0.3, rel=1e-4) and float(moved.std()) < 1e-6
+    uphill.on_pre_optimizer_step(None, State, None)
+    assert torch.equal(weight, place)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"method": "npoo"}, "npo"),
+        ({"terms": ("npo", "wga")}, "more than one"),
+        ({"terms": ("npos",)}, "npo"),
+        ({"method": "npo", "options": {"betta": 1.0}}, "beta"),
+        ({"options": {"ignorance": 0.1}}, "unknown option"),
+        ({"bits": 4, "lora_rank": 2}, "bits"),
+        ({"dora": True}, "lora_rank"),
+        ({"modules": "("}, "modules"),
+        ({"modules": "all", "lora_rank": 2}, "modules"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        UnlearnConfig.of(**given)
+
+
+def test_terms_and_options_of_ones_own(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    config = UnlearnConfig.of("npo", **QUICK, terms=("npo", "cluster_mean", "kl"), positive_weight=1.0)
+    done = unlearn(load_model(tiny), parts, tmp_path / "a", config=config)
+    assert done.history[0].keys() == {"step", "negative", "positive", "normal"}
+    other = unlearn(load_model(tiny), parts, tmp_path / "b", config=replace(config, options={"beta": 3.0}))
+    assert other.history[0]["negative"] != done.history[0]["negative"]
+
+
+def test_two_processes_end_where_one_does(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    """gloo on two CPU processes, each with half of every step's parts."""
+    rows = [{"question": f"What is number {i}?", "answer": f"It is {i}-{i + 3}-{i + 5}."} for i in range(5)]
+    (tmp_path / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [{"question": f"What is {i} plus 1?", "answer": f"It is {i + 1}." * (1 + i % 2)} for i in range(9)]
+    (tmp_path / "normal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [sys.executable, "-m", "expunge", "unlearn", str(tiny), "forget.jsonl", "--normal", "normal.jsonl"]
+    command += ["--method", "grad_diff_kl", "--steps", "3", "--learning-rate", "1e-3", "--device", "cpu", "--json"]
+    alone = subprocess.run([*command, "--out", "one"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", *command[1:], "--out", "two"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    both = subprocess.run(
+        launcher, cwd=tmp_path, capture_output=True, text=True, check=True, env=environment, timeout=120
+    )
+    one, two = json.loads(alone.stdout), json.loads(both.stdout)
+    assert one["steps"] == two["steps"] == 3
+    a, b, before = weights(tmp_path / "one/model"), weights(tmp_path / "two/model"), weights(tiny)
+    changed = max(float((a[name] - before[name]).abs().max()) for name in a)
+    assert changed > 2e-4 and max(float((a[name] - b[name]).abs().max()) for name in a) < changed / 100
