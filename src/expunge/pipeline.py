@@ -139,7 +139,7 @@ def _split(
     recipe: Recipe, judged: Sequence[Judged], normal: Sequence[Dialogue], judges: list[Judge], out: Path
 ) -> Split:
     """The split, with the expected outputs written into the forget set; both are kept in the run's folder."""
-    parts = split(judged, normal)
+    parts = split(judged, normal, never_seen=_never_seen(recipe))
     path = out / FORGET
     if path.exists():
         return replace(parts, forget=tuple(read_verdicts(path)))
@@ -154,6 +154,17 @@ def _split(
     write_jsonl(path.parent / "normal.jsonl", (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal)))
     write_verdicts(path, parts.forget)
     return parts
+
+
+def _never_seen(recipe: Recipe) -> list[Dialogue]:
+    """Raises: InputError: the audit would compare with rows that the training was told of."""
+    found = read_normal(recipe.never_seen)
+    told = {d.content_id for d in found}
+    both = next((d for d in read_normal(recipe.holdout) if d.content_id in told), None)
+    if both is not None:
+        remedy = "Leave it out of one of the two: else the audit's membership test would test nothing."
+        raise InputError(f"{both.place}: this dialogue is in `never_seen` and in the audit's `holdout`", remedy=remedy)
+    return found
 
 
 def _unlearn(

@@ -25,7 +25,7 @@ from expunge.training.config import UnlearnConfig
 TABLES: Mapping[str, Mapping[str, type]] = {
     "": {"model": str, "template": str, "device": str, "seed": int},
     "scan": {"dialogues": list, "judges": list, "label": str, "samples": int},
-    "unlearn": {"normal": list, "expected": str},
+    "unlearn": {"normal": list, "expected": str, "never_seen": list},
     "audit": {
         "unseen": list,
         "ability": list,
@@ -44,7 +44,7 @@ TABLES: Mapping[str, Mapping[str, type]] = {
 LIMITS = "audit.thresholds"
 OPTIONS = "unlearn.options"
 
-FILES = {"dialogues", "normal", "expected", "unseen", "ability", "neighbours", "holdout"}
+FILES = {"dialogues", "normal", "never_seen", "expected", "unseen", "ability", "neighbours", "holdout"}
 MODELS = {"model", "oracle"}
 COUNTS = {"seed", "samples"}
 
@@ -55,7 +55,8 @@ class Recipe:
 
     dialogues: logged dialogues or prompts. judges: as on the command line (`privacy`, `facts=FILE`, …); without judges
         every dialogue is a deletion request, flagged with `label`.
-    normal: ordinary dialogues. expected: a templates file, or `sampled` for the model's own answers.
+    normal: ordinary dialogues. never_seen: dialogues like those to forget, on which the model was not
+        trained. expected: a templates file, or `sampled` for the model's own answers.
     unseen, ability, neighbours, holdout, oracle, probes: what the audit asks, where given. thresholds: what it allows.
     """
 
@@ -65,6 +66,7 @@ class Recipe:
     label: Label = "privacy"
     scan_samples: int = 0
     normal: tuple[str, ...] = ()
+    never_seen: tuple[str, ...] = ()
     expected: str | None = None
     config: UnlearnConfig = field(default_factory=UnlearnConfig)
     unseen: tuple[str, ...] = ()
@@ -91,7 +93,15 @@ class Recipe:
         """Every local file that is read, slices removed."""
         judged = [path for spec in self.judges for path in judge_sources(spec)]
         template = "" if _is_jinja(self.template or "") else self.template
-        texts = [*self.dialogues, *self.normal, *self.unseen, *self.ability, *self.neighbours, *self.holdout]
+        texts = [
+            *self.dialogues,
+            *self.normal,
+            *self.never_seen,
+            *self.unseen,
+            *self.ability,
+            *self.neighbours,
+            *self.holdout,
+        ]
         paths = [*(unsliced(name)[0] for name in texts), *judged, self.expected, template]
         return sorted({path for path in paths if path and exists(Path(path)) and Path(path).is_file()})
 
@@ -131,6 +141,7 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         label=scan.get("label", "privacy"),
         scan_samples=scan.get("samples", 0),
         normal=unlearn.get("normal", ()),
+        never_seen=unlearn.get("never_seen", ()),
         expected=unlearn.get("expected"),
         config=settings,
         unseen=audit.get("unseen", ()),

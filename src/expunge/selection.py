@@ -21,11 +21,16 @@ WORD = r"(?u)\b\w+\b"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What must go, and what must stay; `neighbours`: places in `normal` of the dialogues nearest to the forget set."""
+    """What must go, and what must stay.
+
+    neighbours: places in `normal` of the dialogues nearest to the forget set. never_seen: dialogues like those to
+    forget that the model was never trained on; what is forgotten is to become as likely as they are.
+    """
 
     forget: tuple[Judged, ...]
     normal: tuple[Dialogue, ...]
     neighbours: tuple[int, ...] = ()
+    never_seen: tuple[Dialogue, ...] = ()
 
 
 def read_forget(path: str | Path, *, label: Label = "privacy") -> list[Judged]:
@@ -56,13 +61,16 @@ def _requested(row: Mapping[str, Any], file: str, line: int, label: Label) -> Ju
     return Judged(dialogue, (Verdict(label, 1.0, "request", "1", reason="deletion requested"),))
 
 
-def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, nearest: int = 16) -> Split:
+def split(
+    judged: Sequence[Judged], normal: Sequence[Dialogue], *, never_seen: Sequence[Dialogue] = (), nearest: int = 16
+) -> Split:
     """The forget set (what is flagged) and the normal set (given dialogues, and judged ones found clean).
 
     nearest: how many normal dialogues to count as neighbours of each flagged one.
 
     Raises:
-        InputError: nothing is flagged, no normal dialogue is left, or a normal dialogue's prompt is flagged too.
+        InputError: nothing is flagged, no normal dialogue is left, a normal dialogue's prompt is flagged too, or one
+            that was never seen is to be forgotten or kept.
     """
     forget = tuple({j.dialogue.content_id: j for j in judged if j.flagged}.values())
     if not forget:
@@ -75,7 +83,14 @@ def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, nearest: int 
         remedy = "Give ordinary dialogues with --normal FILE: without them, ordinary ability cannot be kept."
         raise InputError("there is no normal dialogue", remedy=remedy)
     rest = tuple(kept.values())
-    return Split(forget, rest, find_neighbours([j.dialogue for j in forget], rest, nearest=nearest))
+    for unseen in never_seen:
+        if unseen.prompt in prompts or unseen.content_id in kept:
+            remedy = "Remove it from one of the two files."
+            raise InputError(
+                f"{unseen.place}: a dialogue that was never seen is to be forgotten or kept", remedy=remedy
+            )
+    near = find_neighbours([j.dialogue for j in forget], rest, nearest=nearest)
+    return Split(forget, rest, near, tuple(never_seen))
 
 
 def read_normal(paths: Iterable[str | Path]) -> list[Dialogue]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from expunge.cli import options, show
+
+if TYPE_CHECKING:
+    from expunge.recipe import Recipe
 
 
 def _print_methods(asked: bool) -> None:
@@ -38,6 +41,10 @@ def command(
         list[str] | None,
         typer.Option("--normal", help="Ordinary dialogues that must not change; default: the clean ones of VERDICTS."),
     ] = None,
+    never_seen: Annotated[
+        list[str] | None,
+        typer.Option("--never-seen", help="Dialogues like those to forget that no training saw: the level to end at."),
+    ] = None,
     judge: options.Judges = None,
     allow_remote: options.AllowRemote = False,
     expected: Annotated[
@@ -65,7 +72,6 @@ def command(
     expunge unlearn org/model delete-these.jsonl --normal ordinary.jsonl --lora 8 --out run
     """
     from expunge.model import check_model
-    from expunge.pipeline import unlearn_run
     from expunge.recipe import Recipe, check_label
     from expunge.training.config import UnlearnConfig
 
@@ -77,6 +83,7 @@ def command(
         judges=tuple(judge or ()),
         label=check_label(label),
         normal=tuple(normal or ()),
+        never_seen=tuple(never_seen or ()),
         expected=expected,
         config=config,
         template=template,
@@ -84,6 +91,12 @@ def command(
         seed=seed,
     )
     check_model(model, device=device)
+    _carry_out(recipe, out, allow_remote=allow_remote, json=json)
+
+
+def _carry_out(recipe: Recipe, out: Path, *, allow_remote: bool, json: bool) -> None:
+    from expunge.pipeline import unlearn_run
+
     first = os.environ.get("RANK", "0") == "0"  # of several processes
     done = unlearn_run(recipe, out, allow_remote=allow_remote, progress=show.progress(quiet=json or not first))
     if not first:

@@ -27,8 +27,9 @@ class Score:
 
     overall: harmonic mean of forgetting, privacy (where there is a holdout set) and ability.
     forgetting: 1 − mean of probability, ROUGE-L recall and extraction strength of the old responses, over the oracle's.
-    privacy: 1 − |AUC − the oracle's| over its distance to the farther end (½ without an oracle); AUC of Min-K 40 % of
-        forgotten against holdout rows. ability: mean probability of ordinary responses over the original's, at most 1.
+    privacy: 1 − |AUC − the oracle's| over the oracle's distance to the end on that side (½ where there is no oracle);
+        AUC of Min-K 40 % of forgotten against holdout rows.
+    ability: mean probability of ordinary responses over the original's, at most 1.
     probability: of what was at fault. unseen: the same in words never trained on; rounded: with weights in 4 bits;
         relearned: after fine-tuning on the other half of the old responses.
     auc: as above. rouge: ROUGE-L recall of greedy answers to ordinary prompts; neighbours: their `ability`, alone.
@@ -73,7 +74,7 @@ class Scorer:
         found = self._auc(lm)
         privacy = None
         if found is not None and level is not None:
-            privacy = 1 - abs(found - level) / max(level, 1 - level)
+            privacy = 1 - abs(found - level) / (1 - level if found > level else level)
         kept = _kept(lm, sets)
         ability = _ratio(kept, self._kept)
         near = len(sets.neighbours)

@@ -17,7 +17,7 @@ from expunge.judges.words import token_f1, tokens
 from expunge.model import LanguageModel
 from expunge.objective.term import Slot
 from expunge.training.config import UnlearnConfig
-from expunge.training.loss import terms_of
+from expunge.training.loss import Loss
 from expunge.training.material import Material, Step, plan_step
 from expunge.training.processes import is_main, total
 
@@ -50,6 +50,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         forget: Sequence[Judged],
         judges: Sequence[Judge],
         material: Material,
+        loss: Loss,
         config: UnlearnConfig,
         on_round: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
@@ -58,7 +59,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._length = answer_length(lm, [d.response or "" for d in self._dialogues])
         self._wanted = [[tokens(text) for text in item.expected] for item in forget]
         self._on_round = on_round
-        self._narrows = any("ignorance" in term.options for term in terms_of(config))
+        self._loss = loss
+        self._narrows = any("ignorance" in term.options for term in loss.terms)
         self._seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._normal: list[torch.Tensor] = []
         self.rows: list[int] = list(range(len(forget)))
@@ -94,6 +96,9 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         warm = min(1.0, (step + 1) / (self._config.warmup_steps + 1))
         return self.peak * warm if self._config.judged else warm * max(0.0, 1 - step / self._config.max_steps)
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._loss.refresh(self._lm)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         step, config = state.global_step, self._config
         self._limit()
@@ -101,6 +106,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         if (step % config.judge_every or waiting) and step < config.max_steps:
             return control
         control.should_save = True
+        self._loss.refresh(self._lm)
         if not config.judged:
             self._note({"step": step} | self._means(step))
             return control

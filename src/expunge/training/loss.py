@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from expunge.encoding import Encoded, Output, forward_rows
+from expunge.errors import InputError
 from expunge.model import LanguageModel
 from expunge.objective.chunks import Unsaid, value
 from expunge.objective.negative import unit_direction
@@ -17,6 +18,7 @@ from expunge.objective.terms import TERMS
 from expunge.output_layer import OutputLayer
 from expunge.training.config import UnlearnConfig, method_of
 from expunge.training.gather import gather
+from expunge.training.levels import Levels
 from expunge.training.material import Material, Step, reachable_normal
 from expunge.training.reference import Recalled, Reference
 
@@ -25,17 +27,21 @@ class Loss:
     """L = w⁻ L⁻ + w⁺ L⁺ + w° L° of a method on the rows of a step, each term a mean over the rows of its kind.
 
     Raises:
-        InputError: a term needs levels, and there are none.
+        InputError: a term needs dialogues that were never seen, and there are none.
     """
 
-    def __init__(
-        self, lm: LanguageModel, material: Material, config: UnlearnConfig, levels: Sequence[torch.Tensor] = ()
-    ) -> None:
+    def __init__(self, lm: LanguageModel, material: Material, config: UnlearnConfig) -> None:
         self._material, self._device, self._vocabulary = material, lm.device, lm.vocabulary
         self._original = OutputLayer(lm.model).frozen()
         self._half = lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16
-        self.terms = terms_of(config)
-        self._levels = levels
+        self.terms = terms_of(config, material)
+        self._level_source: Levels | None = None
+        self._levels: Sequence[torch.Tensor] = ()
+        if any(term.levels for term in self.terms):
+            if not material.never_seen:
+                remedy = "Give them with `never_seen` in [unlearn], or --never-seen FILE."
+                raise InputError("the term `match` needs dialogues that were never seen", remedy=remedy)
+            self._level_source = Levels(material.forget, material.normal, material.never_seen, lm.vocabulary)
         self._layers = kept_layers(lm.model) if any(term.hidden for term in self.terms) else ()
         self._options: dict[str, Option] = {
             **method_of(config.method).options,
@@ -52,6 +58,11 @@ class Loss:
         }
         needs = needs_of(self.terms)
         self._reference = Reference(lm, rows, needs, layers=self._layers) if needs else None
+
+    def refresh(self, lm: LanguageModel) -> None:
+        """Take note of how the model has changed: before the first step, and after each judging."""
+        if self._level_source is not None:
+            self._levels = self._level_source.now(lm)
 
     def values(self, model: Any, step: Step, whole: Step) -> dict[Slot, torch.Tensor]:
         """Each term on one part of a step. A part may be without rows of some kind, and then lacks the term."""
@@ -79,8 +90,8 @@ class Loss:
                 if kind not in kinds:
                     kinds[kind] = self._unsaid(model, kind, rows[kind], found[kind], step, whole)
             with self._cast():
-                found_value = value(term, kinds, self._options, layer, self._original, self._vocabulary)
-            yield term.slot, found_value
+                loss = value(term, kinds, self._options, layer, self._original, self._vocabulary)
+            yield term.slot, loss
             later = {kind for other in terms[i + 1 :] for kind in other.reads}
             kinds = {kind: unsaid for kind, unsaid in kinds.items() if kind in later}  # its joined states can go
 
@@ -113,10 +124,15 @@ class Loss:
         return gather(rows, found, recalled, len(whole.normal))
 
 
-def terms_of(config: UnlearnConfig) -> tuple[Term, ...]:
-    """The terms that have a weight."""
-    terms = [TERMS[name] for name in config.terms or method_of(config.method).terms]
-    return tuple(term for term in terms if config.weights[term.slot])
+def terms_of(config: UnlearnConfig, material: Material) -> tuple[Term, ...]:
+    """The terms that have a weight.
+
+    Where it is known how likely never-seen rows are, each token goes to that level and not only down to ignorance.
+    """
+    names = config.terms or method_of(config.method).terms
+    if material.never_seen and not config.terms:
+        names = tuple("match" if name == "distance" else name for name in names)
+    return tuple(term for name in names if config.weights[(term := TERMS[name]).slot])
 
 
 def needs_of(terms: Sequence[Term]) -> dict[Kind, set[Original]]:

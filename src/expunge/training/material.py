@@ -26,7 +26,7 @@ NEAR = 0.45
 @dataclass(frozen=True, slots=True)
 class Material:
     """Encoded rows. forget[i]: the undesirable response; expected[i]: the members of its cluster; means[i]: the
-    cluster's mean along each of them.
+    cluster's mean along each of them. never_seen: rows like the forget rows that the model was not trained on.
 
     Not at fault is a token that an expected output shares with the undesirable response, after the same tokens (the "1"
     of a wrong "1921" is right where "1874" is expected), nor one that follows from the form of normal responses alone.
@@ -37,6 +37,7 @@ class Material:
     means: tuple[tuple[Mean, ...], ...]
     normal: tuple[Encoded, ...]
     neighbours: tuple[int, ...]
+    never_seen: tuple[Encoded, ...] = ()
 
     @classmethod
     def of(cls, chat: ChatFormat, parts: Split) -> Material:
@@ -58,6 +59,7 @@ class Material:
             means=tuple(cluster_mean(rows) for rows in wanted),
             normal=normal,
             neighbours=parts.neighbours,
+            never_seen=tuple(chat.encode(d) for d in parts.never_seen),
         )
 
 

@@ -108,7 +108,8 @@ def _trainer(
     from expunge.training.trainer import UnlearnTrainer
 
     panel = [ReproductionJudge(parts.forget), *judges]
-    active = ActiveSet(lm, parts.forget, panel, material, config, on_round)
+    loss = Loss(lm, material, config)
+    active = ActiveSet(lm, parts.forget, panel, material, loss, config, on_round)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=config.max_steps,
@@ -130,7 +131,6 @@ def _trainer(
         bf16=lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs take several processes, not DataParallel
-    loss = Loss(lm, material, config)
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
         trainer = UnlearnTrainer(active=active, loss=loss, config=config, **options)
@@ -156,7 +156,7 @@ def _fingerprint(
     lm: LanguageModel, material: Material, judges: Sequence[Judge], config: UnlearnConfig
 ) -> dict[str, Any]:
     folder = Path(resolve(lm.name))
-    rows = repr((material.forget, material.expected, material.normal, material.neighbours))
+    rows = repr((material.forget, material.expected, material.normal, material.neighbours, material.never_seen))
     return {
         "model": folder_digest(folder, "*.safetensors") if folder.is_dir() else lm.name,
         "rows": digest(rows),
