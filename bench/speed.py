@@ -142,7 +142,8 @@ def main() -> None:
 
 
 TEXT = """# Benchmarks
-Written by `make bench`. Median of {turns} turns (least–most), where there are several. {machine}. One thread,
+Written by `make bench`. Median of {turns} turns (least–most), where there are several.
+{machine}. One thread,
 processor seconds. Model: a random Llama, width 256, 4 layers, 8,192 words, tied. Rows: random words, 64 tokens on
 average, a third of them the question; lengths as uneven as TOFU's (a batch of eight is padded by two fifths). All
 trainers: AdamW, float32, the same dialogues, 8 forget rows and 8 others a step. Expunge trains its default weights (all
