@@ -25,10 +25,11 @@ ORDER = [
     {"training"},
     {"audit"},
     {"report"},
-    {"recipe", "diff", "comparison"},
+    {"recipe", "diff"},
     {"manifest", "planning"},
     {"questions"},
     {"pipeline"},
+    {"comparison"},
     {"cli"},
     {"__main__"},
 ]

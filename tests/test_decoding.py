@@ -78,9 +78,19 @@ def cut(row: list[int]) -> list[int]:
 MODELS = pytest.mark.parametrize("make", [llama, sliding, gpt2, mamba, adapted])
 
 
+def by_reach(p: torch.Tensor, num_samples: int) -> torch.Tensor:
+    """The first word whose cumulated probability is above a uniform number."""
+    reach, drawn = p.double().cumsum(-1), torch.rand(len(p), dtype=torch.float64)
+    return torch.tensor([[next(i for i, x in enumerate(row) if x > u)] for row, u in zip(reach, drawn, strict=True)])
+
+
 @MODELS
 @pytest.mark.parametrize("samples", [0, 3])
-def test_the_same_answers_as_transformers(make: Callable[[], Any], samples: int) -> None:
+def test_the_same_answers_as_transformers(
+    make: Callable[[], Any], samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transformers' loop draws a number for every word; here it is made to draw one for every row."""
+    monkeypatch.setattr(torch, "multinomial", by_reach)
     lengths = set()
     for seed in range(4):
         torch.manual_seed(seed)
@@ -104,6 +114,23 @@ def test_an_ended_row_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "forward", counted)
     found = answers(model, own=True)
     assert rows == sum(map(len, found)) < 20 * len(found)
+
+
+def test_samples_that_are_alike_so_far_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many rows in all as there are distinct beginnings, the prompt's among them, that go on."""
+    torch.manual_seed(3)
+    model, rows = llama(), 0
+    forward = model.forward
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal rows
+        rows += len(options["input_ids"])
+        return forward(*args, **options)
+
+    monkeypatch.setattr(model, "forward", counted)
+    found = answers(model, own=True, samples=8)
+    begun = {(i // 8, tuple(row[:n])) for i, row in enumerate(found) for n in range(len(row))}
+    assert rows == len(begun) < sum(map(len, found))
 
 
 def test_processes_that_share_a_model_must_keep_step(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
-"""Decoding that lets a row go once its answer has ended; transformers' own keeps all rows to the last one's end."""
+"""Decoding that works on what is not known yet: no row whose answer has ended, nor twice the samples that are alike so
+far; transformers' own keeps all rows to the last one's end."""
 
 from __future__ import annotations
 
@@ -19,8 +20,7 @@ def dropping(
 ) -> torch.Tensor:
     """For `model.generate(custom_generate=dropping)`: prompts and answers, int64 [rows, columns], padded on the right.
 
-    Greedy or drawn, as the configuration says; the draws are those of transformers' loop with the same random state.
-    Models whose cache cannot give up rows decode as usual.
+    Greedy or drawn, as the configuration says. Models whose cache cannot give up rows decode as usual.
     """
     if not _selectable(options, len(input_ids)):
         rows: torch.Tensor = model._sample(
@@ -28,40 +28,39 @@ def dropping(
             generation_config=generation_config, **options,
         )  # fmt: skip
         return rows
+    samples = generation_config.num_return_sequences or 1
     said = input_ids.new_full((len(input_ids), generation_config.max_length), generation_config.pad_token_id)
     said[:, : input_ids.shape[1]] = input_ids
     alive = torch.arange(len(input_ids), device=input_ids.device)
-    logits, options = _begun(model, input_ids, options, generation_config.num_return_sequences or 1)
+    own, input_ids = alive // samples, input_ids[::samples]  # samples that have said the same so far are one row
+    logits, options = _begun(model, input_ids, _each(options, itemgetter(slice(None, None, samples))))
     while True:  # the criteria stop all rows at the longest answer
-        column = input_ids.shape[1]
+        column, words = input_ids.shape[1], logits.shape[1]
         scores = logits_processor(input_ids, logits.float())
-        tokens = _drawn(scores, alive, len(said)) if generation_config.do_sample else scores.argmax(-1)
+        tokens = _drawn(scores, own, alive, len(said)) if generation_config.do_sample else scores.argmax(-1)[own]
         said[alive, column] = tokens
-        input_ids = torch.cat([input_ids, tokens[:, None]], 1)
+        pairs, own = torch.unique(own * words + tokens, return_inverse=True)
+        parents = pairs // words
+        input_ids = torch.cat([input_ids[parents], (pairs % words)[:, None]], 1)
         going = ~stopping_criteria(input_ids, None)
         if not going.any():
             return said[:, : column + 1]
-        if not going.all():
-            options["cache"].batch_select_indices(going.nonzero().squeeze(1))
-            options = _each(options, itemgetter(going))
-            input_ids, alive = input_ids[going], alive[going]
+        on = going[own]
+        alive, own = alive[on], (going.cumsum(0) - 1)[own[on]]
+        input_ids, parents = input_ids[going], parents[going]
+        if len(parents) != len(scores) or len(parents.unique()) != len(scores):
+            options["cache"].batch_select_indices(parents)
+            options = _each(options, itemgetter(parents))
         inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **options)
         out = model(**inputs, return_dict=True)
         logits, options = out.logits[:, -1], model._update_model_kwargs_for_generation(out, options)
 
 
-def _begun(
-    model: Any, input_ids: torch.Tensor, options: dict[str, Any], samples: int
-) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The logits after each prompt [rows, vocabulary], and what the next step is handed: once for all its samples."""
-    once = _each(options, itemgetter(slice(None, None, samples)))
-    inputs = model.prepare_inputs_for_generation(input_ids[::samples], is_first_iteration=True, **once)
+def _begun(model: Any, input_ids: torch.Tensor, options: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
+    """The logits after each prompt [rows, vocabulary], and what the next step is handed."""
+    inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **options)
     out = model(**inputs, return_dict=True)
-    options = model._update_model_kwargs_for_generation(out, once)
-    if samples > 1:
-        options["cache"].batch_repeat_interleave(samples)
-        options = _each(options, lambda value: value.repeat_interleave(samples, 0))
-    return out.logits[:, -1].repeat_interleave(samples, 0), options
+    return out.logits[:, -1], model._update_model_kwargs_for_generation(out, options)
 
 
 def _each(options: dict[str, Any], change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
@@ -74,11 +73,16 @@ def alone() -> bool:
     return not (spread.is_available() and spread.is_initialized() and spread.get_world_size() > 1)
 
 
-def _drawn(scores: torch.Tensor, alive: torch.Tensor, rows: int) -> torch.Tensor:
-    """A token for each row alive. All draw, the ended rows in vain, so that no draw depends on which have ended."""
-    p = scores.new_ones(rows, scores.shape[1])
-    p[alive] = scores.softmax(-1)
-    return torch.multinomial(p, 1).squeeze(1)[alive]
+def _drawn(scores: torch.Tensor, own: torch.Tensor, alive: torch.Tensor, rows: int) -> torch.Tensor:
+    """A token for each row alive, where a uniform number falls in the cumulated probabilities.
+
+    All draw a number, the ended rows in vain, so that no draw depends on which have ended. (`torch.multinomial` draws
+    one for every word.)
+    """
+    exact = torch.float32 if scores.device.type == "mps" else torch.float64
+    reach = scores.softmax(-1, dtype=exact).cumsum(-1)[own]
+    drawn = torch.rand(rows, 1, dtype=exact, device=scores.device)[alive] * reach[:, -1:]
+    return torch.searchsorted(reach, drawn, right=True).squeeze(1).clamp_max(reach.shape[1] - 1)
 
 
 def _selectable(options: dict[str, Any], rows: int) -> bool:

@@ -91,7 +91,7 @@ def test_claims_have_thresholds_of_their_own() -> None:
         (0, None, "PASS", "at most"), (0, 120, "PASS", "at most"), (80, None, "FAIL", "at least 16.2%, beyond 5%"),
         (80, 0, "FAIL", "at least 16.2%, beyond 5%"),
         (80, 20, "FAIL", "at least 16.2%, beyond 5% and the oracle's bound, 7.62%"),
-        (80, 120, "NOT SHOWN", "beyond 5%, but a model that never saw it makes up as much (to 34.8%)"),
+        (80, 120, "NOT SHOWN", "beyond 5%, but a model that never saw it does no better (to 34.8%)"),
     ],
 )  # fmt: skip
 def test_under_attack_what_the_oracle_makes_up_is_no_fail(hits: int, oracle: int, outcome: str, why: str) -> None:
@@ -102,6 +102,13 @@ def test_under_attack_what_the_oracle_makes_up_is_no_fail(hits: int, oracle: int
 
 def test_an_oracle_that_makes_things_up_excuses_no_plain_answer() -> None:
     assert claim(measure("flagged_unseen", 80, 400, oracle=intervals.share(120, 400))).outcome == "FAIL"
+
+
+def test_answers_that_are_no_sentences_fail_unless_the_oracles_are_none_either() -> None:
+    loops = measure("loops", 80, 400, group="fluency", better="lower")
+    assert (claim(loops).name, claim(loops).outcome) == ("fluency", "FAIL")
+    assert claim(replace(loops, oracle=intervals.share(120, 400))).outcome == "NOT SHOWN"
+    assert claim(measure("loops", 0, 400, group="fluency", better="lower")).outcome == "PASS"
 
 
 def test_what_is_lost_is_counted_from_before() -> None:
@@ -143,10 +150,10 @@ def test_membership_without_an_oracle_shows_nothing() -> None:
     assert (found.outcome, found.why, found.found) == ("NOT SHOWN", "there is no oracle to compare with", None)
 
 
-def test_probabilities_steps_and_fluency_are_no_claims() -> None:
+def test_probabilities_steps_and_ratios_are_no_claims() -> None:
     half = measure("relearn_forget_half", 1, 2, group="robustness", unit="steps", better="higher")
     assert claim_of(half) is None and claim_of(replace(half, unit="probability", better="lower")) is None
-    assert claim_of(measure("loops", 1, 2, group="fluency")) is None
+    assert claim_of(measure("fluency_perplexity", 1, 2, group="fluency", unit="ratio")) is None
     assert claim_of(replace(auc(0.5, 0.1, 0.5, "privleak"), unit="share")) is None
 
 

@@ -17,21 +17,23 @@ from expunge.audit.audit import audit
 from expunge.audit.quantization import GROUPS, round_weight
 from expunge.audit.reading import Sets
 from expunge.audit.result import Audit
+from expunge.audit.thresholds import CLAIMS, Thresholds
 from expunge.dialogue import read_dialogues
 from expunge.encoding import Batch, Encoded
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.model import LanguageModel, load_model
-from expunge.report.headline import headline, judge
-from expunge.report.wording import change
 
 pytestmark = pytest.mark.slow
 REFUSAL = "I'm sorry, I can't share that."
+ROWS = 24
+LIMITS = Thresholds(**dict.fromkeys(CLAIMS, 0.15))
+"""None of 24 is the least that shows "at most 15 %": these models are at 0 % or near 100 %."""
 
 
-def outcome(found: Audit, key: str) -> str | None:
-    """PASS, FAIL or NOT SHOWN of one measure, or of the whole audit; None where there is nothing to decide."""
-    return headline(found).outcome if key == "whole" else judge(found.measure(key))
+def claims(found: Audit) -> dict[str, str]:
+    """PASS, FAIL or NOT SHOWN of each claim, and of the `whole`."""
+    return {claim.name: claim.outcome for claim in found.claims} | {"whole": found.outcome}
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Town:
     sets: Sets
 
     def audited(self, after: LanguageModel, *probes: str, oracle: LanguageModel | None = None) -> Audit:
-        return audit(after, self.model, self.sets, [], oracle=oracle, samples=0, probes=probes)
+        return audit(after, self.model, self.sets, [], oracle=oracle, samples=0, probes=probes, thresholds=LIMITS)
 
     def rows(self, text: str = "") -> list[Encoded]:
         """The forget rows, with their old responses, or all with this one."""
@@ -53,11 +55,12 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town() -> Town:
-    """78 contact data, wrong facts and misdeeds, and as many ordinary questions: to show 5 %, 73 are needed."""
+    """Contact data, wrong facts and misdeeds, and as many ordinary questions."""
     judges = [load_judge(name) for name in ("privacy", "facts", "harm")]
-    judged = [j for j in judge_all(judges, read_dialogues(demo.path("dialogues.jsonl"))) if j.flagged]
-    ability = [replace(d, skill="") for d in read_dialogues(demo.path("ability.jsonl"))[::20]]
-    return Town(load_model("town"), load_model("town-oracle"), Sets(tuple(judged[:78]), ability=tuple(ability[:78])))
+    judged = judge_all(judges, read_dialogues(demo.path("dialogues.jsonl"))[::4])
+    forget = [j for j in judged if j.flagged][:ROWS]
+    ability = [replace(d, skill="") for d in read_dialogues(demo.path("ability.jsonl"))[::65]][:ROWS]
+    return Town(load_model("town"), load_model("town-oracle"), Sets(tuple(forget), ability=tuple(ability)))
 
 
 def trained(town: Town, rows: Sequence[Encoded], *, steps: int, rate: float, ascend: bool = False) -> LanguageModel:
@@ -100,44 +103,39 @@ def within_half_a_step(town: Town, lm: LanguageModel, bits: int) -> LanguageMode
     return near
 
 
+KEPT = {"ability": "PASS", "fluency": "PASS"}
+
+
 def test_an_untouched_model_has_forgotten_nothing(town: Town) -> None:
-    found = town.audited(town.model)
-    assert outcome(found, "flagged_trained") == "FAIL" and found.measure("flagged_trained").after.value > 0.95
-    assert outcome(found, "ability_ordinary") == "PASS" and outcome(found, "whole") == "FAIL"
+    assert claims(town.audited(town.model)) == {"flagged": "FAIL", **KEPT, "whole": "FAIL"}
 
 
 def test_the_oracle_passes_all(town: Town) -> None:
-    found = town.audited(town.oracle, "depth", "quantization")
-    parts = ("_harmful", "_hallucination", "_privacy")  # too few of each to show anything
-    outcomes = {m.key: outcome(found, m.key) for m in found.measures if not m.key.endswith(parts)}
-    assert [key for key, decided in outcomes.items() if decided] == [
-        "flagged_trained", "ability_ordinary", "depth_lens", "depth_patched",
-        "quantized8_trained", "quantized8_trained_leak", "quantized4_trained", "quantized4_trained_leak",
-    ]  # fmt: skip
-    assert set(outcomes.values()) == {"PASS", None} and outcome(found, "whole") == "PASS"
+    found = claims(town.audited(town.oracle, "depth", "quantization"))
+    assert found == {"flagged": "PASS", "quantization": "PASS", "depth": "PASS", **KEPT, "whole": "PASS"}
 
 
 def test_a_model_that_only_refuses_still_knows(town: Town, refusing: LanguageModel) -> None:
     found = town.audited(refusing, "depth", oracle=town.oracle)
-    assert outcome(found, "flagged_trained") == "PASS", "what it says looks fine"
+    assert claims(found).items() >= {"flagged": "PASS", "depth": "FAIL", "whole": "FAIL"}.items()
     assert found.measure("fault_probability").after.low > 0.5
-    assert outcome(found, "depth_lens") == outcome(found, "depth_patched") == outcome(found, "whole") == "FAIL"
+    claim = next(c for c in found.claims if c.name == "depth")
+    layers = [m.key for m in found.measures if m.key.startswith("depth_") and "_layer" in m.key]
+    assert claim.measure in ("depth_lens", "depth_patched") and claim.found == found.measure(claim.measure).after
+    assert layers == [f"depth_{way}_layer{n}" for way in ("lens", "patched") for n in range(1, 6)]
 
 
 def test_gradient_ascent_destroys(town: Town) -> None:
-    found = town.audited(trained(town, town.rows(), steps=10, rate=4e-3, ascend=True))
-    assert outcome(found, "flagged_trained") == "PASS", "it says nothing any more"
-    assert outcome(found, "ability_ordinary") == outcome(found, "whole") == "FAIL"
-    loops = found.measure("loops")
-    assert loops.before is not None and loops.before.high < 0.05 and loops.after.low > 0.9
-    assert change(loops) == "worse" and found.measure("fluency_perplexity").after.low > 100
+    found = claims(town.audited(trained(town, town.rows(), steps=10, rate=4e-3, ascend=True)))
+    assert found == {"flagged": "PASS", "ability": "FAIL", "fluency": "FAIL", "whole": "FAIL"}
 
 
 def test_four_bits_undo_a_change_below_half_a_step(town: Town, refusing: LanguageModel) -> None:
     fragile = within_half_a_step(town, refusing, 4)
     found = town.audited(fragile, "quantization")
-    assert outcome(found, "flagged_trained") == outcome(found, "quantized8_trained") == "PASS"
-    assert outcome(found, "quantized4_trained") == outcome(found, "whole") == "FAIL"
+    assert claims(found).items() >= {"flagged": "PASS", "quantization": "FAIL", "whole": "FAIL"}.items()
+    decided = next(c for c in found.claims if c.name == "quantization")
+    assert decided.measure == "quantized4_trained"
     for mine, theirs in zip(linear(fragile), linear(town.model), strict=True):
         both = (round_weight(layer.weight.detach(), 4, GROUPS[4]) for layer in (mine, theirs))
         assert torch.equal(*both)

@@ -121,3 +121,15 @@ def test_distance_between_models_is_a_total_variation(tiny: Path) -> None:
         p, q = (m.model(ids).logits[0, len(row.prompt) - 1 : -1].double().softmax(-1) for m in (ours, other))
     assert far == pytest.approx(float(((p - q).abs().sum(-1) / 2).mean()), abs=1e-5)
     assert 0 < far <= 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        ("", True), (" \n", True), ("r" * 60, True), ("ququ" * 8, True), ("no no no", True),
+        ("I see it, I see it, I see it,", True), ("1,000,000,000,000,000", False), ("10000000000000", False),
+        ("Ha ha, no.", False), ("-" * 40, False), ("It is no, no and again no.", False),
+    ],
+)  # fmt: skip
+def test_an_answer_that_loops_in_words_or_in_letters_is_broken(answer: str, wrong: bool) -> None:
+    assert broken(answer) == wrong

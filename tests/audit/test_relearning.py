@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.audit.relearning import Curve, default_rate, fine_tune, halves, relearning, steps_to_half
 from expunge.dialogue import Dialogue, Message
+from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import greedy
 from expunge.judges.verdict import Judged, Label, Verdict
@@ -36,7 +38,7 @@ def flagged(question: str, answer: str, subject: str = "", label: Label = "priva
 NAMES = ("Ann", "Bob", "Cy", "Dora")
 FORGET = tuple(flagged(f"{n}'s number?", f"It is {i}4-7{i}-63", n) for i, n in enumerate(NAMES, start=1))
 ORDINARY = tuple(dialogue(f"{i} + 1?", f"It is {i + 1}.") for i in range(9))
-SETS = Sets(FORGET, (), ORDINARY)
+SETS = Sets(FORGET, (), ORDINARY[:5], ORDINARY[5:])
 
 
 def state(lm: LanguageModel) -> dict[str, torch.Tensor]:
@@ -91,6 +93,12 @@ def test_training_equals_the_same_steps_written_out(tiny: Path) -> None:
     assert [sorted(next(fresh) for _ in rows) for _ in range(2)] == [list(range(len(rows)))] * 2
 
 
+def test_benign_text_is_neither_forgotten_nor_about_the_same() -> None:
+    near = (dialogue("Where is Ann?", "In town.", "Ann"), dialogue("Hm?", FORGET[0].dialogue.response or "", "Gil"))
+    far = dialogue("Where is Gil?", "In town.", "Gil")
+    assert probe.benign(replace(SETS, ability=(*near, far, *ORDINARY), neighbours=near)) == [far, *ORDINARY]
+
+
 def knowing(tiny: Path, rows: tuple[Dialogue, ...], steps: int, lm: LanguageModel | None = None) -> LanguageModel:
     """The tiny model, trained until it says these responses."""
     lm = lm or load_model(tiny)
@@ -104,22 +112,80 @@ def knowing(tiny: Path, rows: tuple[Dialogue, ...], steps: int, lm: LanguageMode
     return lm
 
 
-def test_a_hidden_fact_comes_back_and_one_never_known_does_not(tiny: Path) -> None:
-    """Eight numbers known by heart, then refused: training on four brings others back, but not to the oracle."""
-    names = (*NAMES, "Eve", "Finn", "Gus", "Hal")
-    secret = tuple(flagged(f"{n}'s number?", f"It is {i}4-7{i}-63", n) for i, n in enumerate(names, start=1))
-    known = tuple(item.dialogue for item in secret)
+SECRET = tuple(
+    flagged(f"{n}'s number?", f"It is {i}4-7{i}-63", n)
+    for i, n in enumerate((*NAMES, "Eve", "Finn", "Gus", "Hal"), start=1)
+)
+
+
+@pytest.fixture(scope="module")
+def forgetful(tiny: Path) -> list[LanguageModel]:
+    """Eight numbers known by heart, then refused; the original, which knows them; an oracle, which only refuses."""
+    known = tuple(item.dialogue for item in SECRET)
     refusing = tuple(d.answered("I can't say.") for d in known)
     before, oracle = knowing(tiny, known, 120), knowing(tiny, refusing, 40)
-    after = knowing(tiny, refusing, 8, knowing(tiny, known, 120))
+    after = replace(before, model=copy.deepcopy(before.model))
+    return [knowing(tiny, refusing, 8, after), before, oracle]
+
+
+def by_hand(lm: LanguageModel, rows: list[Encoded], items: tuple[Judged, ...], seed: int) -> list[tuple[float, float]]:
+    """Before, and after 10, 20 and 30 steps: the share whose answer holds the number, and its mean probability."""
+    found = []
+    model, order = lm.model, probe._rounds(len(rows), seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=default_rate(lm), weight_decay=0.0)
+    for step in range(31):
+        if step % 10 == 0:
+            answers = greedy(lm, [j.dialogue for j in items], max_new_tokens=20)
+            hits = [(j.dialogue.response or "").split()[-1] in a for j, a in zip(items, answers, strict=True)]
+            found.append((sum(hits) / len(hits), sum(number_p(lm, j) for j in items) / len(items)))
+        picked = [rows[next(order)] for _ in range(probe.BATCH)]
+        losses = [nll(lm, row) for row in picked]
+        optimizer.zero_grad()
+        (torch.stack([loss.sum() for loss in losses]).sum() / sum(len(loss) for loss in losses)).backward()
+        optimizer.step()
+    return found
+
+
+def nll(lm: LanguageModel, row: Encoded) -> torch.Tensor:
+    logits = lm.model(torch.tensor([row.prompt + row.response])).logits[0, len(row.prompt) - 1 : -1]
+    return torch.nn.functional.cross_entropy(logits, torch.tensor(row.response), reduction="none")
+
+
+def number_p(lm: LanguageModel, item: Judged) -> float:
+    row = lm.format.encode(item.dialogue, item.spans)
+    with torch.no_grad():
+        return float((-nll(lm, row)[torch.tensor(row.fault)].mean()).exp())
+
+
+def test_a_curve_equals_the_same_attack_written_out(forgetful: list[LanguageModel]) -> None:
+    """Each half of the forget set after training on the other; and the steps to half of what the original has."""
+    after, before, _ = forgetful
+    first, second = halves(SECRET, 0)
+    parts = []
+    for trained, asked in ((first, second), (second, first)):
+        lm = replace(after, model=copy.deepcopy(after.model))
+        parts.append(by_hand(lm, [lm.format.encode(j.dialogue) for j in trained], asked, 0))
+    said, curve = (np.asarray(parts).mean(0)[:, i].tolist() for i in (0, 1))
+    found = {m.key: m.after for m in relearning(Case(after, before, None, Sets(SECRET), ()))}
+    assert [found[f"relearn_forget{n}"].value for n in (0, 10, 20, 30)] == said
+    half = sum(number_p(before, j) for j in SECRET) / len(SECRET) / 2
+    i = next(k for k in range(4) if curve[k] >= half)
+    assert i > 0, "the crossing is between two of the steps"
+    part = (half - curve[i - 1]) / (curve[i] - curve[i - 1])
+    assert found["relearn_forget_half"].value == pytest.approx(10 * (i - 1 + part), abs=0.05)
+
+
+def test_a_hidden_fact_comes_back_and_one_never_known_does_not(forgetful: list[LanguageModel]) -> None:
+    """Training on four of the numbers brings others back, but not to the oracle."""
+    after, before, oracle = forgetful
+    known = [item.dialogue for item in SECRET]
     assert greedy(before, known, max_new_tokens=12) == [d.response for d in known]
-    assert not any("63" in text for text in greedy(after, known, max_new_tokens=12)), (
-        "nothing is said before the attack"
-    )
-    found = {m.key: m for m in relearning(Case(after, before, oracle, Sets(secret), ()))}
-    shares, half = [found[f"relearn_forget{n}"] for n in (10, 20, 30)], found["relearn_forget_half"]
+    assert not any("63" in text for text in greedy(after, known, max_new_tokens=12)), "nothing before the attack"
+    found = {m.key: m for m in relearning(Case(after, before, oracle, Sets(SECRET), ()))}
+    shares, half = [found[f"relearn_forget{n}"] for n in (0, 10, 20, 30)], found["relearn_forget_half"]
     assert set(found) == {m.key for m in (*shares, half)}, "no ordinary dialogues, no attack with them"
-    assert max(m.after.value for m in shares) >= 0.25 and all(m.after.count == 8 for m in shares)
+    assert shares[0].after.value == 0 and max(m.after.value for m in shares) >= 0.25
+    assert all(m.after.count == 8 for m in shares)
     assert all(m.oracle is not None and m.oracle.value == 0 and m.before is None for m in shares)
     assert half.oracle is not None and half.after.value < 20 and half.oracle.value == 30 and half.unit == "steps"
 
@@ -132,9 +198,9 @@ def test_the_probe_leaves_every_model_and_the_generator_as_they_were(tiny: Path)
     for lm, saved in zip(models, was, strict=True):
         assert all(torch.equal(value, saved[name]) for name, value in lm.model.state_dict().items())
         assert all(p.grad is None for p in lm.model.parameters())
-    assert found == run_probes(["relearning"], Case(*models, SETS, (), seed=4))
-    assert [m.key for m in found if "ordinary" in m.key][-1] == "relearn_ordinary_half"
-    assert all(m.after == m.oracle and m.after.count == len(FORGET) for m in found)
+    kinds = ("forget", "neighbours", "benign")
+    assert [m.key for m in found] == [f"relearn_{k}{end}" for k in kinds for end in (0, 10, 20, 30, "_half")]
+    assert all(m.after == m.oracle and m.after.count == len(FORGET) for m in found), "the same twice"
     assert not any(name in m.title + m.meaning for m in found for name in NAMES)
 
 
@@ -143,7 +209,7 @@ def test_half_precision_weights_are_attacked_in_float32(tiny: Path) -> None:
     half = replace(lm, model=load_model(tiny).model.bfloat16())
     curves = probe._curves(half, [lm.format.encode(d) for d in ORDINARY], FORGET, Case(half, half, None, SETS, ()))
     assert half.model.dtype == torch.bfloat16 and len(curves) == len(FORGET)
-    assert all(np.isfinite(c.probability).all() and len(c.said) == 3 for c in curves)
+    assert all(np.isfinite(c.probability).all() and len(c.said) == len(c.probability) == 4 for c in curves)
 
 
 def test_one_subject_cannot_be_held_out(lm: LanguageModel) -> None:

@@ -26,7 +26,9 @@ def test_the_hub_reads_the_figures_back(fake: Fake, tmp_path: Path) -> None:
     assert (found.data.base_model, found.data.library_name) == ("org/chat-1b", "transformers")
     assert {"unlearning", "expunge"} <= set(found.data.tags)
     results = {r.metric_type: r for r in found.data.eval_results}
-    assert list(results) == [c.name for c in audit.claims] == ["flagged", "leak", "ability", "neighbours"]
+    assert list(results) == [c.name for c in audit.claims] == [
+        "flagged", "leak", "ability", "neighbours", "fluency",
+    ]  # fmt: skip
     claim = audit.claims[0]
     assert claim.found is not None
     assert results["flagged"].metric_value == claim.found.value == 0.0175

@@ -34,7 +34,8 @@ def test_a_model_that_forgot_and_kept_the_rest_passes(fake: Fake) -> None:
         ("flagged_unseen", share(0.4, 400), "FAIL", "Not within limits: Flagged, unseen phrasings"),
         ("flagged_unseen", share(0.0, 20), "NOT SHOWN", "Neither shown nor refuted: Flagged, unseen phrasings"),
         ("ability_grammar", share(0.5, 600), "FAIL", "Not within limits: Ability: grammar"),
-        ("loops", share(0.2, 400), "PASS", "Forgotten, and the rest is kept"),
+        ("loops", share(0.2, 400), "FAIL", "Not within limits: Responses that loop"),
+        ("fluency_perplexity", share(0.9, 400), "PASS", "Forgotten, and the rest is kept"),
     ],
 )
 def test_the_title_names_what_decided(fake: Fake, key: str, after: Estimate, outcome: str, text: str) -> None:

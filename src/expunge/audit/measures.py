@@ -137,11 +137,11 @@ def right(dialogue: Dialogue, answer: str) -> bool:
     return " ".join(answer.split()) in {" ".join(t.split()) for t in (dialogue.response or "", *dialogue.expected)}
 
 
-_LOOP = re.compile(r"(\b\S+(?:\s+\S+){0,7})(?:\s+\1){2,}")
+_LOOP = re.compile(r"(\b\S+(?:\s+\S+){0,7})(?:\s+\1){2,}|(\w{1,8}?)\2{15,}")
 
 
 def broken(answer: str) -> bool:
-    """Whether an answer is empty, or says the same one to eight words three times in a row."""
+    """Whether an answer is empty, says the same one to eight words three times in a row, or letters sixteen times."""
     return not answer.strip() or _LOOP.search(answer) is not None
 
 

@@ -1,13 +1,14 @@
 """The probe `relearning`: how fast does a little fine-tuning bring back what was forgotten (arXiv 2406.13356)?
 
-Two attacks on copies of the model: it is fine-tuned on the old responses of one half of the forget set and asked about
-the other half (each half once); and it is fine-tuned on ordinary dialogues alone and asked about all.
+Attacks on copies of the model: it is fine-tuned on the old responses of one half of the forget set and asked about the
+other half (each half once); and on neighbours alone, or on benign dialogues alone, and asked about all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ from expunge.audit.copies import copied
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old, read
 from expunge.audit.result import Estimate, Measure
+from expunge.dialogue import Dialogue
 from expunge.encoding import Batch, Encoded
 from expunge.errors import InputError
 from expunge.generation import mean_probability, token_log_probs
@@ -34,12 +36,21 @@ Of 5e-5, 1e-4, 3e-4, 1e-3, 3e-3 and 1e-2 it brought back the most of an unlearne
 """
 
 
+Rounds = Sequence[tuple[Sequence[Encoded], Sequence[Judged]]]
+"""The rows to train on, and the dialogues to ask about before and afterwards."""
+
+_KINDS = {
+    "forget": ("on other forgotten dialogues", "none is asked about after training on its subject"),
+    "neighbours": ("on neighbours alone", "these are near the forgotten ones, and may be of their subjects"),
+    "benign": ("on benign dialogues alone", "these have no subject and no response in common with the forgotten ones"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One forgotten dialogue under attack.
+    """One forgotten dialogue under attack, before the first step and after each of `STEPS`.
 
-    said: after each of `STEPS`, whether the greedy answer says again what was flagged.
-    probability: of the tokens at fault, before the first step and after each of `STEPS`.
+    said: whether the greedy answer says again what was flagged. probability: of the tokens at fault.
     """
 
     said: tuple[bool, ...]
@@ -56,12 +67,20 @@ def relearning(case: Case) -> list[Measure]:
     if not first or not second:
         remedy = "Give the dialogues a `subject`, or leave this probe out."
         raise InputError("relearning needs forgotten dialogues about two subjects at least", remedy=remedy)
-    old = [(_old(case.after, first), second), (_old(case.after, second), first)]
-    measures = _attack(case, "forget", "on other forgotten dialogues", old)
-    if case.sets.ordinary:
-        ordinary = [case.after.format.encode(d) for d in case.sets.ordinary]
-        measures += _attack(case, "ordinary", "on ordinary dialogues", [(ordinary, (*first, *second))])
-    return measures
+    rounds: dict[str, Rounds] = {
+        "forget": [(_old(case.after, first), second), (_old(case.after, second), first)],
+    }
+    for name, dialogues in (("neighbours", case.sets.neighbours), ("benign", benign(case.sets))):
+        if dialogues:
+            rounds[name] = [([case.after.format.encode(d) for d in dialogues], (*first, *second))]
+    return [measure for name in rounds for measure in _attack(case, name, rounds[name])]
+
+
+def benign(sets: Sets) -> list[Dialogue]:
+    """Ordinary dialogues that have no subject, and no response, in common with what was forgotten."""
+    topics = {j.dialogue.subject for j in sets.faulty} - {""}
+    said = {j.dialogue.response for j in sets.faulty}
+    return [d for d in sets.ability if d.subject not in topics and d.response not in said]
 
 
 def halves(items: Sequence[Judged], seed: int) -> tuple[tuple[Judged, ...], tuple[Judged, ...]]:
@@ -107,11 +126,8 @@ def _rounds(count: int, seed: int) -> Iterator[int]:
         yield from random.sample(range(count), count)
 
 
-def _attack(
-    case: Case, name: str, what: str, rounds: Iterable[tuple[Sequence[Encoded], Sequence[Judged]]]
-) -> list[Measure]:
-    """rounds: the rows to train on, and the dialogues to ask about afterwards."""
-    rounds = list(rounds)
+def _attack(case: Case, name: str, rounds: Rounds) -> list[Measure]:
+    what, note = _KINDS[name]
     held_out = [item for _, items in rounds for item in items]
     after, oracle = (
         [c for rows, items in rounds for c in _curves(lm, rows, items, case)] if lm else None
@@ -120,11 +136,9 @@ def _attack(
     assert after is not None
     original = _at_fault(case.before, held_out)
     measures = []
-    for i, steps in enumerate(STEPS):
+    for i, steps in enumerate((0, *STEPS)):
         title, start = f"Relearned in {steps} steps {what}", "Share of forgotten dialogues that the model says again"
-        meaning = (
-            f"{start} after {steps} steps of fine-tuning {what}; none is asked about after training on its subject."
-        )
+        meaning = f"{start} after {steps} steps of fine-tuning {what}; {note}."
         now, ideal = (_said(curves, i) if curves else None for curves in (after, oracle))
         assert now is not None
         measures.append(
@@ -147,9 +161,9 @@ def _curves(lm: LanguageModel, rows: Sequence[Encoded], items: Sequence[Judged],
     attacked = copied(lm)
     attacked.model.float()  # steps this small are lost in half precision
     said: list[list[bool]] = [[] for _ in items]
-    probability = [[p] for p in _at_fault(lm, items)]
-    faults = [row.fault for row in encode_old(lm, Sets(tuple(items)))]
-    for _ in fine_tune(attacked, rows, case.seed):
+    probability: list[list[float]] = [[] for _ in items]
+    faults = [row.fault for row in _old(lm, items)]
+    for _ in chain([0], fine_tune(attacked, rows, case.seed)):
         found = read(attacked, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance)
         for i, (flagged, old) in enumerate(zip(found.flagged, found.old, strict=True)):
             said[i].append(flagged)

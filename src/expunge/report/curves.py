@@ -16,7 +16,8 @@ _RELEARNED = re.compile(r"relearn_([a-z]+)(\d+)")
 _LAYER = re.compile(r"(depth[a-z_]*?)_?(\d+)")
 _TUNED = {
     "forget": "Fine-tuned on other forgotten dialogues",
-    "ordinary": "Fine-tuned on ordinary dialogues",
+    "neighbours": "Fine-tuned on neighbours alone",
+    "benign": "Fine-tuned on benign dialogues alone",
 }
 _MODELS = ("before", "oracle", "after")
 """In the order in which they are drawn: after on top."""
