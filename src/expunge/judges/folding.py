@@ -20,12 +20,13 @@ from expunge.span import Span
 WORD = re.compile(r"[^\W\d_]+|\d+|@")
 NO_WORD = re.compile(r"[^\w\x00-\x7f]+")  # beyond ASCII
 ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|@")  # the same in lower case, faster
-ESCAPE = re.compile(
-    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31});"
-    r"|%[0-7][0-9A-Fa-f]|%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f])+"
-    r"|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
+_PECULIAR = re.compile(
+    r"[&%\\\x80-\U0010ffff](?:(?<=[^\x00-\x7f])[^\x00-\x7f]*"
+    r"|(?<=&)(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31});"
+    r"|(?<=%)(?:[0-7][0-9A-Fa-f]|[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f])+)"
+    r"|(?<=\\)(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}))"
 )
-_PECULIAR = re.compile(rf"[^\x00-\x7f]+|{ESCAPE.pattern}")  # all that is not read as it is written, but for its case
+"""All that is not read as it is written, but for its case; begins with what is rare, so that it is searched fast."""
 
 _UNITS = "zero one two three four five six seven eight nine oh"
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"

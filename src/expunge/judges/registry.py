@@ -114,7 +114,7 @@ class Registry:
             letters = Lines([plain(texts[i]).translate(LEET_READ) for i in leet])
             suspects |= {leet[i] for i in letters.starting(self._leet_heads, LEET_FOLD)}
         for i in {*lines.encoded(), *(i for i, text in enumerate(texts) if text is not shown[i])}:
-            if any(MIXED.search(word[0]) for word in ENCODED.finditer(texts[i])):
+            if MIXED.search(texts[i]) and any(MIXED.search(word[0]) for word in ENCODED.finditer(texts[i])):
                 suspects.add(i)
         if self._short:
             said = (SHORT_WORD.findall(text) for text in texts)
