@@ -43,9 +43,8 @@ def test_the_shortest_number_of_a_region(region: str, digits: int) -> None:
 def test_every_regions_numbers_are_found() -> None:
     for region in REGIONS:
         number = phonenumbers.example_number_for_type(region, PhoneNumberType.FIXED_LINE)
-        said = [phonenumbers.format_number(number, how) for how in FORMATS] if number else []
-        anybodys = [one for one in said if "555-0" not in one]
-        assert valid(region, "\n".join(said)) == anybodys, region
+        text = "\n".join(phonenumbers.format_number(number, how) for how in FORMATS) if number else ""
+        assert valid(region, text) == [said for said in matched(region, text) if "555-0" not in said], region
 
 
 @given(st.sampled_from(["US", "GB", "DE", "AT", "AR", "LU"]), LIKE_NUMBERS)
