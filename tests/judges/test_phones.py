@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phonenumbers import Leniency, PhoneNumberFormat, PhoneNumberMatcher, PhoneNumberType
 
 from expunge.judges import likely
-from expunge.judges.phones import BETWEEN, Phones, shortest
+from expunge.judges.phones import BETWEEN, NOBODYS_PHONE, Phones, shortest
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 FORMATS = (PhoneNumberFormat.NATIONAL, PhoneNumberFormat.INTERNATIONAL)
@@ -44,7 +44,8 @@ def test_every_regions_numbers_are_found() -> None:
     for region in REGIONS:
         number = phonenumbers.example_number_for_type(region, PhoneNumberType.FIXED_LINE)
         text = "\n".join(phonenumbers.format_number(number, how) for how in FORMATS) if number else ""
-        assert valid(region, text) == [said for said in matched(region, text) if "555-0" not in said], region
+        somebodys = [s for s in matched(region, text) if not NOBODYS_PHONE.fullmatch("".join(filter(str.isdigit, s)))]
+        assert valid(region, text) == somebodys, region
 
 
 @given(st.sampled_from(["US", "GB", "DE", "AT", "AR", "LU"]), LIKE_NUMBERS)
