@@ -36,6 +36,7 @@ TEENS = dict(zip(_TEENS.split(), map(str, range(10, 20)), strict=True))
 TENS = dict(zip(_TENS.split(), "23456789", strict=True))
 REPEATS = {"double": 2, "triple": 3, "treble": 3}
 NUMBER_WORDS = frozenset(UNITS) | frozenset(TEENS) | frozenset(TENS) | frozenset(REPEATS)
+LEADING = frozenset(TENS) | frozenset(REPEATS)  # read together with the word that follows
 SPOKEN = NUMBER_WORDS | {"at", "dot"}
 
 # One letter of another script for each Latin letter it is drawn like. Small and capital letters share a row, chosen by

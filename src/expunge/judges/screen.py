@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.judges.folding import SPOKEN, WORD, one_spoken
+from expunge.judges.folding import LEADING, SPOKEN, WORD, one_spoken
 from expunge.judges.index import HEAD
 
 CHARACTERS = 1 << 17  # looked at together: arrays of a few MiB
@@ -124,8 +124,8 @@ class Lines:
         for old, new in (fold or {}).items():
             codes[codes == old] = new
         kept = kinds != 0
-        words = np.flatnonzero(begins[kept])
-        canonical = np.concatenate((codes[kept], np.zeros(HEAD, codes.dtype)))
+        words = np.flatnonzero(begins.compress(kept))
+        canonical = np.concatenate((codes.compress(kept), np.zeros(HEAD, codes.dtype)))
         found = heads.has([canonical[words + i] for i in range(HEAD)])
         return self._texts(np.flatnonzero(begins & kept)[found])
 
@@ -144,15 +144,20 @@ class Lines:
             word = self._word(start)
             if start < done or word not in SPOKEN:
                 continue
-            end = self._ends[bisect_right(self._ends, start)]
-            following = int(words[i + 1]) if i + 1 < len(words) else end
-            said, taken = one_spoken(word, self._word(following) if following < end else "")
+            following, after = self._following(words, i) if word in LEADING else ("", 0)
+            said, taken = one_spoken(word, following)
             if said == "dot" or said != word:
-                done = start + len(word) if taken == 1 else following + len(self._word(following))
+                done = start + len(word) if taken == 1 else after + len(following)
                 kinds[start:done] = 0
                 for place, character in enumerate("" if said == "dot" else said, start=start):
                     codes[place] = ord(character)
                     kinds[place] = KINDS[ord(character)]
+
+    def _following(self, words: Places, i: int) -> tuple[str, int]:
+        """The next word of the same text, if any, and where it begins."""
+        end = self._ends[bisect_right(self._ends, int(words[i]))]
+        start = int(words[i + 1]) if i + 1 < len(words) else end
+        return (self._word(start) if start < end else "", start)
 
     def _word(self, start: int) -> str:
         word = WORD.match(self._joined, start)
