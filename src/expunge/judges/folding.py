@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from expunge.span import Span
 
 WORD = re.compile(r"[^\W\d_]+|\d+|@")
-NO_WORD = re.compile(r"[^\w\x00-\x7f]+")  # beyond ASCII
+NO_WORD = re.compile(r"[^\x00-\x7f](?<!\w)[^\w\x00-\x7f]*")  # beyond ASCII; written so that it is searched fast
 ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|@")  # the same in lower case, faster
 _PECULIAR = re.compile(
     r"[&%\\\x80-\U0010ffff](?:(?<=[^\x00-\x7f])[^\x00-\x7f]*"

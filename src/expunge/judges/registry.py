@@ -110,7 +110,7 @@ class Registry:
         lines = Lines(shown)
         suspects = {*lines.starting(self._heads)}
         if leet := lines.leet():
-            letters = Lines([plain(texts[i]).translate(LEET_READ) for i in leet])
+            letters = Lines([shown[i].translate(LEET_READ) for i in leet])
             suspects |= {leet[i] for i in letters.starting(self._leet_heads, LEET_FOLD)}
         for i in {*lines.encoded(), *(i for i, text in enumerate(texts) if text is not shown[i])}:
             if any(_encoded(texts[i])):
