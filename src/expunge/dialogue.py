@@ -55,7 +55,7 @@ class Dialogue:
     @property
     def content_id(self) -> str:
         """Sixteen hex digits of the messages' hash: equal dialogues have equal ids."""
-        return digest(*(part for m in self.messages for part in (m.role, m.content)))[:16]
+        return digest(*[part for m in self.messages for part in (m.role, m.content)])[:16]
 
     @property
     def place(self) -> str:
@@ -124,7 +124,7 @@ class _Where:
 
     def text(self, value: Any, name: str) -> str:
         text = self.optional(value, name)
-        if not text.strip():
+        if not text or text.isspace():
             raise self.error(f"{name!r} is empty", "Remove the row, or give it a text.")
         return text
 
@@ -145,8 +145,8 @@ def _identity(value: Any, where: _Where) -> str:
 def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
     if "messages" in row:
         return _message_list(row["messages"], "messages", where)
-    asked = next((name for name in ("prompt", "question") if name in row), None)
-    if asked is None:
+    asked = "prompt" if "prompt" in row else "question"
+    if asked not in row:
         found = ", ".join(sorted(name for name in map(str, row) if _WORD.fullmatch(name))) or "no fields known"
         remedy = f'Give "messages", or "prompt" and "response", or "question" and "answer"; found: {found}.'
         raise where.error("no dialogue in this row", remedy)
@@ -155,9 +155,10 @@ def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
         head = _message_list(prompt, asked, where)
     else:
         head = (Message("user", where.text(prompt, asked)),)
-    answers = ("response", "completion") if asked == "prompt" else ("answer",)
-    answered = next((name for name in answers if row.get(name) is not None), None)
-    return head if answered is None else (*head, Message("assistant", where.text(row[answered], answered)))
+    for answered in ("response", "completion") if asked == "prompt" else ("answer",):
+        if row.get(answered) is not None:
+            return *head, Message("assistant", where.text(row[answered], answered))
+    return head
 
 
 def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
@@ -178,8 +179,7 @@ def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
 def _check_roles(messages: Sequence[Message], where: _Where) -> None:
     roles = [m.role for m in messages]
     turns = roles[1:] if roles[0] == "system" else roles
-    expected = ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))]
-    if not turns or turns != expected:
+    if not turns or turns != (["user", "assistant"] * len(turns))[: len(turns)]:
         raise where.error(
             f"the roles are out of order ({', '.join(roles)})",
             "An optional system message, then user and assistant in turn, beginning with the user.",

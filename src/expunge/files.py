@@ -199,8 +199,11 @@ def _object(line: str, path: Path, number: int) -> dict[str, Any]:
 
 def digest(*parts: str | bytes) -> str:
     """SHA-256 of the parts, each preceded by its length so that parts cannot run together."""
-    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-    return hashlib.sha256(b"".join(len(data).to_bytes(8, "little") + data for data in encoded)).hexdigest()
+    found = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        found.update(len(data).to_bytes(8, "little") + data)
+    return found.hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -18,14 +18,15 @@ from urllib.parse import unquote
 from expunge.span import Span
 
 WORD = re.compile(r"[^\W\d_]+|\d+|@")
-NO_WORD = re.compile(r"[^\w\x00-\x7f]+")  # beyond ASCII
+NO_WORD = re.compile(r"[^\x00-\x7f](?<!\w)[^\w\x00-\x7f]*")  # beyond ASCII; written so that it is searched fast
 ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|@")  # the same in lower case, faster
-ESCAPE = re.compile(
-    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31});"
-    r"|%[0-7][0-9A-Fa-f]|%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f])+"
-    r"|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
+_PECULIAR = re.compile(
+    r"[&%\\\x80-\U0010ffff](?:(?<=[^\x00-\x7f])[^\x00-\x7f]*"
+    r"|(?<=&)(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31});"
+    r"|(?<=%)(?:[0-7][0-9A-Fa-f]|[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f])+)"
+    r"|(?<=\\)(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}))"
 )
-_PECULIAR = re.compile(rf"[^\x00-\x7f]+|{ESCAPE.pattern}")  # all that is not read as it is written, but for its case
+"""All that is not read as it is written, but for its case; begins with what is rare, so that it is searched fast."""
 
 _UNITS = "zero one two three four five six seven eight nine oh"
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
@@ -35,6 +36,7 @@ TEENS = dict(zip(_TEENS.split(), map(str, range(10, 20)), strict=True))
 TENS = dict(zip(_TENS.split(), "23456789", strict=True))
 REPEATS = {"double": 2, "triple": 3, "treble": 3}
 NUMBER_WORDS = frozenset(UNITS) | frozenset(TEENS) | frozenset(TENS) | frozenset(REPEATS)
+LEADING = frozenset(TENS) | frozenset(REPEATS)  # read together with the word that follows
 SPOKEN = NUMBER_WORDS | {"at", "dot"}
 
 # One letter of another script for each Latin letter it is drawn like. Small and capital letters share a row, chosen by

@@ -128,7 +128,7 @@ def _verdicts(judge: Judge, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         )
     for dialogue, verdict in zip(dialogues, verdicts, strict=True):
         length = len(dialogue.response or "")
-        inside = all(0 <= span.start < span.end <= length for span in verdict.spans)
+        inside = not verdict.spans or all(0 <= span.start < span.end <= length for span in verdict.spans)
         if verdict.label not in LABELS or not 0.0 <= verdict.score <= 1.0 or not inside:
             raise InputError(
                 f"the judge {judge.name!r} gave a verdict that cannot be used",

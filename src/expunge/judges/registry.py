@@ -92,9 +92,8 @@ class Registry:
             return []
         view = read(text)
         findings = [*self._find_short(text), *self._find_in(view, text)]
-        if MIXED.search(text):
-            for match in ENCODED.finditer(text):
-                findings += self._find_encoded(match)
+        for span, said in _encoded(text):
+            findings += [Finding(span, _of(f.reason, "encoded"), f.score) for f in self.find(said)]
         return findings
 
     def find_each(self, texts: Sequence[str]) -> list[list[Finding]]:
@@ -111,20 +110,15 @@ class Registry:
         lines = Lines(shown)
         suspects = {*lines.starting(self._heads)}
         if leet := lines.leet():
-            letters = Lines([plain(texts[i]).translate(LEET_READ) for i in leet])
+            letters = Lines([shown[i].translate(LEET_READ) for i in leet])
             suspects |= {leet[i] for i in letters.starting(self._leet_heads, LEET_FOLD)}
         for i in {*lines.encoded(), *(i for i, text in enumerate(texts) if text is not shown[i])}:
-            if any(MIXED.search(word[0]) for word in ENCODED.finditer(texts[i])):
+            if any(_encoded(texts[i])):
                 suspects.add(i)
         if self._short:
             said = (SHORT_WORD.findall(text) for text in texts)
             suspects |= {i for i, words in enumerate(said) if not self._short.keys().isdisjoint(words)}
         return suspects
-
-    def _find_encoded(self, word: re.Match[str]) -> Iterator[Finding]:
-        span = Span(*word.span())
-        for said in _decoded(word[0]) if MIXED.search(word[0]) else ():
-            yield from (Finding(span, _of(f.reason, "encoded"), f.score) for f in self.find(said))
 
     def _find_in(self, view: View, text: str) -> Iterator[Finding]:
         yield from self._report(view, text, self._plain)
@@ -181,6 +175,15 @@ def _dialled(value: str, digits: str) -> set[str]:
     country, national = str(number.country_code), phonenumbers.national_significant_number(number)
     prefixes = (country, country + "0", "00" + country, "011" + country, "", "0")
     return {prefix + national for prefix in prefixes if len(national) >= 7} - {digits}
+
+
+def _encoded(text: str) -> Iterator[tuple[Span, str]]:
+    """Words that are something else encoded, and what they say."""
+    if not MIXED.search(text):
+        return
+    for word in ENCODED.finditer(text):
+        if MIXED.search(word[0]):
+            yield from ((Span(*word.span()), said) for said in _decoded(word[0]))
 
 
 def _decoded(word: str) -> Iterator[str]:

@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.judges.folding import SPOKEN, WORD, one_spoken
+from expunge.judges.folding import LEADING, SPOKEN, WORD, one_spoken
 from expunge.judges.index import HEAD
 
 CHARACTERS = 1 << 17  # looked at together: arrays of a few MiB
+KEPT = 1 << 23
+"""Bytes. glibc keeps free memory for the next chunk, up to twice the largest array that it has seen come and go; else
+it would give it back and fetch it anew each time, for a fifth of the time that a chunk takes."""
 
 PADDING = "\n" * 16  # so that looking a few characters on never leaves the array
 
 Flags = NDArray[np.bool_]
-Codes = NDArray[np.uint32]
+Codes = NDArray[np.uint8] | NDArray[np.uint32]
 Places = NDArray[np.intp]
 
 LETTER, DIGIT, AT = 1, 2, 3
@@ -72,6 +75,9 @@ def _keys(columns: Sequence[Codes]) -> NDArray[np.uint64]:
 
 
 def _codes(text: str) -> Codes:
+    """Its characters as numbers, in as little memory as they need."""
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
@@ -85,14 +91,15 @@ class Lines:
         self._joined = "\n".join((*texts, PADDING))
         self._ends = list(accumulate(len(text) + 1 for text in texts))
         codes = _codes(self._joined)
-        self._kinds = KINDS[np.minimum(codes, 128)]
-        self._capital: Flags = (codes - np.uint32(ord("A"))) < 26
-        self._codes = codes + (self._capital.astype(np.uint32) << np.uint32(5))
+        self._kinds = KINDS.take(codes, mode="clip")
+        self._capital: Flags = (codes - codes.dtype.type(ord("A"))) < 26
+        self._codes = codes + (self._capital.view(np.uint8) << np.uint8(5))
 
     def leet(self) -> list[int]:
         """Texts that `folding.LEET_SEEN` matches, and perhaps others."""
         letter = (self._kinds == LETTER) | (self._codes >= 127)
-        return self._texts(np.flatnonzero(LEET[np.minimum(self._codes, 128)] & (_before(letter) | _after(letter))))
+        places = np.flatnonzero(LEET.take(self._codes, mode="clip"))
+        return self._texts(places[letter[places - 1] | letter[places + 1]])
 
     def encoded(self) -> list[int]:
         """Texts that `registry.MIXED` matches, as long as they are ASCII."""
@@ -116,15 +123,15 @@ class Lines:
             begins[plus + i] |= kinds[plus + i] == DIGIT
         for old, new in (fold or {}).items():
             codes[codes == old] = new
-        kept = np.flatnonzero(kinds)
-        words = np.flatnonzero(begins[kept])
-        canonical = np.concatenate((codes[kept], np.zeros(HEAD, np.uint32)))
+        kept = kinds != 0
+        words = np.flatnonzero(begins.compress(kept))
+        canonical = np.concatenate((codes.compress(kept), np.zeros(HEAD, codes.dtype)))
         found = heads.has([canonical[words + i] for i in range(HEAD)])
-        return self._texts(kept[words[found]])
+        return self._texts(np.flatnonzero(begins & kept)[found])
 
     def _speak(self, codes: Codes, kinds: NDArray[np.uint8], words: Places) -> None:
         """Write number words as digits, as `folding` does: over their first characters; the others go."""
-        near = np.flatnonzero(BEGINS_SPOKEN[np.minimum(codes[words], 128)])
+        near = np.flatnonzero(BEGINS_SPOKEN.take(codes[words], mode="clip"))
         starts = words[near]
         inside: Flags = np.ones(len(starts), np.bool_)
         columns = []
@@ -137,15 +144,20 @@ class Lines:
             word = self._word(start)
             if start < done or word not in SPOKEN:
                 continue
-            end = self._ends[bisect_right(self._ends, start)]
-            following = int(words[i + 1]) if i + 1 < len(words) else end
-            said, taken = one_spoken(word, self._word(following) if following < end else "")
+            following, after = self._following(words, i) if word in LEADING else ("", 0)
+            said, taken = one_spoken(word, following)
             if said == "dot" or said != word:
-                done = start + len(word) if taken == 1 else following + len(self._word(following))
+                done = start + len(word) if taken == 1 else after + len(following)
                 kinds[start:done] = 0
                 for place, character in enumerate("" if said == "dot" else said, start=start):
                     codes[place] = ord(character)
                     kinds[place] = KINDS[ord(character)]
+
+    def _following(self, words: Places, i: int) -> tuple[str, int]:
+        """The next word of the same text, if any, and where it begins."""
+        end = self._ends[bisect_right(self._ends, int(words[i]))]
+        start = int(words[i + 1]) if i + 1 < len(words) else end
+        return (self._word(start) if start < end else "", start)
 
     def _word(self, start: int) -> str:
         word = WORD.match(self._joined, start)
@@ -167,12 +179,9 @@ def _before(array: NDArray[Any], by: int = 1) -> NDArray[Any]:
     return np.concatenate((np.zeros(by, array.dtype), array[:-by]))
 
 
-def _after(array: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate((array[1:], np.zeros(1, array.dtype)))
-
-
 def chunks(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
     """Runs of texts of about so many characters, each with the number of its first."""
+    np.empty(KEPT, np.uint8)
     first = size = 0
     for number, text in enumerate(texts, start=1):
         size += len(text)

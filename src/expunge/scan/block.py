@@ -16,7 +16,7 @@ from expunge.scan.asking import Asking
 
 SIZE = 256
 REMEMBERED = 500_000  # distinct dialogues whose verdicts are kept, for equal ones to come
-ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 Line = tuple[str, int, Mapping[str, Any]]
 """File, line, row."""
