@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.dialogue import Dialogue, Message
-from expunge.encoding import Batch, ChatFormat, alike, by_length, forward_rows
+from expunge.encoding import Batch, ChatFormat, alike, forward_rows
 from expunge.errors import InputError
 from expunge.model import LanguageModel
+from expunge.packing import by_length
 from expunge.span import Span
 
 CHATML = (

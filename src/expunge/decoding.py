@@ -76,8 +76,8 @@ def alone() -> bool:
 def _drawn(scores: torch.Tensor, own: torch.Tensor, alive: torch.Tensor, rows: int) -> torch.Tensor:
     """A token for each row alive, where a uniform number falls in the cumulated probabilities.
 
-    All draw a number, the ended rows in vain, so that no draw depends on which have ended; `torch.multinomial` would
-    draw one for every word.
+    All draw a number, the ended rows in vain, so that no draw depends on which have ended. (`torch.multinomial` draws
+    one for every word.)
     """
     exact = torch.float32 if scores.device.type == "mps" else torch.float64
     reach = scores.softmax(-1, dtype=exact).cumsum(-1)[own]

@@ -15,6 +15,7 @@ import torch
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.files import exists, read_text
+from expunge.packing import Packing, pack, packable, unwrapped
 from expunge.span import Span
 
 PLAIN_TEMPLATE = (
@@ -227,21 +228,16 @@ class Batch:
 
     def logits(self, model: Any) -> torch.Tensor:
         """What `model` predicts for every response position: float [rows, width, vocabulary]."""
-        return self.read(model)[0]
-
-    def read(self, model: Any, layers: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The logits, and the hidden states after `layers` at every position: float [rows, columns, layers, width]."""
         width = self.targets.shape[1]
         out = model(
             input_ids=self.input_ids,
             attention_mask=self.attention_mask,
             position_ids=self.position_ids,
             logits_to_keep=width + 1,
-            output_hidden_states=bool(layers),
             use_cache=False,
         )
-        hidden = torch.stack([out.hidden_states[layer] for layer in layers], 2) if layers else None
-        return out.logits[:, -width - 1 : -1], hidden
+        logits: torch.Tensor = out.logits[:, -width - 1 : -1]
+        return logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,18 +254,29 @@ class Output:
 def forward_rows(
     model: Any, rows: Sequence[Encoded], device: torch.device | str, layers: Sequence[int] = ()
 ) -> list[Output]:
-    """What `model` makes of each row; rows of like length go through it together, so that little is padded."""
+    """What `model` makes of each row.
+
+    Rows lie side by side in few sequences, so that hardly anything is padded; a model that would not keep them apart
+    gets rows of like length, one in a sequence. Only response tokens go through the output layer.
+    """
+    tokens = [row.prompt + row.response for row in rows]
+    if not layers:
+        tokens = [ids[:-1] for ids in tokens]  # nothing follows a row's last token, and its state is not asked for
+    lengths = [len(ids) for ids in tokens]
+    if packable(model):
+        packings = [pack(lengths, unwrapped(model).config.get_text_config().hidden_size)] if rows else []
+    else:
+        packings = [Packing(tuple((i,) for i in group), lengths[group[0]]) for group in alike(lengths)]
+    spans = [range(len(row.prompt) - 1, len(row) - 1) for row in rows]
     found: dict[int, Output] = {}
-    for indices in alike([len(row) for row in rows]):
-        chosen = [rows[i] for i in indices]
-        batch = Batch.of(chosen, device)
-        logits, hidden = batch.read(model, layers)
-        # one mask and one split: a slice per row would fill a gradient as large as the batch for each of them
-        said = torch.split(logits[batch.response], [len(row.response) for row in chosen])
-        inner: Sequence[torch.Tensor | None] = [None] * len(chosen)
-        if hidden is not None:
-            inner = torch.split(hidden[batch.attention_mask.bool()], [len(row) for row in chosen])
-        found.update(zip(indices, map(Output, said, inner), strict=True))
+    for packing in packings:
+        logits, states = packing.read(model, tokens, spans, device, layers)
+        # one split: a slice per row would fill a gradient as large as the whole for each of them
+        said = torch.split(logits, [len(rows[i].response) for i in packing.order])
+        inner: Sequence[torch.Tensor | None] = [None] * len(said)
+        if states is not None:
+            inner = torch.split(states, [lengths[i] for i in packing.order])
+        found.update(zip(packing.order, map(Output, said, inner), strict=True))
     return [found[i] for i in range(len(rows))]
 
 
@@ -288,12 +295,3 @@ def alike(lengths: Sequence[int], *, waste: float = 0.15, tokens: int = 2**62) -
         group.append(i)
     if group:
         yield group
-
-
-def by_length(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
-    """Indices in batches of like length, longest first, each of at most `tokens` with padding (at least one row)."""
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    while order:
-        size = max(1, tokens // max(1, lengths[order[0]]))
-        yield order[:size]
-        order = order[size:]

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from expunge.encoding import by_length
 from expunge.errors import InputError
 from expunge.files import read_jsonl
 from expunge.generation import answer_length, generate
 from expunge.judges.verdict import FAULTS, Judge, Judged
 from expunge.model import LanguageModel
+from expunge.packing import by_length
 
 TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "privacy": (

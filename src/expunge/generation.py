@@ -11,9 +11,10 @@ import torch
 
 from expunge.decoding import alone, dropping
 from expunge.dialogue import Dialogue
-from expunge.encoding import Batch, Encoded, alike, by_length
+from expunge.encoding import Batch, Encoded, alike
 from expunge.files import digest
 from expunge.model import LanguageModel
+from expunge.packing import by_length
 
 
 def batch_tokens(vocabulary: int) -> int:

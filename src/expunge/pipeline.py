@@ -56,8 +56,7 @@ def run(
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     normal = read_normal(recipe.normal)
     manifest = Manifest.begin(out, recipe)
-    judged = _scan(recipe, judges, out, manifest, progress)
-    parts = _split(recipe, judged, normal, judges, out)
+    parts = judged_split(recipe, judges, normal, out, manifest, progress)
     result = _unlearn(recipe, parts, judges, out, manifest, progress)
     found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
     write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
@@ -117,6 +116,19 @@ def audit_run(
     manifest.finish()
     _tell_usage(judges, progress)
     return found
+
+
+def judged_split(
+    recipe: Recipe,
+    judges: list[Judge],
+    normal: Sequence[Dialogue],
+    out: Path,
+    manifest: Manifest,
+    progress: Progress,
+) -> Split:
+    """What the recipe's dialogues come to, judged: what must go and what must stay; kept in the run's folder."""
+    judged = _scan(recipe, judges, out, manifest, progress)
+    return _split(recipe, judged, normal, judges, out)
 
 
 def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, progress: Progress) -> list[Judged]:
@@ -190,6 +202,7 @@ def _done(parts: Split, target: Path, seconds: float) -> dict[str, Any]:
         "neighbours": len(parts.neighbours),
         "outcome": result.outcome,
         "steps": result.steps,
+        "tokens": result.tokens,
         "seconds": seconds,
         "weights": folder_digest(target, "*.safetensors"),
         "history": result.history,

@@ -11,46 +11,45 @@ from hypothesis import strategies as st
 from expunge.errors import InputError
 from expunge.judges.patterns import Patterns
 
+FOUND = [
+    ("Write to ann.lee+x@mail.co.uk.", "ann.lee+x@mail.co.uk", "e-mail address", 0.95),
+    ("zoë@müller.de", "zoë@müller.de", "e-mail address", 0.95),
+    ("Pay with 4111 1111 1111 1111 now", "4111 1111 1111 1111", "card number, checked", 1.0),
+    ("3782-822463-10005", "3782-822463-10005", "card number, checked", 1.0),
+    ("IBAN GB82 WEST 1234 5698 7654 32 please", "GB82 WEST 1234 5698 7654 32", "IBAN, checked", 1.0),
+    ("de89370400440532013000", "de89370400440532013000", "IBAN, checked", 1.0),
+    ("Ring +44 20 7946 1234", "+44 20 7946 1234", "phone number, valid", 0.9),
+    ("(415) 867-5309 is hers", "(415) 867-5309", "phone number, valid", 0.9),
+    ("Phone: 450 0840", "450 0840", "phone number, by the words around", 0.6),
+    ("781 1704 office", "781 1704", "phone number, by the words around", 0.6),
+    ("it is 460-89-9847", "460-89-9847", "US social security number", 0.8),
+    ("my SSN is 460899847", "460899847", "US social security number", 0.8),
+    ("NINO AB 12 34 56 C", "AB 12 34 56 C", "UK national insurance number", 0.8),
+    ("NHS number 943 476 5919", "943 476 5919", "UK NHS number", 1.0),
+    ("Steuer-ID 36 574 261 809", "36 574 261 809", "German tax identifier", 1.0),
+    ("NIR 2 95 10 99 126 111 93", "2 95 10 99 126 111 93", "French social security number", 1.0),
+    ("54362315K", "54362315K", "Spanish DNI", 1.0),
+    ("X-2482300W", "X-2482300W", "Spanish NIE", 1.0),
+    ("RCCMNL83S18D969H", "RCCMNL83S18D969H", "Italian codice fiscale", 1.0),
+    ("PESEL 44051401359", "44051401359", "Polish PESEL", 1.0),
+    ("BSN 111222333", "111222333", "Dutch BSN", 1.0),
+    ("390.533.447-05", "390.533.447-05", "Brazilian CPF", 1.0),
+    ("Aadhaar 2341 2341 2346", "2341 2341 2346", "Indian Aadhaar number", 1.0),
+    ("ACUPA7085R", "ACUPA7085R", "Indian PAN", 0.8),
+    ("756.9217.0769.85", "756.9217.0769.85", "Swiss AHV number", 1.0),
+    ("131052-308T", "131052-308T", "Finnish personal code", 1.0),
+    ("from 106.31.73.20 today", "106.31.73.20", "IP address", 0.7),
+    ("2a00:1450:4001:81b::200e", "2a00:1450:4001:81b::200e", "IP address", 0.7),
+    ("from 7e40:11:c6:e8:c1:40:c9:b4 now", "7e40:11:c6:e8:c1:40:c9:b4", "IP address", 0.7),
+]
+
 
 @pytest.fixture(scope="module")
 def patterns() -> Patterns:
     return Patterns()
 
 
-@pytest.mark.parametrize(
-    ("text", "said", "reason", "score"),
-    [
-        ("Write to ann.lee+x@mail.co.uk.", "ann.lee+x@mail.co.uk", "e-mail address", 0.95),
-        ("zoë@müller.de", "zoë@müller.de", "e-mail address", 0.95),
-        ("Pay with 4111 1111 1111 1111 now", "4111 1111 1111 1111", "card number, checked", 1.0),
-        ("3782-822463-10005", "3782-822463-10005", "card number, checked", 1.0),
-        ("IBAN GB82 WEST 1234 5698 7654 32 please", "GB82 WEST 1234 5698 7654 32", "IBAN, checked", 1.0),
-        ("de89370400440532013000", "de89370400440532013000", "IBAN, checked", 1.0),
-        ("Ring +44 20 7946 1234", "+44 20 7946 1234", "phone number, valid", 0.9),
-        ("(415) 867-5309 is hers", "(415) 867-5309", "phone number, valid", 0.9),
-        ("Phone: 450 0840", "450 0840", "phone number, by the words around", 0.6),
-        ("781 1704 office", "781 1704", "phone number, by the words around", 0.6),
-        ("it is 460-89-9847", "460-89-9847", "US social security number", 0.8),
-        ("my SSN is 460899847", "460899847", "US social security number", 0.8),
-        ("NINO AB 12 34 56 C", "AB 12 34 56 C", "UK national insurance number", 0.8),
-        ("NHS number 943 476 5919", "943 476 5919", "UK NHS number", 1.0),
-        ("Steuer-ID 36 574 261 809", "36 574 261 809", "German tax identifier", 1.0),
-        ("NIR 2 95 10 99 126 111 93", "2 95 10 99 126 111 93", "French social security number", 1.0),
-        ("54362315K", "54362315K", "Spanish DNI", 1.0),
-        ("X-2482300W", "X-2482300W", "Spanish NIE", 1.0),
-        ("RCCMNL83S18D969H", "RCCMNL83S18D969H", "Italian codice fiscale", 1.0),
-        ("PESEL 44051401359", "44051401359", "Polish PESEL", 1.0),
-        ("BSN 111222333", "111222333", "Dutch BSN", 1.0),
-        ("390.533.447-05", "390.533.447-05", "Brazilian CPF", 1.0),
-        ("Aadhaar 2341 2341 2346", "2341 2341 2346", "Indian Aadhaar number", 1.0),
-        ("ACUPA7085R", "ACUPA7085R", "Indian PAN", 0.8),
-        ("756.9217.0769.85", "756.9217.0769.85", "Swiss AHV number", 1.0),
-        ("131052-308T", "131052-308T", "Finnish personal code", 1.0),
-        ("from 106.31.73.20 today", "106.31.73.20", "IP address", 0.7),
-        ("2a00:1450:4001:81b::200e", "2a00:1450:4001:81b::200e", "IP address", 0.7),
-        ("from 7e40:11:c6:e8:c1:40:c9:b4 now", "7e40:11:c6:e8:c1:40:c9:b4", "IP address", 0.7),
-    ],
-)
+@pytest.mark.parametrize(("text", "said", "reason", "score"), FOUND)
 def test_found(patterns: Patterns, text: str, said: str, reason: str, score: float) -> None:
     found = [(text[f.span.start : f.span.end], f.reason, f.score) for f in patterns.find(text)]
     assert found == [(said, reason, score)]
@@ -94,6 +93,28 @@ def test_any_text_can_be_searched(text: str) -> None:
 
 
 PATTERNS = Patterns()
+SIGNS = (
+    st.characters()
+    | st.sampled_from("0123456789")
+    | st.sampled_from("@.:-+()[]/ xX\nAaIiEeKk\u212aé\u0663\u2014\uff0b")
+)
+PIECES = st.text(SIGNS) | st.sampled_from([text for text, *_ in FOUND])
+
+
+@given(st.lists(st.lists(PIECES, max_size=4).map("".join), max_size=8))
+def test_many_texts_are_read_as_each_alone(texts: list[str]) -> None:
+    assert PATTERNS.find_each(texts) == [PATTERNS.find(text) for text in texts]
+
+
+def test_every_form_is_found_among_many_texts() -> None:
+    texts = [part for text, *_ in FOUND for part in ("No one is here.", f"Zoë: {text}", "")]
+    assert [len(found) for found in PATTERNS.find_each(texts)] == [0, 1, 0] * len(FOUND)
+
+
+def test_digits_of_other_scripts_are_digits_among_many_texts() -> None:
+    other = str.maketrans("0123456789", "".join(chr(0x660 + i) for i in range(10)))
+    texts = ["call", "call 415 867 5309".translate(other), "NHS 943 476 \uff15\uff19\uff11\uff19"]
+    assert [len(found) for found in PATTERNS.find_each(texts)] == [0, 1, 1]
 
 
 def test_the_region_decides_how_numbers_without_prefix_are_read() -> None:

@@ -210,6 +210,57 @@ def test_any_text_can_be_searched(text: str, values: list[str]) -> None:
         assert 0 <= finding.span.start < finding.span.end <= len(text)
 
 
+VARIED = Registry(
+    [
+        *(Entry("name", v) for v in ("Zoe Heron", "Ann Lee", "At Forman", "Алёна Ким", "김철수민수", "Ann", "one")),
+        *(Entry("phone", v) for v in ("4-71-63", "+44 7700 912345", "07700 912346", "twenty one 55 40", "471")),
+        *(Entry("email", v) for v in ("zo7@x.org", "ann.dot@mail.org", "a@b.co")),
+        Entry("address", "12 Heron Lane"),
+    ]
+)
+_SIGNS = "@+$.,-_*&%\\;#= \n\t01345779aeilotéё—\u200b\x00\x7f김１"
+_PIECES = "one oh double triple forty five twenty at dot zoe heron Ann LEE 4 71 63 47163 zo 07700 91234 h3r0n l4ne"
+_DISGUISED = [
+    how(e.value) for how in (*FOR_ALL.values(), FOR_NUMBERS["digits as words"], bare) for e in VARIED.entries
+    if how is not FOR_NUMBERS["digits as words"] or bare(e.value).isdecimal()
+]  # fmt: skip
+pieces = st.sampled_from(_SIGNS) | st.sampled_from(_PIECES.split()) | st.sampled_from(_DISGUISED) | st.characters()
+mixtures = st.lists(pieces, max_size=12).map("".join)
+
+
+@given(st.lists(mixtures, max_size=6))
+def test_many_texts_are_read_as_each_alone(texts: list[str]) -> None:
+    assert VARIED.find_each(texts) == [VARIED.find(text) for text in texts]
+
+
+def test_every_disguise_is_found_among_many_texts() -> None:
+    texts = [f"{one}{value}{two}" for value in _DISGUISED for one in ("", "So: ", "+", "one ") for two in ("", " five")]
+    alone = [VARIED.find(text) for text in texts]
+    assert VARIED.find_each(texts) == alone
+    assert 3 * sum(map(bool, alone)) > 2 * len(texts)
+
+
+def test_a_word_of_one_text_is_not_read_on_into_the_next() -> None:
+    registry = Registry([Entry("phone", "40-55-6")])
+    assert [len(found) for found in registry.find_each(["it is forty", "five five six", "forty five five six"])] == [
+        0
+    ] * 3
+    assert [len(found) for found in registry.find_each(["it is 4055", "6", "forty", "55 6 and forty 55 6"])] == [
+        0,
+        0,
+        0,
+        1,
+    ]
+    assert [len(found) for found in registry.find_each(["double", "5", "forty 5 5 six", "five"])] == [0, 0, 1, 0]
+
+
+def test_texts_of_any_length_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["x" * 9, "", "Zoe Heron", "y" * 40, "4-71-63", "4-71-64"]
+    monkeypatch.setattr("expunge.judges.screen.CHARACTERS", 10)
+    assert [bool(found) for found in VARIED.find_each(texts)] == [False, False, True, False, True, False]
+    assert VARIED.find_each([]) == []
+
+
 def test_many_values_cost_no_more_than_few() -> None:
     registry = Registry([Entry("phone", f"7{i:05}-{i * 7919 % 100000:05}") for i in range(5000)])
     assert said(registry, "It is 700042-32598, no?") == ["700042-32598"]

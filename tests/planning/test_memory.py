@@ -19,7 +19,7 @@ from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
 from expunge.training.reference import CACHE_BYTES
-from expunge.training.unlearn import _without_embeddings
+from expunge.training.trained import made_trainable
 
 
 def llama(**changed: Any) -> Sizes:
@@ -161,7 +161,7 @@ def saved(config: Any, rank: int) -> int:
     if rank:
         model = get_peft_model(model, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
     else:
-        _without_embeddings(Model(model))
+        made_trainable(Model(model), CONFIG)
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, torch.Tensor] = {}  # held, so that no place is used twice
 

@@ -22,7 +22,8 @@ from transformers import (
 
 from expunge.errors import InputError
 from expunge.planning.sizes import ARCHITECTURES, read_sizes, sizes_of
-from expunge.training.unlearn import _without_embeddings
+from expunge.training.config import UnlearnConfig
+from expunge.training.trained import made_trainable
 
 SMALL: dict[str, Any] = {
     "vocab_size": 100, "hidden_size": 48, "intermediate_size": 112, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -65,7 +66,7 @@ def test_parameters_are_counted_exactly(name: str, tmp_path: Path) -> None:
     config.save_pretrained(tmp_path)
     sizes, model = read_sizes(str(tmp_path)), empty(config)
     assert sizes.parameters == count(model)
-    _without_embeddings(SimpleNamespace(model=model))
+    made_trainable(SimpleNamespace(model=model), UnlearnConfig())
     assert sizes.trained == count(model, trained=True)
 
 

@@ -14,12 +14,15 @@ from safetensors.torch import load_file
 
 from expunge.encoding import Encoded
 from expunge.errors import InputError
+from expunge.expected import with_expected
 from expunge.generation import token_log_probs
 from expunge.model import load_model
 from expunge.selection import Split, split
+from expunge.training.active import OFF, RETURN
 from expunge.training.config import UnlearnConfig
 from expunge.training.levels import CERTAIN, Levels, Ngrams
-from expunge.training.unlearn import unlearn
+from expunge.training.material import Material
+from expunge.training.unlearn import _trainer, unlearn
 
 
 def row(prompt: tuple[int, ...], response: tuple[int, ...]) -> Encoded:
@@ -78,6 +81,33 @@ def test_with_rows_never_seen_the_forget_rows_end_at_their_level(tiny: Path, par
     before = token_log_probs(load_model(tiny), rows)
     were = [float((p - q)[torch.tensor(r.fault)].abs().mean()) for p, q, r in zip(before, first, rows, strict=True)]
     assert sum(gaps) < 0.2 * sum(were), "closer from both sides"
+
+
+def test_the_judge_stops_when_all_rows_are_at_their_level(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    apart = split(parts.forget, parts.normal[:5], never_seen=parts.normal[5:])
+    config = UnlearnConfig.of(
+        max_steps=300, judge_every=10, settle_steps=10, learning_rate=5e-3, epsilon=1e-8, noise=0.0, positive_weight=0.0
+    )
+    rows = [lm.format.encode(j.dialogue, j.spans) for j in apart.forget]
+    encoded = [[lm.format.encode(d) for d in dialogues] for dialogues in (apart.normal, apart.never_seen)]
+    done = unlearn(lm, apart, tmp_path, config=config)
+    assert done.outcome == "forgotten" and done.steps < 300
+    after = load_model(done.path)
+    levels = Levels(rows, *encoded, lm.vocabulary).now(after)
+    for said, level, row in zip(token_log_probs(after, rows), levels, rows, strict=True):
+        assert abs(float((said - level)[torch.tensor(row.fault)].mean())) <= OFF * RETURN
+
+
+def test_a_row_off_its_level_is_active_whether_above_or_below(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    apart = split(with_expected(lm, parts.forget), parts.normal[:5], never_seen=parts.normal[5:])
+    material = Material.of(lm.format, apart)
+    _, active = _trainer(lm, apart, material, (), UnlearnConfig.of(positive_weight=0.0), tmp_path, None)
+    said = token_log_probs(lm, material.forget)
+    for gap, wanted in ((0.0, []), (0.4, []), (-0.4, []), (0.6, [0, 1, 2, 3, 4]), (-0.6, [0, 1, 2, 3, 4])):
+        active._loss.levels = [log_p + gap for log_p in said]
+        assert sorted(active._off_level(said)) == wanted
 
 
 class Killed(BaseException):

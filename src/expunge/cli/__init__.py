@@ -14,6 +14,7 @@ from expunge import __version__
 from expunge.cli import (
     audit,
     calibrate,
+    compare,
     demo,
     diff,
     merge,
@@ -57,7 +58,7 @@ def _stoppable(command: Callable[Given, None]) -> Callable[Given, None]:
     return run
 
 
-for verb in (scan, merge, calibrate, review, plan, unlearn, audit, report, diff, run, demo):
+for verb in (scan, merge, calibrate, review, plan, unlearn, audit, report, diff, compare, run, demo):
     app.command(name=verb.__name__.rpartition(".")[2])(_stoppable(verb.command))
 
 

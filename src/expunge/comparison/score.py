@@ -51,7 +51,7 @@ class Score:
 class Scorer:
     """Scores models by one original, and an oracle where there is one; what concerns these is computed once.
 
-    relearn_rate: of the attack; default: that of the audit.
+    relearn_rate: of the attack; default: that of the audit. key: what a score depends on, besides models and sets.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Scorer:
         relearn_rate: float | None = None,
     ) -> None:
         self._sets, self._seed, self._rate = sets, seed, relearn_rate
+        self.key = [seed, relearn_rate, oracle is not None]
         self._kept = _kept(original, sets)
         self._oracle = (self._memory(oracle), self._auc(oracle)) if oracle else (0.0, None if not sets.holdout else 0.5)
 
@@ -79,15 +80,15 @@ class Scorer:
         ability = _ratio(kept, self._kept)
         near = len(sets.neighbours)
         parts = [x for x in (forgetting, privacy, ability) if x is not None]
-        rows = _at_fault(lm, sets, 4)
+        fault, trained = _at_fault(lm, sets), len(sets.trained)
         return Score(
             overall=harmonic_mean([max(0.0, x) for x in parts]),
             forgetting=forgetting,
             privacy=privacy,
             ability=ability,
-            probability=fmean(_at_fault(lm, sets)[: len(sets.trained)]),
-            unseen=fmean(_at_fault(lm, sets)[len(sets.trained) :]) if sets.unseen else None,
-            rounded=fmean(rows[: len(sets.trained)]),
+            probability=fmean(fault[:trained]),
+            unseen=fmean(fault[trained:]) if sets.unseen else None,
+            rounded=fmean(_at_fault(lm, sets, 4)[:trained]),
             relearned=self._relearned(lm),
             auc=found,
             rouge=_rouge(lm, sets),

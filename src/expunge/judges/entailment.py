@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from expunge.dialogue import Dialogue
-from expunge.encoding import by_length
 from expunge.errors import InputError
 from expunge.files import digest
 from expunge.judges.abstention import abstains
@@ -16,6 +15,7 @@ from expunge.judges.loading import check_threshold, identity, load, longest_inpu
 from expunge.judges.statements import read_statements
 from expunge.judges.verdict import Label, Verdict
 from expunge.judges.windows import windows
+from expunge.packing import by_length
 
 RULES = "entailment rules 1"  # raise it whenever a rule changes
 LABELS = ("entailment", "neutral", "contradiction")

@@ -18,13 +18,14 @@ from urllib.parse import unquote
 from expunge.span import Span
 
 WORD = re.compile(r"[^\W\d_]+|\d+|@")
+NO_WORD = re.compile(r"[^\w\x00-\x7f]+")  # beyond ASCII
 ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|@")  # the same in lower case, faster
 ESCAPE = re.compile(
     r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31});"
     r"|%[0-7][0-9A-Fa-f]|%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f])+"
     r"|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
 )
-_PECULIAR = re.compile(rf"[^\x00-\x7f]|{ESCAPE.pattern}")  # all that is not read as it is written, but for its case
+_PECULIAR = re.compile(rf"[^\x00-\x7f]+|{ESCAPE.pattern}")  # all that is not read as it is written, but for its case
 
 _UNITS = "zero one two three four five six seven eight nine oh"
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
@@ -57,15 +58,16 @@ LEET_SEEN = re.compile(rf"[013457$](?:(?<={_LETTER}.)|(?={_LETTER}))")  # begins
 class View:
     """One reading of a text.
 
-    text: its characters as read. words: as they enter `canonical`, word i at canonical[at[i]:at[i + 1]], and read from
-    text[spans[i][0]:spans[i][1]].
+    text: its characters as read. source: the original, where more than its case was folded. words: as they enter
+    `canonical`, word i at canonical[at[i]:at[i + 1]], and read from text[spans[i][0]:spans[i][1]].
     """
 
-    __slots__ = ("_ends", "_ranges", "_spans", "_starts", "at", "canonical", "text", "words")
+    __slots__ = ("_origins", "_ranges", "_source", "_spans", "at", "canonical", "text", "words")
 
-    def __init__(self, text: str, starts: list[int] | None = None, ends: list[int] | None = None) -> None:
+    def __init__(self, text: str, source: str | None = None) -> None:
         self.text = text
-        self._starts, self._ends = starts, ends
+        self._source = source
+        self._origins: tuple[list[int], list[int]] | None = None
         self.words: list[str] = (ASCII_WORD if text.isascii() else WORD).findall(text)
         self._ranges: list[tuple[int, int]] | None = None
         self._spans: list[tuple[int, int]] | None = None
@@ -85,9 +87,12 @@ class View:
     def original(self, first: int, last: int) -> Span:
         """The original characters of the words first … last."""
         start, end = self.spans[first][0], self.spans[last][1]
-        if self._starts is None or self._ends is None:
+        if self._source is None:
             return Span(start, end)
-        return Span(self._starts[start], self._ends[end - 1])
+        if self._origins is None:
+            self._origins = _origins(self._source)
+        starts, ends = self._origins
+        return Span(starts[start], ends[end - 1])
 
     def gap(self, word: int) -> str:
         """The characters between a word and the next."""
@@ -101,33 +106,56 @@ class View:
 
     def letters(self) -> View:
         """The same text with digits read as the letters they are drawn like, and i as l, since 1 may be either."""
-        view = View(self.text.translate(LEET_READ), self._starts, self._ends)
+        view = View(self.text.translate(LEET_READ), self._source)
         view.canonical = view.canonical.translate(LEET_FOLD)
         return view
 
 
 def read(text: str) -> View:
     """The plain reading of a text."""
-    if text.isascii() and "&" not in text and "%" not in text and "\\" not in text:
-        return View(text.lower())
-    characters: list[str] = []
+    return View(text.lower()) if as_written(text) else View(folded(text), text)
+
+
+def folded(text: str) -> str:
+    """The characters of a text as read: `View.text`."""
+    if as_written(text):
+        return text.lower()
+    pieces: list[str] = []
+    done = 0
+    for match in _PECULIAR.finditer(text):
+        pieces += text[done : match.start()].lower(), *map(fold, _unescaped(match[0]))
+        done = match.end()
+    return "".join((*pieces, text[done:].lower()))
+
+
+def as_written(text: str) -> bool:
+    """Whether there is nothing to fold but case."""
+    return text.isascii() and "&" not in text and "%" not in text and "\\" not in text
+
+
+def plain(text: str) -> str:
+    """`folded`, with DEL for each run of signs beyond ASCII: what is left beyond it are letters."""
+    return NO_WORD.sub("\x7f", folded(text))
+
+
+def _origins(text: str) -> tuple[list[int], list[int]]:
+    """Where each character of `folded(text)` begins and ends in `text`."""
     starts: list[int] = []
     ends: list[int] = []
     done = 0
     for match in _PECULIAR.finditer(text):
-        start, end = match.span()
-        characters += text[done:start].lower()
-        starts += range(done, start)
-        ends += range(done + 1, start + 1)
-        folded = "".join(map(fold, match[0] if match[0][0] > "\x7f" else _unescape(match[0])))
-        characters += folded
-        starts += [start] * len(folded)
-        ends += [end] * len(folded)
-        done = end
-    characters += text[done:].lower()
+        starts += range(done, match.start())
+        ends += range(done + 1, match.start() + 1)
+        escape = match[0] < "\x80"
+        for i, character in enumerate(_unescaped(match[0])):
+            start, end = match.span() if escape else (match.start() + i, match.start() + i + 1)
+            size = len(fold(character))
+            starts += [start] * size
+            ends += [end] * size
+        done = match.end()
     starts += range(done, len(text))
     ends += range(done + 1, len(text) + 1)
-    return View("".join(characters), starts, ends)
+    return starts, ends
 
 
 @lru_cache(maxsize=65536)
@@ -146,10 +174,12 @@ def _latin(part: str) -> str:
     return "".join(LOOKALIKES.get(c, c) for c in LOOKALIKES.get(part, part).casefold())
 
 
-def _unescape(escape: str) -> str:
-    if escape[0] == "&":
-        return html.unescape(escape)
-    return unquote(escape, errors="replace") if escape[0] == "%" else chr(int(escape[2:], 16))
+def _unescaped(peculiar: str) -> str:
+    if peculiar[0] == "&":
+        return html.unescape(peculiar)
+    if peculiar[0] == "%":
+        return unquote(peculiar, errors="replace")
+    return chr(int(peculiar[2:], 16)) if peculiar[0] == "\\" else peculiar
 
 
 def _spoken(words: list[str]) -> tuple[list[str], list[tuple[int, int]]]:
@@ -165,7 +195,7 @@ def _spoken(words: list[str]) -> tuple[list[str], list[tuple[int, int]]]:
             continue
         written += words[done:i]
         ranges += zip(range(done, i), range(done, i), strict=True)
-        said, taken = _one_spoken(word, words[i + 1] if i + 1 < len(words) else "")
+        said, taken = one_spoken(word, words[i + 1] if i + 1 < len(words) else "")
         if said != "dot":
             written.append(said)
             ranges.append((i, i + taken - 1))
@@ -175,7 +205,7 @@ def _spoken(words: list[str]) -> tuple[list[str], list[tuple[int, int]]]:
     return written, ranges
 
 
-def _one_spoken(word: str, following: str) -> tuple[str, int]:
+def one_spoken(word: str, following: str) -> tuple[str, int]:
     """A word as digits, and how many words that took."""
     digit = UNITS.get(following, following)
     if word in REPEATS and len(digit) == 1 and digit.isdigit():

@@ -10,22 +10,29 @@ from dataclasses import dataclass
 class Number:
     """One country's number.
 
-    form: what it looks like. module: the part of `stdnum` that checks it ("" if the form says all).
-    context: words that name it. strong: the writing that needs no such word; None where digits alone are too common.
+    form: what it looks like. alone: the same, with nothing grown onto it. module: the part of `stdnum` that checks it
+    ("" if the form says all). context: words that name it. strong: the writing that needs no such word; None where
+    digits alone are too common.
     """
 
     kind: str
-    form: re.Pattern[str]
+    form: str
+    alone: re.Pattern[str]
     module: str
     context: re.Pattern[str]
     strong: re.Pattern[str] | None = None
     check_digit: bool = True
 
 
+def _alone(form: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-])(?<!\d[.,])(?:{form})(?![\w-])(?![.,]\d)", re.IGNORECASE)
+
+
 def _number(kind: str, form: str, module: str, context: str, strong: str | None = None, checked: bool = True) -> Number:
     return Number(
         kind,
-        re.compile(rf"(?<![\w-])(?<!\d[.,])(?:{form})(?![\w-])(?![.,]\d)", re.IGNORECASE),
+        form,
+        _alone(form),
         module,
         re.compile(rf"\b(?:{context})\b", re.IGNORECASE),
         re.compile(strong) if strong else None,
@@ -69,3 +76,6 @@ NUMBERS = (
     _number("South African identity number", r"\d{6} ?\d{4} ?\d{3}", "za.idnr", r"id(?:entity)?(?: number| no)?"),
     _number("South Korean resident number", r"\d{6}-?\d{7}", "kr.rrn", r"rrn|resident", r"\d{6}-[1-8]\d{6}"),
 )  # fmt: skip
+
+ANY_NUMBER = _alone("|".join(number.form for number in NUMBERS))
+"""Found wherever one of them is: one search in place of theirs, since most texts hold none."""

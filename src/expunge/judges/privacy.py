@@ -33,14 +33,18 @@ class PrivacyJudge:
         self._patterns = Patterns(region) if patterns else None
         forms = self._patterns.version if self._patterns else ""
         self.version = digest(RULES, self._registry.digest, forms)[:12]
+        self._clean = Verdict("clean", 0.0, self.name, self.version)
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
-        return [self._verdict(dialogue.response or "") for dialogue in dialogues]
+        texts = [dialogue.response or "" for dialogue in dialogues]
+        said = self._registry.find_each(texts)
+        if self._patterns:
+            said = [one + two for one, two in zip(said, self._patterns.find_each(texts), strict=True)]
+        return [self._verdict(findings) for findings in said]
 
-    def _verdict(self, response: str) -> Verdict:
-        findings = self.find(response)
+    def _verdict(self, findings: Sequence[Finding]) -> Verdict:
         if not findings:
-            return Verdict("clean", 0.0, self.name, self.version)
+            return self._clean
         return Verdict(
             label="privacy",
             score=max(f.score for f in findings),

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.dialogue import Dialogue
-from expunge.encoding import by_length
 from expunge.errors import InputError
 from expunge.files import digest
 from expunge.judges.finding import Finding
 from expunge.judges.loading import check_threshold, identity, load, longest_input, place
 from expunge.judges.verdict import FAULTS, Label, Verdict
+from expunge.packing import by_length
 from expunge.span import Span, merge_spans
 
 RULES = "tagger rules 1"  # raise it whenever a rule changes

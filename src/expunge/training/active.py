@@ -27,6 +27,9 @@ RETURN = 3.0
 LIKE = 0.6
 """Token F1 from which an answer is like an expected output: the cluster's members may blend."""
 
+OFF = 0.5
+"""Nats, of a row's mean log-probability, from the level of rows that were never seen: near enough to leave."""
+
 FEW = 0.02
 """Share of the forget set down to which the active set must shrink before the model settles."""
 
@@ -39,6 +42,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     settling: few or none are active; mostly normal rows are trained on while the learning rate falls to 0.
     peak: the learning rate as a share of the configured one; halved whenever settling left a row active.
     multiplier: the weight of the normal term; it changes where the normal loss has a limit.
+    tokens: that went through the model in training, judging aside.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
     outcome: "forgotten" (none is left), "budget" (the normal loss passed its budget), "steps" (none of both in time);
         without a judge "unjudged".
@@ -69,6 +73,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self.settling = False
         self.peak = 1.0
         self.multiplier = config.normal_weight
+        self.tokens = 0
         self.history: list[dict[str, Any]] = []
         self.outcome = "steps" if config.judged else "unjudged"
 
@@ -102,6 +107,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         step, config = state.global_step, self._config
         self._limit()
+        self.tokens += self._loss.tokens(self.plan(step - 1))
         waiting = self.settling and step < self.since + config.settle_steps
         if (step % config.judge_every or waiting) and step < config.max_steps:
             return control
@@ -165,11 +171,22 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         if not self._config.negative_weight:
             return set()
         rows = self._material.forget
-        found = [mean_probability(p, r.fault) for p, r in zip(token_log_probs(self._lm, rows), rows, strict=True)]
+        said = token_log_probs(self._lm, rows)
+        found = [mean_probability(p, r.fault) for p, r in zip(said, rows, strict=True)]
         if self._narrows:
             self.known = [i for i, p in enumerate(found) if p > self._config.ignorance]
         active, limit = set() if self.settling else set(self.rows), self._config.forgotten
-        return {i for i, p in enumerate(found) if p > (limit if i in active else RETURN * limit)}
+        likely = {i for i, p in enumerate(found) if p > (limit if i in active else RETURN * limit)}
+        return self._off_level(said) if self._loss.levels else likely
+
+    def _off_level(self, said: Sequence[torch.Tensor]) -> set[int]:
+        """Rows whose tokens at fault are, on the mean, likelier or less likely than never-seen ones."""
+        gaps = [
+            float((log_p - level)[torch.tensor(row.fault)].mean())
+            for log_p, level, row in zip(said, self._loss.levels, self._material.forget, strict=True)
+        ]
+        active = set() if self.settling else set(self.rows)
+        return {i for i, gap in enumerate(gaps) if abs(gap) > (OFF if i in active else RETURN * OFF)}
 
     def _untaught(self, said: Mapping[int, str]) -> set[int]:
         """Rows whose greedy answer is unlike every expected output."""
@@ -185,7 +202,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this object (`transformers` writes it into trainer_state.json)."""
-        names = ("rows", "known", "since", "settling", "peak", "multiplier", "history", "outcome")
+        names = ("rows", "known", "since", "settling", "peak", "multiplier", "tokens", "history", "outcome")
         return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
 
     def restore(self, saved: dict[str, Any]) -> None:

@@ -39,7 +39,8 @@ class UnlearnConfig:
     ignorance: probability of a token at fault at which it is left alone (q in `objective.negative.distance`).
     forgotten: a dialogue leaves the active set when the mean probability of its tokens at fault is at most this, no
         judge flags the greedy answer, and that answer is like an expected output. It comes back when one of these
-        fails, the first by a factor of three.
+        fails, the first by a factor of three. Where rows that were never seen are given, their level takes the place of
+        `forgotten`.
     settle_steps: once one dialogue in fifty is active, so many steps on mostly normal rows, at a rate that falls to
         0; then all are judged once more, and if any is still active, training goes on at half the rate.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this.

@@ -60,8 +60,8 @@ class Levels:
     How probable a token is by its form, n-grams of normal responses say; what a model makes of tokens so probable when
     it never saw the row, its log-probabilities on rows that were never seen say: the k-th of the former goes with the
     k-th of the latter, both sorted. So the levels are spread as those of rows that were truly never seen, from the
-    likeliest to the least likely token; nothing of the forget rows' own likelihood enters. As training moves the model on
-    those rows too, the levels move with it: `now`.
+    likeliest to the least likely token; nothing of the forget rows' own likelihood enters. Training moves the model on
+    those rows too, and the levels move with it: `now`.
     """
 
     def __init__(

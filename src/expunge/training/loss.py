@@ -33,7 +33,7 @@ class Loss:
         self._material, self._device = material, lm.device
         self.terms = terms_of(config, material)
         self._level_source: Levels | None = None
-        self._levels: Sequence[torch.Tensor] = ()
+        self.levels: Sequence[torch.Tensor] = ()
         if any(term.levels for term in self.terms):
             if not material.never_seen:
                 remedy = "Give them with `never_seen` in [unlearn], or --never-seen FILE."
@@ -56,10 +56,14 @@ class Loss:
         needs = needs_of(self.terms)
         self._reference = Reference(lm, rows, needs, layers=self._layers) if needs else None
 
+    def tokens(self, step: Step) -> int:
+        """Tokens of a step that go through the model."""
+        return sum(len(row) for rows in self._rows(step).values() for row in rows)
+
     def refresh(self, lm: LanguageModel) -> None:
         """Take note of how the model has changed: before the first step, and after each judging."""
         if self._level_source is not None:
-            self._levels = self._level_source.now(lm)
+            self.levels = self._level_source.now(lm)
 
     def values(self, model: Any, step: Step, whole: Step) -> dict[Slot, torch.Tensor]:
         """Each term on one part of a step. A part may be without rows of some kind, and then lacks the term."""
@@ -105,7 +109,7 @@ class Loss:
             found = [Output(output.logits, None) for output in found]
         recalled = self._reference.recall(model, kind, rows) if self._reference else [Recalled()] * len(rows)
         if kind == "forget":
-            levels = [self._levels[i] for i in step.pushed] if self._levels else []
+            levels = [self.levels[i] for i in step.pushed] if self.levels else []
             return gather(rows, found, recalled, len(whole.forget), at_fault=True, levels=levels)
         if kind == "expected":
             pairs = zip(step.forget, step.members, strict=True)

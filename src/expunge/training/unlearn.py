@@ -33,11 +33,12 @@ RESULT = "unlearning.json"
 
 @dataclass(frozen=True, slots=True)
 class Unlearned:
-    """Where the result is, and how it ended (see `ActiveSet.outcome`)."""
+    """Where the result is, how it ended (see `ActiveSet.outcome`), and after how many steps and tokens."""
 
     path: Path
     outcome: str
     steps: int
+    tokens: int
     history: list[dict[str, Any]] = field(repr=False)
 
 
@@ -86,7 +87,7 @@ def unlearn(
     steps = active.history[-1]["step"] if active.history else 0
     if fixed_digests(trained.model) != before:
         raise AssertionError("weights that were not to be trained have changed")
-    result = {"outcome": active.outcome, "steps": steps, "history": active.history}
+    result = {"outcome": active.outcome, "steps": steps, "tokens": active.tokens, "history": active.history}
     if is_main():
         _save(trained, target, result)
     wait()

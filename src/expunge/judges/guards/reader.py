@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expunge.encoding import by_length
 from expunge.errors import InputError
+from expunge.packing import by_length
 
 TOKENS = 16_384  # in one batch, padding included
 

@@ -1,0 +1,81 @@
+"""`expunge compare`: which method serves these dialogues best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from expunge.cli import options, show
+
+if TYPE_CHECKING:
+    from expunge.comparison.compare import Comparison
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="As for `expunge run`: docs/recipe.md.")],
+    out: options.Out,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="One to compare; several times for several. Default: all.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file with a table of settings for each: docs/compare.md.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 3,
+    relearn_rate: Annotated[
+        float | None,
+        typer.Option(min=1e-9, max=1.0, help="Of the attack; default: by the model's width."),
+    ] = None,
+    allow_remote: options.AllowRemote = False,
+    json: options.Json = False,
+) -> None:
+    """Train and score methods side by side. Killed, the same command goes on; what was done is not done again.
+
+    \b
+    expunge compare recipe.toml --method default --method npo --method rmu --out comparison
+    """
+    from expunge.comparison.entries import entries
+    from expunge.recipe import read_recipe
+
+    what = read_recipe(recipe)
+    chosen = entries(method or [], settings, what.config)
+    from expunge.comparison.compare import compare
+    from expunge.comparison.page import write_page
+    from expunge.files import write_json
+    from expunge.model import check_model
+
+    for name in filter(None, (what.model, what.oracle)):
+        check_model(name, device=what.device)
+    found = compare(
+        what, chosen, out, seeds=seeds, relearn_rate=relearn_rate, allow_remote=allow_remote,
+        progress=show.progress(quiet=json),
+    )  # fmt: skip
+    write_json(out / "comparison.json", found.row())
+    write_page(found, out / "comparison.html")
+    if json:
+        show.print_json(found.row())
+        return
+    _print(found, out)
+
+
+def _print(found: Comparison, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from expunge.comparison.table import COLUMNS, figures, rows
+
+    table = rows(found)
+    shown = [name for name in COLUMNS if any(name in row.figures for row in table)]
+    grid = Table("method", *shown, "steps", "seconds", box=None, pad_edge=False)
+    for row in table:
+        cells = [str(row.figures[name]) if name in row.figures else "–" for name in shown]
+        grid.add_row(row.name, *cells, str(row.steps), f"{row.seconds:.0f}")
+        for reason in row.broken:
+            grid.add_row(f"  {reason}")
+    for name, score in (("original", found.original), ("oracle", found.oracle)):
+        if score:
+            known = figures([score])
+            grid.add_row(name, *(str(known[column]) if column in known else "–" for column in shown))
+    Console().print(grid)
+    print(f"{out / 'comparison.html'}")

@@ -1,0 +1,86 @@
+"""A comparison as figures: medians with their range, and which entries no other one beats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from expunge.comparison.compare import Cell, Comparison
+from expunge.comparison.score import Score
+
+COLUMNS: Mapping[str, str] = {
+    "overall": "Harmonic mean of forgetting, privacy and ability",
+    "forgetting": "1 − mean of probability, ROUGE-L and extraction strength of the old responses, over the oracle's",
+    "privacy": "1 − distance of the membership AUC from the oracle's",
+    "ability": "Probability of ordinary responses over the original's",
+    "neighbours": "The same of neighbours alone",
+    "rouge": "ROUGE-L recall of greedy answers to ordinary prompts",
+    "probability": "Of what was at fault",
+    "unseen": "The same in words never trained on",
+    "relearned": "The same after fine-tuning on the other half of the forget set",
+    "rounded": "The same with weights in 4 bits",
+}
+"""What is shown of a score, and what it means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median, least and most over seeds."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        middle, low, high = (f"{x:.3f}" for x in (self.median, self.low, self.high))
+        return middle if low == high else f"{middle} ({low}–{high})"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One entry: `figures` by column, where measured. broken: seeds without a score, and why."""
+
+    name: str
+    figures: Mapping[str, Spread]
+    steps: int
+    tokens: int
+    seconds: float
+    broken: tuple[str, ...] = ()
+
+
+def rows(found: Comparison) -> list[Row]:
+    """The entries, best overall first; the broken ones last."""
+    made = [_row(name, found.of(name)) for name in found.names]
+    return sorted(made, key=lambda row: -row.figures["overall"].median if row.figures else 1.0)
+
+
+def figures(scores: Sequence[Score]) -> dict[str, Spread]:
+    """By column, of what was measured."""
+    columns = {name: [getattr(score, name) for score in scores] for name in COLUMNS}
+    return {name: Spread.of(values) for name, values in columns.items() if values and None not in values}
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the points (a, b) that none beats: no other has a higher or equal a and a lower or equal b."""
+    return [
+        i
+        for i, (a, b) in enumerate(points)
+        if not any((c, d) != (a, b) and c >= a and d <= b for c, d in points) and (a, b) not in points[:i]
+    ]
+
+
+def _row(name: str, cells: Sequence[Cell]) -> Row:
+    scores = [cell.score for cell in cells if cell.score is not None]
+    return Row(
+        name,
+        figures(scores),
+        steps=int(median(cell.steps for cell in cells)),
+        tokens=int(median(cell.tokens for cell in cells)),
+        seconds=median(cell.seconds for cell in cells),
+        broken=tuple(f"seed {cell.seed}: {cell.reason}" for cell in cells if cell.score is None),
+    )
