@@ -55,7 +55,7 @@ def audit(
     measures += _fluency(before, sets, now, scores)
     if oracle and sets.ordinary:
         ordinary = sets.ordinary[:: max(1, len(sets.ordinary) // 256)]
-        measures.append(oracle_distance(distances(before, oracle, ordinary), distances(after, oracle, ordinary)))
+        measures.append(oracle_distance(*distances([before, after], oracle, ordinary)))
     readings = {"after": now, "before": was} | ({"oracle": ideal} if ideal else {})
     measures += run_probes(probes, Case(after, before, oracle, sets, tuple(judges), seed, advance, scores, readings))
     cost = {"seed": seed, "samples": samples, "probes": list(probes), "seconds": round(time.monotonic() - start, 1)}
@@ -81,17 +81,20 @@ def _fluency(before: LanguageModel, sets: Sets, now: Reading, scores: Scores) ->
     return [perplexity_ratio(found[: len(answers)], found[len(answers) :])]
 
 
-def distances(model: LanguageModel, other: LanguageModel, dialogues: Sequence[Dialogue]) -> list[float]:
-    """Mean total-variation distance ½ Σ |p − p'| between two models over the response tokens, one figure a dialogue."""
-    rows = [model.format.encode(d) for d in dialogues]
-    found = [0.0] * len(rows)
+def distances(
+    models: Sequence[LanguageModel], other: LanguageModel, dialogues: Sequence[Dialogue]
+) -> list[list[float]]:
+    """Mean total-variation distance ½ Σ |p − p'| of each model from `other` over the response tokens of each dialogue."""
+    rows = [other.format.encode(d) for d in dialogues]
+    found = [[0.0] * len(rows) for _ in models]
     with torch.inference_mode():
-        for indices in alike([len(r) for r in rows], tokens=batch_tokens(model.vocabulary)):
-            batch = Batch.of([rows[i] for i in indices], model.device)
-            ours, theirs = (m.model.eval() and batch.logits(m.model).float().softmax(-1) for m in (model, other))
-            tv = (ours - theirs).abs().sum(-1) / 2
-            for place, i in enumerate(indices):
-                found[i] = float(tv[place][batch.response[place]].mean())
+        for indices in alike([len(r) for r in rows], tokens=batch_tokens(other.vocabulary)):
+            batch = Batch.of([rows[i] for i in indices], other.device)
+            theirs = batch.logits(other.model.eval()).float().softmax(-1)
+            for own, lm in zip(found, models, strict=True):
+                tv = (batch.logits(lm.model.eval()).float().softmax(-1) - theirs).abs().sum(-1) / 2
+                for place, i in enumerate(indices):
+                    own[i] = float(tv[place][batch.response[place]].mean())
     return found
 
 
