@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,14 +41,15 @@ def audit(
     thresholds: Thresholds | None = None,
     facts: dict[str, Any] | None = None,
     advance: Advance | None = None,
+    cache: Path | None = None,
 ) -> Audit:
     """Measure `after` against the reference model `before` (and an oracle), on the same prompts with the same judges.
 
-    probes: see `audit.probes`. thresholds: what each claim allows, if not the default.
+    probes: see `audit.probes`. thresholds: what each claim allows, if not the default. cache: see `Scores`.
     Neither model is changed, and no global random generator is drawn from.
     """
     check_sets(probes, sets)
-    start, scores = time.monotonic(), Scores()
+    start, scores = time.monotonic(), Scores(cache)
     was = read(before, sets, judges, samples=0, seed=seed, advance=advance, scores=scores)
     now = read(after, sets, judges, samples=samples, seed=seed, advance=advance, scores=scores)
     ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance, scores=scores) if oracle else None
@@ -84,7 +86,7 @@ def _fluency(before: LanguageModel, sets: Sets, now: Reading, scores: Scores) ->
 def distances(
     models: Sequence[LanguageModel], other: LanguageModel, dialogues: Sequence[Dialogue]
 ) -> list[list[float]]:
-    """Mean total-variation distance ½ Σ |p − p'| of each model from `other` over the response tokens of each dialogue."""
+    """Mean total-variation distance ½ Σ |p − p'| of each model from `other`, over each dialogue's response tokens."""
     rows = [other.format.encode(d) for d in dialogues]
     found = [[0.0] * len(rows) for _ in models]
     with torch.inference_mode():
