@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 OUT ?= expunge-demo
 
-.PHONY: demo test town figures ablation clean
+.PHONY: demo test town figures ablation bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/expunge demo --out $(OUT)
@@ -26,6 +26,11 @@ figures: $(VENV)/.ready
 
 ablation: $(VENV)/.ready
 	$(BIN)/python bench/ablation.py
+
+# Time and memory of a step, beside a textbook trainer and TRL: docs/benchmarks.md.
+bench: $(VENV)/.ready
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python bench/speed.py
 
 # torch first and by itself: a fixed version takes the small CPU build where one is at hand.
 $(VENV)/.ready: pyproject.toml

@@ -29,6 +29,7 @@ from expunge.encoding import ChatFormat
 from expunge.judges.verdict import Judged, Verdict
 from expunge.model import LanguageModel
 from expunge.selection import split
+from expunge.training import trainer  # noqa: F401  # loaded before memory is counted from
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
 

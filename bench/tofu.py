@@ -90,11 +90,11 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 HEAD = """# TOFU, forget01
-Written by `python bench/tofu.py`: methods on a small model trained on 800 rows of TOFU (arXiv 2401.06121), 40 of them to
-be forgotten; median of {seeds} seeds (least–most). The oracle never saw the 40. All methods train all weights, 8 rows to
-forget a step; the settings of each are in `bench/tofu-methods.toml`. Relearned: 30 AdamW steps at {rate:g} on one half of
-the forgotten rows, asked the other half, and the other way round. Neither holdout set was in any training; the one that
-`default` is told of is not the one that the membership test uses. Machine: {machine}.
+Written by `python bench/tofu.py`: methods on a small model trained on 800 rows of TOFU (arXiv 2401.06121), 40 of them
+to be forgotten; median of {seeds} seeds (least–most). The oracle never saw the 40. All methods train all weights, 8
+rows to forget a step; settings: `bench/tofu-methods.toml`. Relearned: 30 AdamW steps at {rate:g} on one half of the
+forgotten rows, asked the other half, and the other way round. Neither holdout set was in any training; the
+one that `default` is told of is not the one that the membership test uses. Machine: {machine}.
 """
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ ORDER = [
     {"sources"},
     {"dialogue", "demo", "packing", "span"},
     {"encoding", "decoding", "rounding"},
-    {"model"},
+    {"model", "output_layer"},
     {"generation"},
     {"judges"},
     {"review"},

@@ -13,7 +13,8 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.encoding import Encoded, Output, forward_rows
+from expunge.encoding import Encoded, forward_rows
+from expunge.output_layer import OutputLayer
 from expunge.packing import pack, packable
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": 0}
@@ -52,21 +53,30 @@ def rows(count: int = 9) -> list[Encoded]:
     return [Encoded(ids(9), response, (True,) * len(response)) for response in (ids(12) for _ in range(count))]
 
 
-def alone(model: Any, row: Encoded, layers: tuple[int, ...]) -> Output:
+Said = tuple[torch.Tensor, torch.Tensor | None]
+"""Logits of the response, and hidden states."""
+
+
+def packed(model: Any, given: list[Encoded], layers: tuple[int, ...]) -> list[Said]:
+    layer = OutputLayer(model)
+    return [(layer(output.last), output.hidden) for output in forward_rows(model, given, "cpu", layers)]
+
+
+def alone(model: Any, row: Encoded, layers: tuple[int, ...]) -> Said:
     found = model(input_ids=torch.tensor([row.prompt + row.response]), output_hidden_states=True)
     hidden = torch.stack([found.hidden_states[layer][0] for layer in layers], 1) if layers else None
-    return Output(found.logits[0, len(row.prompt) - 1 : -1], hidden)
+    return found.logits[0, len(row.prompt) - 1 : -1], hidden
 
 
 def loss_and_gradients(
-    model: Any, read: Callable[[], list[Output]], given: list[Encoded]
+    model: Any, read: Callable[[], list[Said]], given: list[Encoded]
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     model.zero_grad()
     loss = torch.zeros(())
-    for output, row in zip(read(), given, strict=True):
-        loss = loss + F.cross_entropy(output.logits, torch.tensor(row.response)) / len(given)
-        if output.hidden is not None:
-            loss = loss + output.hidden.square().mean() / len(given)
+    for (logits, hidden), row in zip(read(), given, strict=True):
+        loss = loss + F.cross_entropy(logits, torch.tensor(row.response)) / len(given)
+        if hidden is not None:
+            loss = loss + hidden.square().mean() / len(given)
     loss.backward()
     return loss.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
@@ -76,11 +86,10 @@ def loss_and_gradients(
 def test_packed_rows_equal_each_row_by_itself(name: str, layers: tuple[int, ...]) -> None:
     model, given = model_of(name), rows()
     assert packable(model) == (name in PACKED)
-    together, apart = forward_rows(model, given, "cpu", layers), [alone(model, row, layers) for row in given]
+    together, apart = packed(model, given, layers), [alone(model, row, layers) for row in given]
     for one, other in zip(together, apart, strict=True):
-        torch.testing.assert_close(one.logits, other.logits, atol=1e-5, rtol=0)
-        torch.testing.assert_close(one.hidden, other.hidden, atol=1e-5, rtol=0)
-    loss, gradients = loss_and_gradients(model, lambda: forward_rows(model, given, "cpu", layers), given)
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+    loss, gradients = loss_and_gradients(model, lambda: packed(model, given, layers), given)
     same, expected = loss_and_gradients(model, lambda: [alone(model, row, layers) for row in given], given)
     torch.testing.assert_close(loss, same, atol=1e-5, rtol=0)
     assert gradients.keys() == expected.keys()
@@ -97,7 +106,7 @@ def test_the_window_of_a_packed_row_matters() -> None:
     """Else the test above would pass without one."""
     narrow, wide, given = model_of("mistral"), model_of("mistral"), rows()
     wide.config.sliding_window = None
-    found = [torch.cat([o.logits.detach() for o in forward_rows(model, given, "cpu")]) for model in (narrow, wide)]
+    found = [torch.cat([o.last.detach() for o in forward_rows(model, given, "cpu")]) for model in (narrow, wide)]
     assert float((found[0] - found[1]).abs().max()) > 1e-2
 
 
@@ -105,13 +114,13 @@ def test_no_rows_no_outputs() -> None:
     assert forward_rows(model_of("llama"), [], "cpu") == forward_rows(model_of("bloom"), [], "cpu") == []
 
 
-def test_only_response_tokens_go_through_the_output_layer() -> None:
+def test_no_token_goes_through_the_output_layer_unasked() -> None:
     model, given = model_of("llama"), rows()
     forward_rows(model, given, "cpu")  # the first time it is tried out besides
     seen: list[int] = []
     model.lm_head.register_forward_hook(lambda _, inputs, output: seen.append(output.shape[:-1].numel()))
-    forward_rows(model, given, "cpu")
-    assert seen == [sum(len(row.response) for row in given)]
+    found = forward_rows(model, given, "cpu")
+    assert seen == [0] and [len(output.last) for output in found] == [len(row.response) for row in given]
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.sampled_from([16, 192, 4096]))

@@ -244,10 +244,11 @@ class Batch:
 class Output:
     """What a model makes of one row.
 
-    logits: float [response, vocabulary]. hidden: float [prompt and response, layers, width], or None if not asked for.
+    last: float [response, width], what the output layer is to read for each response token (see `OutputLayer`).
+    hidden: float [prompt and response, layers, width], or None if not asked for.
     """
 
-    logits: torch.Tensor
+    last: torch.Tensor
     hidden: torch.Tensor | None
 
 
@@ -257,7 +258,7 @@ def forward_rows(
     """What `model` makes of each row.
 
     Rows lie side by side in few sequences, so that hardly anything is padded; a model that would not keep them apart
-    gets rows of like length, one in a sequence. Only response tokens go through the output layer.
+    gets rows of like length, one in a sequence. No token goes through the output layer yet.
     """
     tokens = [row.prompt + row.response for row in rows]
     if not layers:
@@ -270,9 +271,9 @@ def forward_rows(
     spans = [range(len(row.prompt) - 1, len(row) - 1) for row in rows]
     found: dict[int, Output] = {}
     for packing in packings:
-        logits, states = packing.read(model, tokens, spans, device, layers)
+        last, states = packing.read(model, tokens, spans, device, layers)
         # one split: a slice per row would fill a gradient as large as the whole for each of them
-        said = torch.split(logits, [len(rows[i].response) for i in packing.order])
+        said = torch.split(last, [len(rows[i].response) for i in packing.order])
         inner: Sequence[torch.Tensor | None] = [None] * len(said)
         if states is not None:
             inner = torch.split(states, [lengths[i] for i in packing.order])

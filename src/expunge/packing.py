@@ -38,12 +38,19 @@ class Packing:
         device: torch.device | str,
         layers: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The logits at the places of each row in `spans`, and the hidden states after `layers` at all, in `order`.
+        """What the output layer is to read at the places of each row in `spans`, and the hidden states after `layers`.
 
-        Float [places, vocabulary] and [tokens, layers, width].
+        Float [places, width] and [tokens, layers, width], rows in `order`.
         """
         lengths = [len(ids) for ids in tokens]
         counted = [[i in span for i in range(n)] for span, n in zip(spans, lengths, strict=True)]
+        caught: list[torch.Tensor] = []
+
+        def catch(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            caught.append(given[0])
+            return (given[0][:0],)
+
+        hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(catch)
         out = model(
             input_ids=self.lay(tokens).to(device),
             position_ids=self.lay([range(n) for n in lengths]).to(device),  # where they begin anew, attention does too
@@ -51,10 +58,11 @@ class Packing:
             output_hidden_states=bool(layers),
             use_cache=False,
         )
+        hook.remove()
         if not layers:
-            return out.logits, None
+            return caught[0], None
         filled = self.lay([[True] * n for n in lengths]).bool().to(device)
-        return out.logits, torch.stack([out.hidden_states[layer][filled] for layer in layers], 1)
+        return caught[0], torch.stack([out.hidden_states[layer][filled] for layer in layers], 1)
 
 
 def pack(lengths: Sequence[int], width: int) -> Packing:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from expunge.encoding import Batch
 from expunge.errors import OutputError
 from expunge.model import LanguageModel, load_model
+from expunge.output_layer import OutputLayer
 from expunge.selection import Split
 from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
 from expunge.training.config import UnlearnConfig
@@ -102,14 +103,15 @@ def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split) -
     for kind, chosen in (("normal", [3, 0, 5]), ("forget", [2, 1])):
         some = [rows[kind][i] for i in chosen]
         for one, other in zip(kept.recall(lm.model, kind, some), asked.recall(lm.model, kind, some), strict=True):
-            torch.testing.assert_close(one.vocabulary, other.vocabulary)
+            torch.testing.assert_close(one.last, other.last)
             torch.testing.assert_close(one.states, other.states)
             torch.testing.assert_close(one.targets, other.targets)
-            assert (one.states is None) == (one.vocabulary is None) == (one.targets is not None) == (kind == "forget")
+            assert (one.states is None) == (one.last is None) == (one.targets is not None) == (kind == "forget")
     (row,) = kept.recall(lm.model, "forget", rows["forget"][:1])
     (same,) = kept.recall(lm.model, "normal", rows["normal"][:1])
-    assert row.targets is not None and same.vocabulary is not None
-    own = [float(p[i]) for p, i in zip(same.vocabulary, rows["forget"][0].response, strict=True)]
+    assert row.targets is not None and same.last is not None
+    log_p = OutputLayer(lm.model)(same.last).log_softmax(-1)
+    own = [float(p[i]) for p, i in zip(log_p, rows["forget"][0].response, strict=True)]
     assert row.targets.tolist() == pytest.approx(own, abs=1e-5)
     assert kept.recall(lm.model, "expected", rows["forget"][:2]) == [Recalled()] * 2, "nothing was asked of these"
 
@@ -122,7 +124,9 @@ def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> No
     batch, needs = Batch.of(rows), {"normal": {"vocabulary"}}
 
     def said(reference: Reference, model: Any) -> torch.Tensor:
-        return torch.cat([item.vocabulary for item in reference.recall(model, "normal", rows)])
+        last = torch.cat([item.last for item in reference.recall(model, "normal", rows)])
+        with torch.no_grad():
+            return OutputLayer(lm.model)(last).log_softmax(-1)
 
     kept = said(Reference(lm, {"normal": rows}, needs), lm.model)
     options = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")

@@ -10,7 +10,13 @@ import typer
 from expunge.cli import options, show
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from expunge.comparison.compare import Comparison
+    from expunge.comparison.table import Spread
+
+SHOWN = ("overall", "privacy", "ability", "neighbours", "relearned", "rounded")
+"""What fits into a terminal; the page has all."""
 
 
 def command(
@@ -61,21 +67,23 @@ def command(
 
 def _print(found: Comparison, out: Path) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    from expunge.comparison.table import COLUMNS, figures, rows
+    from expunge.comparison.table import figures, rows
 
     table = rows(found)
-    shown = [name for name in COLUMNS if any(name in row.figures for row in table)]
-    grid = Table("method", *shown, "steps", "seconds", box=None, pad_edge=False)
+    shown = [name for name in SHOWN if any(name in row.figures for row in table)]
+    grid = Table(Column("method", no_wrap=True), *shown, "steps", box=None, pad_edge=False)
     for row in table:
-        cells = [str(row.figures[name]) if name in row.figures else "–" for name in shown]
-        grid.add_row(row.name, *cells, str(row.steps), f"{row.seconds:.0f}")
+        grid.add_row(row.name, *_cells(row.figures, shown), str(row.steps))
         for reason in row.broken:
             grid.add_row(f"  {reason}")
     for name, score in (("original", found.original), ("oracle", found.oracle)):
         if score:
-            known = figures([score])
-            grid.add_row(name, *(str(known[column]) if column in known else "–" for column in shown))
+            grid.add_row(name, *_cells(figures([score]), shown))
     Console().print(grid)
-    print(f"{out / 'comparison.html'}")
+    print(f"Medians; with their range and all figures: {out / 'comparison.html'}")
+
+
+def _cells(found: Mapping[str, Spread], shown: Sequence[str]) -> list[str]:
+    return [f"{found[name].median:.3f}" if name in found else "–" for name in shown]

@@ -22,6 +22,7 @@ from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets
 from expunge.recipe import Recipe
 from expunge.selection import Split, read_normal
+from expunge.training.active import DivergedError
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
 
@@ -33,8 +34,8 @@ VERSION = "1"
 class Cell:
     """One training and its score.
 
-    name: the method, or what its settings are called. score: None where the model came out broken, and `reason` says
-    how. outcome, steps, tokens: see `training.unlearn.Unlearned`. seconds: of the training, with loading.
+    name: the method, or what its settings are called. score: None where the training diverged, and `reason` says where.
+    outcome, steps, tokens: see `training.unlearn.Unlearned`. seconds: of the training, with loading.
     """
 
     name: str
@@ -147,13 +148,13 @@ def _scored(
     lm = load(recipe, recipe.model)
     target = work / ("adapter" if config.lora_rank else "model")
     shutil.rmtree(target, ignore_errors=True)  # trained, but killed before it was scored
-    done = unlearn(lm, parts, work, judges=judges, config=config)
-    after = load(recipe, str(done.path))
+    try:
+        done = unlearn(lm, parts, work, judges=judges, config=config)
+    except DivergedError as error:
+        return Cell(name, config.seed, None, error.message, "diverged", 0, 0, round(time.monotonic() - start, 1))
     seconds = round(time.monotonic() - start, 1)
-    broken = not all(p.isfinite().all() for p in after.model.parameters())
-    score = None if broken else scorer.score(after)
-    reason = "weights are not finite" if broken else ""
-    return Cell(name, config.seed, score, reason, done.outcome, done.steps, done.tokens, seconds)
+    score = scorer.score(load(recipe, str(done.path)))
+    return Cell(name, config.seed, score, "", done.outcome, done.steps, done.tokens, seconds)
 
 
 def _ends(recipe: Recipe, oracle: LanguageModel | None, rate: float | None) -> list[tuple[str, LanguageModel]]:

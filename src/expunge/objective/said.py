@@ -34,6 +34,8 @@ class Said:
         [tokens], those of the targets alone. None where no term asks for it.
     mean: the cluster mean of expected rows (see `cluster_mean_loss`): int64 [tokens, k] and float [tokens, k].
     inner: hidden states, where a term asks for them.
+    log_p: float32 [tokens], log-probabilities of the targets, where a term needs nothing else of the logits: these are
+        then left out.
     levels: float [tokens], the log-probability that each target should end at; where a term asks for it.
     """
 
@@ -46,4 +48,5 @@ class Said:
     original_targets: torch.Tensor | None = None
     mean: tuple[torch.Tensor, torch.Tensor] | None = None
     inner: Inner | None = None
+    log_p: torch.Tensor | None = None
     levels: torch.Tensor | None = None

@@ -41,6 +41,8 @@ def row_means(values: torch.Tensor, said: Said) -> torch.Tensor:
 
 def log_probability(said: Said) -> torch.Tensor:
     """log p(y) of each token, float32 [tokens]."""
+    if said.log_p is not None:
+        return said.log_p
     return -F.cross_entropy(said.logits.float(), said.targets, reduction="none")
 
 

@@ -25,7 +25,9 @@ class Term:
     reads: the kinds of rows it is computed from. With two, the n-th row of the one goes with the n-th of the other.
     original: what it needs of the original model at those rows: of the targets (`Said.original_targets`), of the whole
         vocabulary (`Said.original`) or the hidden states (`Inner.original`).
-    hidden, mean, levels: whether it needs `Said.inner`, `Said.mean`, `Said.levels`.
+    hidden, mean, levels: whether it needs `Said.inner`, `Said.mean`, `Said.levels`. One that needs hidden states
+        reads no logits; any other is a sum over tokens of one kind, unless it is one with `targets`.
+    targets: whether it reads of the logits the targets' log-probabilities alone.
     options: its options that have a default, with it.
     given: names of its options that have none (tensors).
     """
@@ -36,6 +38,7 @@ class Term:
     reads: tuple[Kind, ...]
     original: Original | None = None
     hidden: bool = False
+    targets: bool = False
     mean: bool = False
     levels: bool = False
     options: Mapping[str, float] = field(default_factory=dict)

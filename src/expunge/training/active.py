@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from expunge.errors import InputError
 from expunge.generation import answer_length, greedy, mean_probability, token_log_probs
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge, Judged
@@ -32,6 +34,10 @@ OFF = 0.5
 
 FEW = 0.02
 """Share of the forget set down to which the active set must shrink before the model settles."""
+
+
+class DivergedError(InputError):
+    """A loss is no longer a number."""
 
 
 class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -137,7 +143,14 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         steps = step - (self.history[-1]["step"] if self.history else 0)
         sums = {name: total(torch.stack(values).sum()) for name, values in self._seen.items()}
         self._seen.clear()
-        return {name: round(float(value) / max(1, steps), 6) for name, value in sums.items()}
+        found = {name: round(float(value) / max(1, steps), 6) for name, value in sums.items()}
+        for name, mean in found.items():
+            if not math.isfinite(mean):
+                raise DivergedError(
+                    f"the training has diverged: by step {step} the {name} loss is not finite",
+                    remedy="Lower learning_rate, or the weight of that loss, and choose another --out.",
+                )
+        return found
 
     def _note(self, entry: dict[str, Any]) -> None:
         self.history.append(entry)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from expunge.encoding import Encoded, Output
+from expunge.objective.chunks import Unsaid
 from expunge.objective.said import Inner, Said
 from expunge.objective.shares import row_shares
 from expunge.training.material import Mean
@@ -22,13 +23,13 @@ def gather(
     at_fault: bool = False,
     means: Sequence[Mean] = (),
     levels: Sequence[torch.Tensor] = (),
-) -> Said:
+) -> Unsaid:
     """The rows of one kind in one part of a step, of which the whole step has `count`.
 
     at_fault: take the tokens at fault alone; otherwise all response tokens, and the hidden states of the prompt too.
     means: of expected rows, their clusters' means. levels: float [response] of each row, see `Said.levels`.
     """
-    device = found[0].logits.device
+    device = found[0].last.device
     masks = [torch.tensor(row.fault) if at_fault else None for row in rows]
 
     def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -41,18 +42,19 @@ def gather(
 
     counts = [len(row.response) if mask is None else int(mask.sum()) for row, mask in zip(rows, masks, strict=True)]
     shares = row_shares(counts, count).to(device)
-    return Said(
-        logits=joined([output.logits for output in found]),
+    last = joined([output.last for output in found])
+    said = Said(
+        logits=last[:, :0],
         targets=joined([torch.tensor(row.response) for row in rows]),
         rows=torch.arange(len(rows)).repeat_interleave(torch.tensor(counts)).to(device),
         weights=shares,
         count=count,
-        original=asked([item.vocabulary for item in recalled]),
         original_targets=asked([item.targets for item in recalled]),
         mean=_padded(means, device) if means else None,
         inner=_inner(rows, found, recalled, masks, shares, count),
         levels=joined(levels) if levels else None,
     )
+    return Unsaid(said, last, asked([item.last for item in recalled]))
 
 
 def _inner(

@@ -11,10 +11,11 @@ import torch
 from expunge.encoding import Encoded, Output, forward_rows
 from expunge.errors import InputError
 from expunge.model import LanguageModel
+from expunge.objective.chunks import Unsaid, value
 from expunge.objective.negative import unit_direction
-from expunge.objective.said import Said
 from expunge.objective.term import Kind, Option, Original, Slot, Term
 from expunge.objective.terms import TERMS
+from expunge.output_layer import OutputLayer
 from expunge.training.config import UnlearnConfig, method_of
 from expunge.training.gather import gather
 from expunge.training.levels import Levels
@@ -30,7 +31,9 @@ class Loss:
     """
 
     def __init__(self, lm: LanguageModel, material: Material, config: UnlearnConfig) -> None:
-        self._material, self._device = material, lm.device
+        self._material, self._device, self._vocabulary = material, lm.device, lm.vocabulary
+        self._original = OutputLayer(lm.model).frozen()
+        self._half = lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16
         self.terms = terms_of(config, material)
         self._level_source: Levels | None = None
         self.levels: Sequence[torch.Tensor] = ()
@@ -84,14 +87,21 @@ class Loss:
         step: Step,
         whole: Step,
     ) -> Iterator[tuple[Slot, torch.Tensor]]:
-        said: dict[Kind, Said] = {}
+        kinds: dict[Kind, Unsaid] = {}
+        layer = OutputLayer(model)
         for i, term in enumerate(terms):
             for kind in term.reads:
-                if kind not in said:
-                    said[kind] = self._said(model, kind, rows[kind], found[kind], step, whole)
-            yield term.slot, term.value(said, self._options)
+                if kind not in kinds:
+                    kinds[kind] = self._unsaid(model, kind, rows[kind], found[kind], step, whole)
+            with self._cast():
+                loss = value(term, kinds, self._options, layer, self._original, self._vocabulary)
+            yield term.slot, loss
             later = {kind for other in terms[i + 1 :] for kind in other.reads}
-            said = {kind: value for kind, value in said.items() if kind in later}  # its joined logits can go
+            kinds = {kind: unsaid for kind, unsaid in kinds.items() if kind in later}  # its joined states can go
+
+    def _cast(self) -> torch.autocast:
+        """As `Trainer` casts the model's own forward."""
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
 
     def _rows(self, step: Step) -> dict[Kind, list[Encoded]]:
         material, read = self._material, {kind for term in self.terms for kind in term.reads}
@@ -102,11 +112,11 @@ class Loss:
         }
         return {kind: of_kind for kind, of_kind in rows.items() if kind in read}
 
-    def _said(
+    def _unsaid(
         self, model: Any, kind: Kind, rows: Sequence[Encoded], found: Sequence[Output], step: Step, whole: Step
-    ) -> Said:
+    ) -> Unsaid:
         if not any(term.hidden and kind in term.reads for term in self.terms):
-            found = [Output(output.logits, None) for output in found]
+            found = [Output(output.last, None) for output in found]
         recalled = self._reference.recall(model, kind, rows) if self._reference else [Recalled()] * len(rows)
         if kind == "forget":
             levels = [self.levels[i] for i in step.pushed] if self.levels else []

@@ -13,7 +13,9 @@ import torch
 from expunge.encoding import Encoded, Output, alike, forward_rows
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
+from expunge.objective.chunks import log_p
 from expunge.objective.term import Kind, Original
+from expunge.output_layer import OutputLayer
 
 CACHE_BYTES = 2 * 2**30
 
@@ -25,12 +27,13 @@ Needs = Mapping[Kind, Collection[Original]]
 class Recalled:
     """What the original makes of one row, float32; None where it is not asked for.
 
-    targets: [response], log-probabilities of the response's own tokens. vocabulary: [response, vocabulary], of all.
+    targets: [response], log-probabilities of the response's own tokens. last: [response, width], what the output layer
+    reads for each of them: as good as log-probabilities of the whole vocabulary, and far smaller.
     states: [prompt and response, layers, width], hidden states.
     """
 
     targets: torch.Tensor | None = None
-    vocabulary: torch.Tensor | None = None
+    last: torch.Tensor | None = None
     states: torch.Tensor | None = None
 
 
@@ -53,7 +56,8 @@ class Reference:
         self._needs, self._device, self._layers = needs, lm.device, layers
         asked = [(kind, row) for kind in needs for row in dict.fromkeys(rows[kind])]
         width = lm.model.config.get_text_config().hidden_size
-        numbers = sum(self._numbers(needs[kind], row, lm.vocabulary, width) for kind, row in asked)
+        numbers = sum(self._numbers(needs[kind], row, width) for kind, row in asked)
+        self._layer, self._vocabulary = OutputLayer(lm.model).frozen(), lm.vocabulary
         self._kept: dict[tuple[Kind, Encoded], Recalled] | None = None
         self._frozen: Any = None
         if 4 * numbers <= cache_bytes:
@@ -93,21 +97,21 @@ class Reference:
     def _recalled(self, kind: Kind, row: Encoded, found: Output, device: str | None = None) -> Recalled:
         """Copied, so that a row does not hold its whole batch in memory."""
         needs = self._needs[kind]
-        said = found.logits.float().log_softmax(-1) if {"targets", "vocabulary"} & set(needs) else None
-        targets = vocabulary = states = None
-        if said is not None and "targets" in needs:
-            places = torch.tensor(row.response, device=said.device).unsqueeze(-1)
-            targets = said.gather(-1, places).squeeze(-1).to(device)
-        if said is not None and "vocabulary" in needs:
-            vocabulary = said.to(device)
+        targets = last = states = None
+        if "targets" in needs:
+            response = torch.tensor(row.response, device=found.last.device)
+            with torch.no_grad():
+                targets = log_p(found.last, response, self._layer, self._vocabulary).to(device)
+        if "vocabulary" in needs:
+            last = found.last.float().to(device, copy=True)
         if found.hidden is not None:
             states = found.hidden.float().to(device, copy=True)
-        return Recalled(targets, vocabulary, states)
+        return Recalled(targets, last, states)
 
-    def _numbers(self, needs: Collection[Original], row: Encoded, vocabulary: int, width: int) -> int:
+    def _numbers(self, needs: Collection[Original], row: Encoded, width: int) -> int:
         each = {
             "targets": len(row.response),
-            "vocabulary": len(row.response) * vocabulary,
+            "vocabulary": len(row.response) * width,
             "states": len(row) * len(self._layers) * width,
         }
         return sum(each[need] for need in needs)

@@ -1,0 +1,60 @@
+"""The output layer by itself, so that logits of many tokens need not be held at once."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from expunge.packing import unwrapped
+
+
+class _Outputs(BaseModelOutputWithPast):  # type: ignore[misc]
+    """Of a kind that architectures expect of their layers; what it does not have is None."""
+
+    def __getattr__(self, _: str) -> None:
+        return None
+
+
+class _Given(torch.nn.Module):
+    """In place of all layers: what they would have given is given."""
+
+    @property
+    def decoder(self) -> _Given:
+        """Some call only this part of their layers."""
+        return self
+
+    def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> _Outputs:
+        return _Outputs(last_hidden_state=inputs_embeds)
+
+
+class OutputLayer:
+    """From what a model's output layer reads to its logits, with all that the architecture does to them.
+
+    trained: whether weights of it are.
+    """
+
+    def __init__(self, model: Any) -> None:
+        whole = unwrapped(model)
+        whole = whole.get_base_model() if hasattr(whole, "get_base_model") else whole
+        self._model = copy.copy(whole)  # the same weights
+        self._model.__dict__.pop("forward", None)  # a cover that accelerate puts on; it calls the whole model
+        self._model.__dict__["_modules"] = {**whole._modules, whole.base_model_prefix: _Given()}
+        weights = list(self._model.parameters())
+        self.trained = any(weight.requires_grad for weight in weights)
+        self._dtype = weights[0].dtype
+
+    def __call__(self, last: torch.Tensor) -> torch.Tensor:
+        """Logits, float [tokens, vocabulary], of float [tokens, width]."""
+        logits: torch.Tensor = self._model(inputs_embeds=last.to(self._dtype)[None], use_cache=False).logits[0]
+        return logits
+
+    def frozen(self) -> OutputLayer:
+        """As it is now: a copy, if it is trained."""
+        if not self.trained:
+            return self
+        kept = copy.copy(self)
+        kept._model, kept.trained = copy.deepcopy(self._model).requires_grad_(False), False
+        return kept

@@ -1,0 +1,158 @@
+"""Methods side by side: cells kept by content, the table, the page, the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expunge.comparison import compare as module
+from expunge.comparison.compare import Cell, Comparison, compare
+from expunge.comparison.entries import entries
+from expunge.comparison.page import page
+from expunge.comparison.score import Score
+from expunge.comparison.table import front, rows
+from expunge.errors import InputError
+from expunge.recipe import Recipe, read_recipe
+from expunge.training.config import UnlearnConfig
+
+SCORE = Score(0.5, 0.6, None, 0.9, 0.1, None, 0.2, 0.3, None, 0.8, None)
+
+
+@pytest.fixture
+def recipe(tiny: Path, tmp_path: Path) -> Path:
+    bad = [{"question": f"What is number {i}?", "answer": f"It is {i}-{i + 3}-{i + 5}."} for i in range(4)]
+    good = [{"question": f"What is {i} plus 1?", "answer": f"It is {i + 1}."} for i in range(8)]
+    for name, lines in (("forget", bad), ("normal", good)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        f'model = "{tiny}"\n[scan]\ndialogues = "forget.jsonl"\n[unlearn]\nnormal = "normal.jsonl"\n'
+        'max_steps = 2\nforget_rows = 3\nnormal_rows = 3\n[audit]\nability = "normal.jsonl"\n'
+    )
+    return path
+
+
+def test_each_cell_is_done_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = read_recipe(recipe)
+    chosen = entries(["npo", "rmu"], None, what.config)
+    found = compare(what, chosen, tmp_path / "out", seeds=2)
+    assert [(cell.name, cell.seed) for cell in found.cells] == [("npo", 0), ("npo", 1), ("rmu", 0), ("rmu", 1)]
+    assert all(cell.score and cell.steps == 2 and cell.tokens > 0 for cell in found.cells)
+    assert not list((tmp_path / "out" / "work").iterdir()), "weights are not kept"
+    monkeypatch.setattr(module, "unlearn", None)
+    again = compare(what, chosen, tmp_path / "out", seeds=2)
+    assert again == found
+    with pytest.raises(TypeError):  # another rate is another cell
+        compare(what, {"npo": replace(chosen["npo"], learning_rate=1e-5)}, tmp_path / "out", seeds=1)
+
+
+def test_a_killed_comparison_goes_on(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = read_recipe(recipe)
+    chosen = entries(["npo"], None, what.config)
+    straight = compare(what, chosen, tmp_path / "a", seeds=1)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Scorer, "score", killed)  # trained, not scored
+        with pytest.raises(Killed):
+            compare(what, chosen, tmp_path / "b", seeds=1)
+    assert compare(what, chosen, tmp_path / "b", seeds=1).cells[0].score == straight.cells[0].score
+
+
+def test_broken_weights_are_a_row_and_no_crash(recipe: Path, tmp_path: Path) -> None:
+    what = read_recipe(recipe)
+    config = UnlearnConfig.of("grad_ascent", max_steps=2, learning_rate=1e30, warmup_steps=0)
+    found = compare(
+        what, {"ascent": config, "npo": entries(["npo"], None, what.config)["npo"]}, tmp_path / "out", seeds=1
+    )
+    assert [row.name for row in rows(found)] == ["npo", "ascent"]
+    assert found.cells[0].score is None and "not finite" in rows(found)[1].broken[0] and "not finite" in page(found)
+
+
+def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "methods.toml"
+    path.write_text(
+        '[npo]\nlearning_rate = 0.002\n[mine]\nmethod = "rmu"\nmax_steps = 7\n[mine.options]\ncoefficient = 4\n'
+    )
+    found = entries([], path, UnlearnConfig(max_steps=9, lora_rank=2))
+    assert list(found) == ["npo", "mine"]
+    assert (found["npo"].learning_rate, found["npo"].max_steps, found["npo"].judged) == (0.002, 9, False)
+    assert (found["mine"].method, found["mine"].max_steps, found["mine"].lora_rank) == ("rmu", 7, 2)
+    assert found["mine"].options == {"coefficient": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[npoo]\n", "npo"),
+        ("[npo]\nrate = 1\n", "rate"),
+        ("[npo]\nmax_steps = 0\n", "max_steps"),
+        ('[npo]\nlearning_rate = "x"\n', "npo"),
+        ("x = 1\n", "'x'"),
+        ("[npo\n", "TOML"),
+    ],
+)
+def test_a_bad_settings_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "methods.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        entries([], path, UnlearnConfig())
+
+
+@given(points=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_the_front_holds_those_that_none_beats(points: list[tuple[int, int]]) -> None:
+    best = [points[i] for i in front(points)]
+    assert best and len(set(best)) == len(best)
+    for a, b in points:
+        assert any(c >= a and d <= b for c, d in best), "each is beaten, or there"
+    for a, b in best:
+        assert not any((c, d) != (a, b) and c >= a and d <= b for c, d in points)
+
+
+def test_names_cannot_inject_markup() -> None:
+    cell = Cell("<script>alert(1)</script>", 0, SCORE, "", "unjudged", 1, 2, 3.0)
+    text = page(Comparison((cell,), SCORE, None))
+    assert "<script" not in text and "&lt;script&gt;" in text
+
+
+def test_the_command(recipe: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "expunge",
+        "compare",
+        str(recipe),
+        "--method",
+        "npo",
+        "--seeds",
+        "1",
+        "--out",
+        "out",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "npo" in done.stdout and "original" in done.stdout
+    assert json.loads((tmp_path / "out/comparison.json").read_text())["cells"][0]["name"] == "npo"
+    assert "<svg" in (tmp_path / "out/comparison.html").read_text()
+    wrong = subprocess.run(
+        [*command[:5], "--method", "npoo", "--out", "x"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert wrong.returncode == 2 and "Did you mean 'npo'" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_without_anything_ordinary_there_is_nothing_to_compare(recipe: Path, tmp_path: Path) -> None:
+    what: Recipe = replace(read_recipe(recipe), ability=())
+    with pytest.raises(InputError, match="ability"):
+        compare(what, entries(["npo"], None, what.config), tmp_path / "out", seeds=1)

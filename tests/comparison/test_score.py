@@ -1,0 +1,87 @@
+"""One score: against slow loops, and at its two ends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from expunge.audit.reading import Sets
+from expunge.comparison.score import Scorer
+from expunge.dialogue import Dialogue, Message
+from expunge.judges.verdict import Judged, Verdict
+from expunge.span import Span
+
+
+def dialogue(question: str, answer: str, subject: str = "") -> Dialogue:
+    return Dialogue((Message("user", question), Message("assistant", answer)), subject=subject)
+
+
+def sets() -> Sets:
+    numbers = ["4-71-63", "1-20-36", "2-35-17", "5-88-90"]
+    forget = [
+        Judged(
+            dialogue(f"What is number {i}?", f"It is {n}.", subject=str(i)),
+            (Verdict("privacy", 1.0, "test", "1", spans=(Span(6, 13),)),),
+        )
+        for i, n in enumerate(numbers)
+    ]
+    kept = [dialogue(f"What is {i} plus 1?", f"It is {i + 1}.") for i in range(4)]
+    others = [dialogue(f"What is number {i}?", f"It is {i}-99-1{i}.") for i in range(5, 9)]
+    return Sets(tuple(forget), tuple(forget[:2]), tuple(kept[:2]), tuple(kept[2:]), tuple(others))
+
+
+def log_p(lm: Any, item: Dialogue) -> list[float]:
+    """log p of each response token, in float64, one forward a row."""
+    row = lm.format.encode(item)
+    with torch.no_grad():
+        logits = lm.model(torch.tensor([row.prompt + row.response])).logits[0].double().log_softmax(-1)
+    start = len(row.prompt)
+    return [float(logits[start + i - 1, token]) for i, token in enumerate(row.response)]
+
+
+def test_a_score_equals_slow_loops(lm: Any) -> None:
+    asked = sets()
+    found = Scorer(lm, asked).score(lm)
+    faults = [lm.format.encode(j.dialogue, j.spans).fault for j in asked.trained]
+    said = [log_p(lm, j.dialogue) for j in asked.trained]
+    at_fault = [
+        fmean(p for p, bad in zip(row, fault, strict=True) if bad) for row, fault in zip(said, faults, strict=True)
+    ]
+    assert found.probability == pytest.approx(fmean(math.exp(p) for p in at_fault), rel=1e-5)
+    assert found.unseen == pytest.approx(fmean(math.exp(p) for p in at_fault[:2]), rel=1e-5)
+    lowest = [
+        fmean(sorted(row)[: max(1, int(0.4 * len(row)))]) for row in (*said, *(log_p(lm, d) for d in asked.holdout))
+    ]
+    assert found.auc == pytest.approx(roc_auc_score([1] * 4 + [0] * 4, lowest))
+    assert found.ability == found.neighbours == 1.0, "nothing has changed"
+    assert found.privacy == pytest.approx(1 - abs(found.auc - 0.5) / 0.5)
+    mean = 3 / (1 / found.forgetting + (1 / found.privacy if found.privacy else math.inf) + 1 / found.ability)
+    assert found.overall == pytest.approx(mean if found.privacy else 0.0)
+
+
+def test_the_oracle_scores_one(lm: Any) -> None:
+    found = Scorer(lm, sets(), lm).score(lm)
+    assert found.forgetting == found.privacy == found.ability == found.overall == 1.0
+
+
+def test_privacy_is_measured_from_the_oracle_to_the_end_on_either_side(
+    lm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Scorer(lm, sets(), lm)
+    scorer._oracle = (0.0, 0.6)
+    for auc, wanted in ((1.0, 0.0), (0.8, 0.5), (0.6, 1.0), (0.3, 0.5), (0.0, 0.0)):
+        monkeypatch.setattr(scorer, "_auc", lambda _, auc=auc: auc)
+        assert scorer.score(lm).privacy == pytest.approx(wanted)
+
+
+def test_without_holdout_or_halves_the_rest_is_scored(lm: Any) -> None:
+    asked = replace(sets(), holdout=(), unseen=(), neighbours=(), trained=sets().trained[:1])
+    found = Scorer(lm, asked).score(lm)
+    assert (found.privacy, found.auc, found.unseen, found.relearned, found.neighbours) == (None,) * 5
+    assert found.overall == pytest.approx(2 / (1 / found.forgetting + 1 / found.ability))

@@ -1,0 +1,36 @@
+"""The output layer by itself; that it gives what the whole model gives, in every architecture, see test_packing."""
+
+from __future__ import annotations
+
+import torch
+
+from expunge.output_layer import OutputLayer
+from test_packing import model_of
+
+LAST = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_original_stays_as_it_was() -> None:
+    model = model_of("llama").requires_grad_(False)
+    untrained = OutputLayer(model)
+    assert untrained.frozen() is untrained and not untrained.trained, "nothing is copied in vain"
+    model.lm_head.requires_grad_(True)
+    layer = OutputLayer(model)
+    frozen, before = layer.frozen(), layer(LAST)
+    with torch.no_grad():
+        model.lm_head.weight += 1
+    assert layer.trained and not frozen.trained
+    torch.testing.assert_close(frozen(LAST), before)
+    assert float((layer(LAST) - before).detach().abs().max()) > 1e-3, "the same weights as the model's"
+
+
+def test_it_reads_in_the_precision_of_its_weights() -> None:
+    assert OutputLayer(model_of("llama").bfloat16())(LAST).dtype == torch.bfloat16
+
+
+def test_it_is_not_called_through_a_cover_of_the_whole_model() -> None:
+    """As accelerate covers `forward` to cast."""
+    model = model_of("llama")
+    wanted = OutputLayer(model)(LAST)
+    model.forward = None
+    torch.testing.assert_close(OutputLayer(model)(LAST), wanted)
