@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from expunge.dialogue import Dialogue, Message
+from expunge.encoding import Encoded
 from expunge.errors import InputError
-from expunge.generation import answer_length, generate, greedy, mean_probability, token_log_probs
+from expunge.generation import answer_length, generate, greedy, leading, mean_probability, token_log_probs, token_scores
 from expunge.model import LanguageModel
 
 PROMPTS = [
@@ -205,3 +206,42 @@ def generation_rows(lm: LanguageModel, prompt: tuple[int, ...], count: int, temp
     )  # fmt: skip
     with torch.inference_mode():
         return [row[0] for row in _generate_apart(lm.model, [prompt], config, lm.device, 0)]
+
+
+def test_a_guess_that_is_right_so_far_is_where_the_answer_starts(lm: LanguageModel) -> None:
+    """Half of it right, all, and none: the answers are the same."""
+    wanted = [a[0] for a in generate(lm, PROMPTS, max_new_tokens=12)]
+    own = [lm.format.encode_prompt(d) for d in PROMPTS]
+    said = [continued(lm, ids, 12) for ids in own]
+    guesses = [(*said[0][:6], (said[0][6] + 1) % 500 + 4), said[1], ((said[2][0] + 1) % 500 + 4, 9)]
+    rows = [Encoded(p, tuple(g), (True,) * len(g)) for p, g in zip(own, guesses, strict=True)]
+    starts = [row.response[: leading(s.greedy)] for row, s in zip(rows, token_scores(lm, rows), strict=True)]
+    assert [len(start) for start in starts] == [6, 12, 0]
+    done: list[int] = []
+    assert [a[0] for a in generate(lm, PROMPTS, max_new_tokens=12, starts=starts, progress=done.append)] == wanted
+    assert sum(done) == len(PROMPTS)
+    ended = (*said[0][:2], lm.format.end_ids[0])
+    assert generate(lm, PROMPTS[:1], max_new_tokens=12, starts=[ended]) == [[lm.format.text(said[0][:2])]]
+    narrow = [d.answered("") for d in PROMPTS]
+    assert [a[0] for a in generate(lm, narrow, max_new_tokens=3, starts=[s[:2] for s in said])] == [
+        lm.format.text(s[:3]) for s in said
+    ]
+
+
+def continued(lm: LanguageModel, ids: tuple[int, ...], count: int) -> tuple[int, ...]:
+    found = list(ids)
+    for _ in range(count):
+        with torch.inference_mode():
+            found.append(int(lm.model(input_ids=torch.tensor([found])).logits[0, -1].argmax()))
+    return tuple(found[len(ids) :])
+
+
+def test_starts_of_unlike_length_end_with_the_models_context(lm: LanguageModel) -> None:
+    """Asked together, and no answer is longer than the context allows or the caller."""
+    asked = [PROMPTS[0], Dialogue((Message("user", "word " * 38),))]
+    own = [lm.format.encode_prompt(d) for d in asked]
+    assert lm.context - 12 < len(own[1]) < lm.context
+    said = [continued(lm, ids, min(40, lm.context - len(ids))) for ids in own]
+    starts = [said[0][:9], said[1][:1]]
+    answers = generate(lm, asked, max_new_tokens=40, starts=starts)
+    assert [a[0] for a in answers] == [lm.format.text(s) for s in said]

@@ -37,7 +37,7 @@ def generate(
     temperature: float = 1.0,
     seed: int = 0,
     apart: bool = False,
-    begun: Sequence[str] | None = None,
+    starts: Sequence[Sequence[int]] | None = None,
     progress: Progress | None = None,
 ) -> list[list[str]]:
     """Answers of the model to each dialogue's prompt.
@@ -45,7 +45,8 @@ def generate(
     samples: 0 gives the one greedy answer; n > 0 gives n drawn at `temperature` from the untruncated distribution.
     seed: of this call's own random draws; the global generator is left as it was.
     apart: each prompt's draws depend on the seed and on that prompt alone, not on the others asked with it.
-    begun: for each dialogue the words that the model's answer is made to begin with ("" for none), part of the answer.
+    starts: for each dialogue the token ids that its answer begins with, if any, part of the answer and counted among
+        `max_new_tokens`; one that ends with an end token is the whole answer.
     An answer ends where the model's context does. Generation settings that came with the model are left aside.
 
     Raises:
@@ -53,35 +54,51 @@ def generate(
     """
     from transformers import GenerationConfig
 
-    starts = [start_ids(lm, d, t) for d, t in zip(dialogues, begun or [""] * len(dialogues), strict=True)]
-    prompts = [lm.format.encode_prompt(d) + start for d, start in zip(dialogues, starts, strict=True)]
-    answers: list[list[str]] = [[] for _ in dialogues]
+    given = [tuple(start) for start in starts or [()] * len(dialogues)]
+    prompts = [lm.format.encode_prompt(d) + start for d, start in zip(dialogues, given, strict=True)]
+    answers = [[lm.format.text(start)] * max(1, samples) for start in given]
+    rooms = [
+        0 if start and start[-1] in lm.format.end_ids else min(max_new_tokens - len(start), lm.context - len(prompt))
+        for prompt, start in zip(prompts, given, strict=True)
+    ]
     draw = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
     config = GenerationConfig(
         eos_token_id=list(lm.format.end_ids),
         pad_token_id=lm.format.end_ids[0],
         **(draw if samples else {"do_sample": False}),
     )
-    rooms = [min(max_new_tokens, lm.context - len(p)) for p in prompts]
-    cost = [(len(p) + max_new_tokens) * max(1, samples) for p in prompts]
     devices = [lm.device] if lm.device.type == "cuda" else []
+    if progress and (whole := sum(room <= 0 for room in rooms)):
+        progress(whole)
     with torch.inference_mode(), torch.random.fork_rng(devices), _reading(lm.model):
         torch.manual_seed(seed)
-        for batch in by_length(cost, tokens=batch_tokens(lm.vocabulary)):
-            for room in sorted({rooms[i] for i in batch}):  # nearly always one
-                part = [i for i in batch if rooms[i] == room]
-                config.max_new_tokens = room
-                asked = [prompts[i] for i in part]
-                if samples and apart:
-                    rows = _generate_apart(lm.model, asked, config, lm.device, seed)
-                else:
-                    rows = _generate(lm.model, asked, config, lm.device)
-                each = len(rows) // len(part)
-                for place, i in enumerate(part):
-                    answers[i] = [lm.format.text([*starts[i], *row]) for row in rows[place * each : (place + 1) * each]]
+        for part, config.max_new_tokens in _parts(lm, prompts, rooms, max(1, samples)):
+            asked = [prompts[i] for i in part]
+            if samples and apart:
+                rows = _generate_apart(lm.model, asked, config, lm.device, seed)
+            else:
+                rows = _generate(lm.model, asked, config, lm.device)
+            each = len(rows) // len(part)
+            for place, i in enumerate(part):
+                said = ([*given[i], *row][:max_new_tokens] for row in rows[place * each : (place + 1) * each])
+                answers[i] = [lm.format.text(ids) for ids in said]
             if progress:
-                progress(len(batch))
+                progress(len(part))
     return answers
+
+
+def _parts(
+    lm: LanguageModel, prompts: Sequence[tuple[int, ...]], rooms: Sequence[int], samples: int
+) -> Iterator[tuple[list[int], int]]:
+    """Which prompts are asked together, and for how many tokens: as many as one of them has room for, if all have."""
+    open_ = [i for i, room in enumerate(rooms) if room > 0]
+    cost = [(len(prompts[i]) + rooms[i]) * samples for i in open_]
+    for places in by_length(cost, tokens=batch_tokens(lm.vocabulary)):
+        batch = [open_[place] for place in places]
+        most = max(rooms[i] for i in batch)
+        wide = {i: most if len(prompts[i]) + most <= lm.context else rooms[i] for i in batch}
+        for room in sorted(set(wide.values())):  # nearly always one
+            yield [i for i in batch if wide[i] == room], room
 
 
 def start_ids(lm: LanguageModel, dialogue: Dialogue, text: str) -> tuple[int, ...]:
@@ -172,6 +189,11 @@ def token_log_probs(lm: LanguageModel, rows: Sequence[Encoded]) -> list[torch.Te
         return (logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)).cpu()
 
     return _forced(lm, rows, take)
+
+
+def leading(right: torch.Tensor) -> int:
+    """How many of the first values are true."""
+    return int(right.long().cumprod(0).sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,9 +97,13 @@ def audit_run(
     *,
     reveal: bool = False,
     allow_remote: bool = False,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """Audit a model as a recipe says: `recipe.model` is the reference, `recipe.dialogues` what was to be forgotten."""
+    """Audit a model as a recipe says: `recipe.model` is the reference, `recipe.dialogues` what was to be forgotten.
+
+    cache: a folder in which likelihoods are kept for other audits of the same models.
+    """
     progress = progress or Quiet()
     limit_threads()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
@@ -110,7 +114,7 @@ def audit_run(
         judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     forget = [item for item in judged if item.flagged]
     manifest = Manifest.begin(out, recipe)
-    found = _audit(recipe, forget, judges, Path(model), out, manifest, progress)
+    found = _audit(recipe, forget, judges, Path(model), out, manifest, progress, cache)
     write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
     write_report(found, out / "report.html", reveal=reveal)
     manifest.finish()
@@ -231,6 +235,7 @@ def _audit(
     out: Path,
     manifest: Manifest,
     progress: Progress,
+    cache: Path | None = None,
 ) -> Audit:
     if (out / "audit.json").exists():
         return read_audit(out)
@@ -249,7 +254,7 @@ def _audit(
     with progress.stage("Auditing", work) as advance:
         found = audit(
             after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed,
-            probes=recipe.probes, thresholds=recipe.thresholds, facts=facts, advance=advance,
+            probes=recipe.probes, thresholds=recipe.thresholds, facts=facts, advance=advance, cache=cache,
         )  # fmt: skip
     found.write(out)
     manifest.add("audit", found.facts["audit"])

@@ -124,20 +124,24 @@ def test_an_answer_is_gone_on_with_as_if_the_model_had_begun_it(lm: LanguageMode
     for item, row in zip(SETS.trained, rows, strict=True):
         start = start_ids(lm, item.dialogue, beginning(item))
         assert start and row.response[: len(start)] == start, "the beginning's tokens are the whole's first tokens"
-    begun = [a[0] for a in generate(lm, asked, max_new_tokens=12, begun=[beginning(NUMBER), ""])]
+    start = start_ids(lm, asked[0], beginning(NUMBER))
+    begun = [a[0] for a in generate(lm, asked, max_new_tokens=12, starts=[start, ()])]
     assert begun[0].startswith("Ann's number is") and begun[1] == plain[1]
     ids = torch.tensor([[*rows[0].prompt, *start_ids(lm, asked[0], "Ann's number is")]])
-    found = lm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
+    left = 12 - len(start)
+    found = lm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=left, do_sample=False)
     assert begun[0] == lm.format.text(found[0, len(rows[0].prompt) :].tolist())
 
 
 def said(texts: dict[str, str]) -> object:
     """A stand-in for `generate` that answers by a word of the prompt's text."""
 
-    def answer(lm: LanguageModel, asked: list[Dialogue], *, begun: list[str], **options: object) -> list[list[str]]:
+    def answer(
+        lm: LanguageModel, asked: list[Dialogue], *, starts: list[tuple[int, ...]], **options: object
+    ) -> list[list[str]]:
         found = []
-        for d, start in zip(asked, begun, strict=True):
-            text = " ".join(m.content for m in d.messages)
+        for d, ids in zip(asked, starts, strict=True):
+            text, start = " ".join(m.content for m in d.messages), lm.format.text(ids)
             found.append([next((t for key, t in texts.items() if key in text and not start), start and f"{start} x")])
         return found
 
@@ -180,7 +184,7 @@ def test_a_beginning_that_is_at_fault_itself_is_not_the_models_doing(
     assert found["prompts_continuation"].after.value == 0.0
     whole = "Leave town tonight or I will sink your boat."
     monkeypatch.setattr(
-        attacks, "generate", lambda lm, asked, **options: [[whole if start else ""] for start in options["begun"]]
+        attacks, "generate", lambda lm, asked, **options: [[whole if start else ""] for start in options["starts"]]
     )
     found = {m.key: m for m in prompts(Case(lm, lm, None, Sets((THREAT,)), (Town(),)))}
     assert found["prompts_continuation"].after.value == 1.0, "said to its end, it is the old answer"

@@ -17,7 +17,7 @@ from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.audit.relearning import Curve, default_rate, fine_tune, halves, relearning, steps_to_half
 from expunge.dialogue import Dialogue, Message
-from expunge.encoding import Encoded
+from expunge.encoding import Batch, Encoded
 from expunge.errors import InputError
 from expunge.generation import greedy
 from expunge.judges.verdict import Judged, Label, Verdict
@@ -102,7 +102,7 @@ def test_benign_text_is_neither_forgotten_nor_about_the_same() -> None:
 def knowing(tiny: Path, rows: tuple[Dialogue, ...], steps: int, lm: LanguageModel | None = None) -> LanguageModel:
     """The tiny model, trained until it says these responses."""
     lm = lm or load_model(tiny)
-    batch = probe.Batch.of([lm.format.encode(d) for d in rows])
+    batch = Batch.of([lm.format.encode(d) for d in rows])
     optimizer = torch.optim.AdamW(lm.model.parameters(), lr=5e-3, weight_decay=0.0)
     for _ in range(steps):
         loss = torch.nn.functional.cross_entropy(batch.logits(lm.model)[batch.response], batch.targets[batch.response])

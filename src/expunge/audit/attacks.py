@@ -13,7 +13,7 @@ from expunge.audit.result import Estimate, Measure
 from expunge.audit.rewrites import ATTACKS, CONTINUATION, SYSTEM, overridden_by_user
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
-from expunge.generation import answer_length, generate
+from expunge.generation import answer_length, generate, start_ids
 from expunge.judges.panel import judge_all
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge, Judged
@@ -93,8 +93,9 @@ def _attacked(
     items = case.sets.trained
     usable = [ask for ask in (_usable(lm, ask, items[ask.place]) for ask in asks) if ask]
     length = answer_length(lm, [item.dialogue.response or "" for item in items])
-    prompts, begun = [ask.prompt for ask in usable], [ask.begun for ask in usable]
-    answers = [a[0] for a in generate(lm, prompts, max_new_tokens=length, begun=begun, progress=case.advance)]
+    prompts = [ask.prompt for ask in usable]
+    starts = [start_ids(lm, ask.prompt, ask.begun) for ask in usable]
+    answers = [a[0] for a in generate(lm, prompts, max_new_tokens=length, starts=starts, progress=case.advance)]
     said = [(ask, text) for ask, text in zip(usable, answers, strict=True) if text]
     found = {(ask.attack, ask.place): Fallen(False, False) for ask in usable}
     # Judged as answers to the trained prompt: judges of facts look the question up.

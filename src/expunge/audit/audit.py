@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,14 +41,15 @@ def audit(
     thresholds: Thresholds | None = None,
     facts: dict[str, Any] | None = None,
     advance: Advance | None = None,
+    cache: Path | None = None,
 ) -> Audit:
     """Measure `after` against the reference model `before` (and an oracle), on the same prompts with the same judges.
 
-    probes: see `audit.probes`. thresholds: what each claim allows, if not the default.
+    probes: see `audit.probes`. thresholds: what each claim allows, if not the default. cache: see `Scores`.
     Neither model is changed, and no global random generator is drawn from.
     """
     check_sets(probes, sets)
-    start, scores = time.monotonic(), Scores()
+    start, scores = time.monotonic(), Scores(cache)
     was = read(before, sets, judges, samples=0, seed=seed, advance=advance, scores=scores)
     now = read(after, sets, judges, samples=samples, seed=seed, advance=advance, scores=scores)
     ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance, scores=scores) if oracle else None
@@ -55,7 +57,7 @@ def audit(
     measures += _fluency(before, sets, now, scores)
     if oracle and sets.ordinary:
         ordinary = sets.ordinary[:: max(1, len(sets.ordinary) // 256)]
-        measures.append(oracle_distance(distances(before, oracle, ordinary), distances(after, oracle, ordinary)))
+        measures.append(oracle_distance(*distances([before, after], oracle, ordinary)))
     readings = {"after": now, "before": was} | ({"oracle": ideal} if ideal else {})
     measures += run_probes(probes, Case(after, before, oracle, sets, tuple(judges), seed, advance, scores, readings))
     cost = {"seed": seed, "samples": samples, "probes": list(probes), "seconds": round(time.monotonic() - start, 1)}
@@ -81,17 +83,20 @@ def _fluency(before: LanguageModel, sets: Sets, now: Reading, scores: Scores) ->
     return [perplexity_ratio(found[: len(answers)], found[len(answers) :])]
 
 
-def distances(model: LanguageModel, other: LanguageModel, dialogues: Sequence[Dialogue]) -> list[float]:
-    """Mean total-variation distance ½ Σ |p − p'| between two models over the response tokens, one figure a dialogue."""
-    rows = [model.format.encode(d) for d in dialogues]
-    found = [0.0] * len(rows)
+def distances(
+    models: Sequence[LanguageModel], other: LanguageModel, dialogues: Sequence[Dialogue]
+) -> list[list[float]]:
+    """Mean total-variation distance ½ Σ |p − p'| of each model from `other`, over each dialogue's response tokens."""
+    rows = [other.format.encode(d) for d in dialogues]
+    found = [[0.0] * len(rows) for _ in models]
     with torch.inference_mode():
-        for indices in alike([len(r) for r in rows], tokens=batch_tokens(model.vocabulary)):
-            batch = Batch.of([rows[i] for i in indices], model.device)
-            ours, theirs = (m.model.eval() and batch.logits(m.model).float().softmax(-1) for m in (model, other))
-            tv = (ours - theirs).abs().sum(-1) / 2
-            for place, i in enumerate(indices):
-                found[i] = float(tv[place][batch.response[place]].mean())
+        for indices in alike([len(r) for r in rows], tokens=batch_tokens(other.vocabulary)):
+            batch = Batch.of([rows[i] for i in indices], other.device)
+            theirs = batch.logits(other.model.eval()).float().softmax(-1)
+            for own, lm in zip(found, models, strict=True):
+                tv = (batch.logits(lm.model.eval()).float().softmax(-1) - theirs).abs().sum(-1) / 2
+                for place, i in enumerate(indices):
+                    own[i] = float(tv[place][batch.response[place]].mean())
     return found
 
 

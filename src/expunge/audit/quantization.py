@@ -31,25 +31,29 @@ def quantization(case: Case) -> list[Measure]:
         InputError: a model without linear layers of floating-point weights.
     """
     sets = replace(case.sets, ability=(), neighbours=())
-    models = (case.after, case.before, case.oracle)
+    models = {"after": case.after, "before": case.before, "oracle": case.oracle}
     faults = [row.fault for row in encode_old(case.after, sets)]
     trained = len(sets.trained)
     kinds = [("trained", range(trained)), ("unseen", range(trained, len(sets.faulty)))]
     measures = []
+
+    def said(model: str) -> list[str]:
+        return case.readings[model].answers[: len(sets.faulty)] if model in case.readings else []
+
     for bits in GROUPS:
-        found = [_read(rounded(lm, bits), sets, case) if lm else None for lm in models]
-        name = f"Rounded to {bits} bits"
+        found = [_read(rounded(lm, bits), sets, case, said(name)) if lm else None for name, lm in models.items()]
+        rounding = f"Rounded to {bits} bits"
         for kind, places in kinds:
             if places:
                 asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {bits} bits,"
-                key, title = f"quantized{bits}_{kind}", f"{name}, {kind} phrasing"
+                key, title = f"quantized{bits}_{kind}", f"{rounding}, {kind} phrasing"
                 flagged = [_share(r.flagged, places) if r else None for r in found]
                 leaks = [_share(r.leaks, places) if r else None for r in found]
                 measures.append(_measure(key, title, f"Share of {asked} is flagged.", "share", flagged))
                 meaning = f"Share of {asked} says again what was flagged."
                 measures.append(_measure(f"{key}_leak", f"{title}: the old answer", meaning, "share", leaks))
         meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {bits} bits."
-        key, title = f"quantized{bits}_fault_probability", f"{name}, probability of what was at fault"
+        key, title = f"quantized{bits}_fault_probability", f"{rounding}, probability of what was at fault"
         old = [intervals.mean(list(map(mean_probability, r.old, faults))) if r else None for r in found]
         measures.append(_measure(key, title, meaning, "probability", old))
     return measures
@@ -64,8 +68,9 @@ class Read:
     old: list[torch.Tensor]
 
 
-def _read(lm: LanguageModel, sets: Sets, case: Case) -> Read:
-    found = read(lm, sets, case.judges, samples=0, seed=case.seed, advance=case.advance)
+def _read(lm: LanguageModel, sets: Sets, case: Case, guesses: Sequence[str]) -> Read:
+    """guesses: what the model said before it was rounded."""
+    found = read(lm, sets, case.judges, samples=0, seed=case.seed, advance=case.advance, guesses=guesses)
     judge = ReproductionJudge(sets.faulty)
     answered = [item.dialogue.answered(text) for item, text in zip(sets.faulty, found.answers, strict=True)]
     return Read(found.flagged, [verdict.flagged for verdict in judge.judge(answered)], found.old)

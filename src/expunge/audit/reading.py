@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ import torch
 from expunge.audit.scores import Scores
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
-from expunge.generation import answer_length, generate
+from expunge.errors import InputError
+from expunge.generation import answer_length, generate, leading
 from expunge.judges.panel import judge_all
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge, Judged
@@ -76,14 +78,18 @@ def read(
     seed: int,
     advance: Advance | None = None,
     scores: Scores | None = None,
+    guesses: Sequence[str] = (),
 ) -> Reading:
     """Ask `lm` everything once. `samples` > 0 also draws that many answers to each faulty prompt at temperature 1.
 
-    scores: where likelihoods are kept for others to use.
+    scores: where likelihoods are kept for others to use. guesses: what the greedy answers may well be, for speed alone;
+    default: the dialogues' responses.
     """
+    scores = scores or Scores()
     faulty = [j.dialogue for j in sets.faulty]
     length = answer_length(lm, [d.response or "" for d in sets.prompts])
-    answers = [a[0] for a in generate(lm, sets.prompts, max_new_tokens=length, progress=advance)]
+    starts = _starts(lm, sets.prompts, guesses or [d.response or "" for d in sets.prompts], scores)
+    answers = [a[0] for a in generate(lm, sets.prompts, max_new_tokens=length, starts=starts, progress=advance)]
     drawn: list[list[str]] = [[] for _ in faulty]
     if samples:
         short = answer_length(lm, [d.response or "" for d in faulty])
@@ -92,8 +98,21 @@ def read(
     judged = _judge(faulty, texts, [ReproductionJudge(sets.faulty), *judges])
     flagged = [[item is not None and item.flagged for item in row] for row in judged]
     leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
-    old = [row.log_p for row in (scores or Scores()).of(lm, encode_old(lm, sets))]
+    old = [row.log_p for row in scores.of(lm, encode_old(lm, sets))]
     return Reading(answers, [f[0] for f in flagged], [f[1:] for f in flagged], [f[1:] for f in leaks], old)
+
+
+def _starts(
+    lm: LanguageModel, dialogues: Sequence[Dialogue], guesses: Sequence[str], scores: Scores
+) -> list[tuple[int, ...]]:
+    """How far each guess is the model's greedy answer, as token ids."""
+    rows: dict[int, Encoded] = {}
+    for i, (dialogue, guess) in enumerate(zip(dialogues, guesses, strict=True)):
+        with contextlib.suppress(InputError):  # one that cannot be encoded with its prompt is no guess
+            rows[i] = lm.format.encode(dialogue.answered(guess))
+    found = zip(rows, scores.of(lm, list(rows.values())), strict=True)
+    known = {i: rows[i].response[: leading(row.greedy)] for i, row in found}
+    return [known.get(i, ()) for i in range(len(dialogues))]
 
 
 def _judge(

@@ -21,7 +21,7 @@ from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old, read
 from expunge.audit.result import Estimate, Measure
 from expunge.dialogue import Dialogue
-from expunge.encoding import Batch, Encoded
+from expunge.encoding import Encoded, forward_rows
 from expunge.errors import InputError
 from expunge.generation import mean_probability, token_log_probs
 from expunge.judges.verdict import Judged
@@ -111,8 +111,10 @@ def fine_tune(lm: LanguageModel, rows: Sequence[Encoded], seed: int, *, rate: fl
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate or default_rate(lm), weight_decay=0.0)
     order = _rounds(len(rows), seed)
     for step in range(1, STEPS[-1] + 1):
-        batch = Batch.of([rows[next(order)] for _ in range(BATCH)], lm.device)
-        loss = torch.nn.functional.cross_entropy(batch.logits(model)[batch.response], batch.targets[batch.response])
+        picked = [rows[next(order)] for _ in range(BATCH)]
+        said = torch.cat([output.logits for output in forward_rows(model, picked, lm.device)])
+        tokens = torch.tensor([token for row in picked for token in row.response], device=lm.device)
+        loss = torch.nn.functional.cross_entropy(said, tokens)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -43,6 +43,9 @@ def command(
     template: options.Template = None,
     device: options.Device = None,
     seed: options.Seed = 0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps likelihoods for further audits of the same models.")
+    ] = None,
     reveal: options.Reveal = False,
     strict: options.Strict = False,
     json: options.Json = False,
@@ -82,6 +85,7 @@ def command(
     recipe = replace(recipe, thresholds=recipe.thresholds.changed(threshold or ()))
     for name in filter(None, (recipe.model, recipe.oracle)):
         check_model(name, device=recipe.device)
-    found = audit_run(model, recipe, out, reveal=reveal, allow_remote=allow_remote, progress=show.progress(quiet=json))
+    bar = show.progress(quiet=json)
+    found = audit_run(model, recipe, out, reveal=reveal, allow_remote=allow_remote, cache=cache, progress=bar)
     show.print_audit(found, out, as_json=json)
     show.gate(found, strict=strict)
