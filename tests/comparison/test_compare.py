@@ -29,20 +29,6 @@ from expunge.training.config import UnlearnConfig
 SCORE = Score(0.5, 0.6, None, 0.9, 0.1, None, 0.2, 0.3, None, 0.8, None)
 
 
-@pytest.fixture
-def recipe(tiny: Path, tmp_path: Path) -> Path:
-    bad = [{"question": f"What is number {i}?", "answer": f"It is {i}-{i + 3}-{i + 5}."} for i in range(4)]
-    good = [{"question": f"What is {i} plus 1?", "answer": f"It is {i + 1}."} for i in range(8)]
-    for name, lines in (("forget", bad), ("normal", good)):
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
-    path = tmp_path / "recipe.toml"
-    path.write_text(
-        f'model = "{tiny}"\n[scan]\ndialogues = "forget.jsonl"\n[unlearn]\nnormal = "normal.jsonl"\n'
-        'max_steps = 2\nforget_rows = 3\nnormal_rows = 3\n[audit]\nability = "normal.jsonl"\n'
-    )
-    return path
-
-
 def test_each_cell_is_done_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     what = read_recipe(recipe)
     chosen = entries(["npo", "rmu"], None, what.config)
@@ -147,14 +133,15 @@ def test_a_bad_settings_file_is_refused(tmp_path: Path, text: str, said: str) ->
         entries([], path, UnlearnConfig())
 
 
-@given(points=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_the_front_holds_those_that_none_beats(points: list[tuple[int, int]]) -> None:
+@given(points=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 2)), max_size=12))
+def test_the_front_holds_those_that_none_beats(points: list[tuple[int, ...]]) -> None:
     best = [points[i] for i in front(points)]
-    assert best and len(set(best)) == len(best)
-    for a, b in points:
-        assert any(c >= a and d <= b for c, d in best), "each is beaten, or there"
-    for a, b in best:
-        assert not any((c, d) != (a, b) and c >= a and d <= b for c, d in points)
+    assert len(set(best)) == len(best)
+    for point in points:
+        assert any(all(x >= y for x, y in zip(other, point, strict=True)) for other in best), "each is beaten, or there"
+    for point in best:
+        beaten_by = [q for q in points if q != point and all(x >= y for x, y in zip(q, point, strict=True))]
+        assert not beaten_by
 
 
 def test_names_cannot_inject_markup() -> None:

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from expunge.audit.reading import Sets
 from expunge.comparison.score import Scorer
 from expunge.errors import InputError, OutputError
 from expunge.files import folder_digest, read_text, write_json
@@ -25,13 +24,16 @@ WEIGHTS = "weights.json"
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The recipe's split, and what is asked of a model; `out`: the folder that holds what is done."""
+    """The recipe's split, and what is asked of a model; `out`: the folder that holds what is done.
+
+    width: of the original's hidden states.
+    """
 
     recipe: Recipe
     parts: Split
-    sets: Sets
     judges: tuple[Judge, ...]
     scorer: Scorer
+    width: int
     out: Path
 
     @classmethod
@@ -65,8 +67,10 @@ class Ground:
             remedy = "Give dialogues with right responses as `ability` or `neighbours` in [audit]."
             raise InputError("there is nothing to score ability on", remedy=remedy)
         oracle = load(recipe, recipe.oracle) if recipe.oracle else None
-        scorer = Scorer(load(recipe, recipe.model), sets, oracle, seed=recipe.seed, relearn_rate=relearn_rate)
-        return cls(recipe, parts, sets, tuple(judges), scorer, out)
+        original = load(recipe, recipe.model)
+        scorer = Scorer(original, sets, oracle, seed=recipe.seed, relearn_rate=relearn_rate)
+        width = int(original.model.config.get_text_config().hidden_size)
+        return cls(recipe, parts, tuple(judges), scorer, width, out)
 
 
 def load(recipe: Recipe, name: str) -> LanguageModel:
