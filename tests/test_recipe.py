@@ -15,7 +15,7 @@ from expunge.manifest import NAME, Manifest
 from expunge.recipe import TABLES, Recipe, check_label, read_recipe
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = [demo.RECIPE, *sorted((ROOT / "examples").glob("**/*.toml"))]
+SHIPPED = [demo.RECIPE, ROOT / "bench" / "tofu.toml", *sorted((ROOT / "examples").glob("**/*.toml"))]
 LEAST = 'model = "m"\n[scan]\ndialogues = "log.jsonl"\n'
 
 
