@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,32 +12,21 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from expunge.comparison import compare as module
-from expunge.comparison.compare import Cell, Comparison, compare
+from expunge.comparison.compare import Cell, Comparison, cell, compare
 from expunge.comparison.entries import entries
+from expunge.comparison.ground import Ground
 from expunge.comparison.page import page
-from expunge.comparison.score import Score
+from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
-from expunge.errors import InputError
+from expunge.errors import InputError, OutputError
+from expunge.files import lock
 from expunge.recipe import Recipe, read_recipe
 from expunge.training.config import UnlearnConfig
 
 SCORE = Score(0.5, 0.6, None, 0.9, 0.1, None, 0.2, 0.3, None, 0.8, None)
-
-
-@pytest.fixture
-def recipe(tiny: Path, tmp_path: Path) -> Path:
-    bad = [{"question": f"What is number {i}?", "answer": f"It is {i}-{i + 3}-{i + 5}."} for i in range(4)]
-    good = [{"question": f"What is {i} plus 1?", "answer": f"It is {i + 1}."} for i in range(8)]
-    for name, lines in (("forget", bad), ("normal", good)):
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
-    path = tmp_path / "recipe.toml"
-    path.write_text(
-        f'model = "{tiny}"\n[scan]\ndialogues = "forget.jsonl"\n[unlearn]\nnormal = "normal.jsonl"\n'
-        'max_steps = 2\nforget_rows = 3\nnormal_rows = 3\n[audit]\nability = "normal.jsonl"\n'
-    )
-    return path
 
 
 def test_each_cell_is_done_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +55,7 @@ def test_a_killed_comparison_goes_on(recipe: Path, tmp_path: Path, monkeypatch: 
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.Scorer, "score", killed)  # trained, not scored
+        patch.setattr(Scorer, "score", killed)  # trained, not scored
         with pytest.raises(Killed):
             compare(what, chosen, tmp_path / "b", seeds=1)
     assert compare(what, chosen, tmp_path / "b", seeds=1).cells[0].score == straight.cells[0].score
@@ -79,6 +69,38 @@ def test_broken_weights_are_a_row_and_no_crash(recipe: Path, tmp_path: Path) -> 
     )
     assert [row.name for row in rows(found)] == ["npo", "ascent"]
     assert found.cells[0].score is None and "not finite" in rows(found)[1].broken[0] and "not finite" in page(found)
+
+
+def test_weights_that_break_in_the_last_step_are_a_row_too(recipe: Path, tmp_path: Path) -> None:
+    config = UnlearnConfig.of("grad_ascent", max_steps=1, learning_rate=1e30, warmup_steps=0)
+    found = compare(read_recipe(recipe), {"ascent": config}, tmp_path / "out", seeds=1)
+    assert found.cells[0].score is None and "not finite" in found.cells[0].reason and found.cells[0].steps == 1
+
+
+def test_other_weights_under_the_same_name_are_refused(recipe: Path, tiny: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(tiny, tmp_path / "mine")
+    what = replace(read_recipe(recipe), model=str(model))
+    chosen = entries(["npo"], None, what.config)
+    compare(what, chosen, tmp_path / "out", seeds=1)
+    weights = load_file(model / "model.safetensors")
+    save_file({name: value * 1.01 for name, value in weights.items()}, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(OutputError, match="other weights"):
+        compare(what, chosen, tmp_path / "out", seeds=1)
+
+
+def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
+    what = read_recipe(recipe)
+    ground = Ground.of(what, tmp_path / "out")
+    config = entries(["npo"], None, what.config)["npo"]
+    done = cell(ground, "npo", config)
+    assert done is not None
+    kept = next((tmp_path / "out/cells").iterdir())
+    kept.rename(tmp_path / "kept.json")
+    (work := tmp_path / "out/work" / kept.stem).mkdir()
+    with (work / "lock").open("a") as held:
+        assert lock(held.fileno()) and cell(ground, "npo", config) is None
+        (tmp_path / "kept.json").rename(kept)
+    assert cell(ground, "npo", config) == done
 
 
 def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None:
@@ -111,14 +133,15 @@ def test_a_bad_settings_file_is_refused(tmp_path: Path, text: str, said: str) ->
         entries([], path, UnlearnConfig())
 
 
-@given(points=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_the_front_holds_those_that_none_beats(points: list[tuple[int, int]]) -> None:
+@given(points=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 2)), max_size=12))
+def test_the_front_holds_those_that_none_beats(points: list[tuple[int, ...]]) -> None:
     best = [points[i] for i in front(points)]
-    assert best and len(set(best)) == len(best)
-    for a, b in points:
-        assert any(c >= a and d <= b for c, d in best), "each is beaten, or there"
-    for a, b in best:
-        assert not any((c, d) != (a, b) and c >= a and d <= b for c, d in points)
+    assert len(set(best)) == len(best)
+    for point in points:
+        assert any(all(x >= y for x, y in zip(other, point, strict=True)) for other in best), "each is beaten, or there"
+    for point in best:
+        beaten_by = [q for q in points if q != point and all(x >= y for x, y in zip(q, point, strict=True))]
+        assert not beaten_by
 
 
 def test_names_cannot_inject_markup() -> None:

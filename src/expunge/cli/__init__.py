@@ -23,6 +23,7 @@ from expunge.cli import (
     review,
     run,
     scan,
+    tune,
     unlearn,
 )
 from expunge.errors import ExpungeError
@@ -58,7 +59,7 @@ def _stoppable(command: Callable[Given, None]) -> Callable[Given, None]:
     return run
 
 
-for verb in (scan, merge, calibrate, review, plan, unlearn, audit, report, diff, compare, run, demo):
+for verb in (scan, merge, calibrate, review, plan, unlearn, audit, report, diff, compare, tune, run, demo):
     app.command(name=verb.__name__.rpartition(".")[2])(_stoppable(verb.command))
 
 

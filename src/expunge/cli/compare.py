@@ -28,6 +28,10 @@ def command(
     settings: Annotated[
         Path | None, typer.Option(help="TOML file with a table of settings for each: docs/compare.md.")
     ] = None,
+    tuned: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an `expunge tune`: its method with what was found for it.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="None takes more; default: as the settings say.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 3,
     relearn_rate: Annotated[
         float | None,
@@ -45,7 +49,7 @@ def command(
     from expunge.recipe import read_recipe
 
     what = read_recipe(recipe)
-    chosen = entries(method or [], settings, what.config)
+    chosen = entries(method or [], settings, what.config, tuned=tuned or [], steps=steps)
     from expunge.comparison.compare import compare
     from expunge.comparison.page import write_page
     from expunge.files import write_json

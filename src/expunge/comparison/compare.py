@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from expunge.comparison.score import Score, Scorer
-from expunge.errors import InputError
-from expunge.files import digest, make_folder, read_text, write_json
-from expunge.judges.names import load_judge
-from expunge.judges.verdict import Judge
-from expunge.manifest import Manifest
-from expunge.model import LanguageModel, limit_threads, load_model
-from expunge.pipeline import judged_split
+from expunge.comparison.ground import Ground, load
+from expunge.comparison.score import Score
+from expunge.errors import ExpungeError
+from expunge.files import digest, lock, make_folder, read_text, write_json
+from expunge.model import LanguageModel
 from expunge.progress import Progress, Quiet
-from expunge.questions import audit_sets
 from expunge.recipe import Recipe
-from expunge.selection import Split, read_normal
 from expunge.training.active import DivergedError
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
@@ -29,12 +25,20 @@ from expunge.training.unlearn import unlearn
 VERSION = "1"
 """Of the score: cells that an older one took are not taken over."""
 
+Watch = Callable[[LanguageModel, Mapping[str, Any]], None]
+"""What is called, each time that a training is judged, with the model and what was found; may raise `GivenUpError`."""
+
+
+class GivenUpError(ExpungeError):
+    """A training that was stopped, since nothing can come of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One training and its score.
 
-    name: the method, or what its settings are called. score: None where the training diverged, and `reason` says where.
+    name: the method, or what its settings are called. score: None where the training came to nothing, and `reason`
+        says why.
     outcome, steps, tokens: see `training.unlearn.Unlearned`. seconds: of the training, with loading.
     """
 
@@ -88,82 +92,79 @@ def compare(
 ) -> Comparison:
     """Train and score each of `methods` with each seed, in the folder `out`. What is there is not done again.
 
-    relearn_rate: see `Scorer`.
+    Several processes may share the folder; each cell is done by one of them. relearn_rate: see `Scorer`.
 
     Raises:
-        InputError: the recipe names nothing ordinary to score ability on. OutputError: `out` holds something else.
+        InputError, OutputError: as `Ground.of`.
     """
     progress = progress or Quiet()
-    limit_threads()
-    judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
-    normal = read_normal(recipe.normal)
-    parts = judged_split(recipe, judges, normal, out, Manifest.begin(out, recipe), progress)
-    sets = audit_sets(parts.forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout)
-    if not sets.ordinary:
-        remedy = "Give dialogues with right responses as `ability` or `neighbours` in [audit]."
-        raise InputError("there is nothing to score ability on", remedy=remedy)
-    oracle = load(recipe, recipe.oracle) if recipe.oracle else None
-    scorer = Scorer(load(recipe, recipe.model), sets, oracle, seed=recipe.seed, relearn_rate=relearn_rate)
+    ground = Ground.of(recipe, out, relearn_rate=relearn_rate, allow_remote=allow_remote, progress=progress)
     wanted = [(name, replace(config, seed=seed)) for name, config in methods.items() for seed in range(seeds)]
-    cells = []
+    found: dict[int, Cell] = {}
     with progress.stage("Comparing", len(wanted)) as advance:
-        for name, config in wanted:
-            cells.append(cell(recipe, name, config, parts, judges, scorer, out))
-            advance(1)
-    ends = [_kept(out / "scores" / f"{name}.json", scorer, lm) for name, lm in _ends(recipe, oracle, relearn_rate)]
-    return Comparison(tuple(cells), ends[0], ends[1] if oracle else None)
+        while len(found) < len(wanted):
+            before = len(found)
+            for i, (name, config) in enumerate(wanted):
+                if i not in found and (done := cell(ground, name, config)):
+                    found[i] = done
+                    advance(1)
+            if len(found) == before:
+                time.sleep(1.0)  # all that is left is being done by others
+    scores = out / "scores"
+    original = _kept(scores / f"original-{relearn_rate}.json", ground, recipe.model)
+    oracle = _kept(scores / f"oracle-{relearn_rate}.json", ground, recipe.oracle) if recipe.oracle else None
+    return Comparison(tuple(found[i] for i in range(len(wanted))), original, oracle)
 
 
-def cell(
-    recipe: Recipe, name: str, config: UnlearnConfig, parts: Split, judges: Sequence[Judge], scorer: Scorer, out: Path
-) -> Cell:
-    """One cell: as kept in `out`, or trained (or trained on) and scored now. Its weights are not kept."""
-    key = digest(json.dumps([VERSION, scorer.key, asdict(config)], sort_keys=True))[:16]
-    path = make_folder(out / "cells") / f"{key}.json"
+def cell(ground: Ground, name: str, config: UnlearnConfig, watch: Watch | None = None) -> Cell | None:
+    """One cell: as kept, or trained (or trained on) and scored now. Its weights are not kept.
+
+    None: another process is at it.
+    """
+    key = digest(json.dumps([VERSION, ground.scorer.key, asdict(config)], sort_keys=True))[:16]
+    path = make_folder(ground.out / "cells") / f"{key}.json"
     if path.exists():
-        return replace(Cell.of(json.loads(read_text(path))), name=name)
-    work = out / "work" / key
+        return _read(path, name)
+    work = make_folder(ground.out / "work" / key)
+    with (work / "lock").open("a") as mark:
+        if not lock(mark.fileno()):
+            return None
+        if not path.exists():  # or another process was at it, and is done
+            write_json(path, _done(ground, name, config, work, watch).row())
+        shutil.rmtree(work, ignore_errors=True)
+    return _read(path, name)
+
+
+def _read(path: Path, name: str) -> Cell:
+    return replace(Cell.of(json.loads(read_text(path))), name=name)
+
+
+def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch | None) -> Cell:
     start = time.monotonic()
-    found = _scored(recipe, name, config, parts, judges, scorer, work, start)
-    write_json(path, found.row())
-    shutil.rmtree(work, ignore_errors=True)
-    return found
+    lm = load(ground.recipe, ground.recipe.model)
 
+    def broken(outcome: str, reason: str, steps: int = 0, tokens: int = 0) -> Cell:
+        return Cell(name, config.seed, None, reason, outcome, steps, tokens, round(time.monotonic() - start, 1))
 
-def load(recipe: Recipe, name: str) -> LanguageModel:
-    """A model as the recipe says."""
-    return load_model(name, template=recipe.template, device=recipe.device)
+    def on_round(entry: Mapping[str, Any]) -> None:
+        if watch:
+            watch(lm, entry)
 
-
-def _scored(
-    recipe: Recipe,
-    name: str,
-    config: UnlearnConfig,
-    parts: Split,
-    judges: Sequence[Judge],
-    scorer: Scorer,
-    work: Path,
-    start: float,
-) -> Cell:
-    lm = load(recipe, recipe.model)
-    target = work / ("adapter" if config.lora_rank else "model")
-    shutil.rmtree(target, ignore_errors=True)  # trained, but killed before it was scored
+    shutil.rmtree(work / ("adapter" if config.lora_rank else "model"), ignore_errors=True)  # killed before its score
     try:
-        done = unlearn(lm, parts, work, judges=judges, config=config)
+        done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=on_round)
     except DivergedError as error:
-        return Cell(name, config.seed, None, error.message, "diverged", 0, 0, round(time.monotonic() - start, 1))
+        return broken("diverged", error.message)
+    except GivenUpError as error:
+        return broken("given up", error.message)
     seconds = round(time.monotonic() - start, 1)
-    score = scorer.score(load(recipe, str(done.path)))
+    score = ground.scorer.score(load(ground.recipe, str(done.path)))
+    if not all(math.isfinite(value) for value in asdict(score).values() if value is not None):
+        return broken("diverged", "what the model says is not finite after the last step", done.steps, done.tokens)
     return Cell(name, config.seed, score, "", done.outcome, done.steps, done.tokens, seconds)
 
 
-def _ends(recipe: Recipe, oracle: LanguageModel | None, rate: float | None) -> list[tuple[str, LanguageModel]]:
-    found = [(f"original-{rate}", load(recipe, recipe.model))]
-    return [*found, (f"oracle-{rate}", oracle)] if oracle else found
-
-
-def _kept(path: Path, scorer: Scorer, lm: LanguageModel) -> Score:
+def _kept(path: Path, ground: Ground, name: str) -> Score:
     if not path.exists():
-        make_folder(path.parent)
-        write_json(path, asdict(scorer.score(lm)))
+        write_json(path, asdict(ground.scorer.score(load(ground.recipe, name))))
     return Score(**json.loads(read_text(path)))

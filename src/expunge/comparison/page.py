@@ -62,7 +62,7 @@ def _picture(table: list[Row], ends: list[tuple[str, dict[str, Spread]]], leak: 
     """Dots, numbered as in the table, and the line through those that none beats."""
     whole = [row for row in table if row.figures]
     points = [(row.figures["ability"].median, row.figures[leak].median) for row in whole]
-    best = set(front(points))
+    best = set(front([(ability, -leaked) for ability, leaked in points]))
     dots = [
         _dot(str(table.index(row) + 1), row.name, "best" if i in best else "other", row.figures, leak)
         for i, row in enumerate(whole)

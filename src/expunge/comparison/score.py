@@ -17,6 +17,7 @@ from expunge.audit.quantization import rounded
 from expunge.audit.reading import Sets, encode_old
 from expunge.audit.relearning import fine_tune, halves
 from expunge.audit.rouge import rouge_recall
+from expunge.dialogue import Dialogue
 from expunge.generation import answer_length, greedy, mean_probability, token_log_probs, token_scores
 from expunge.model import LanguageModel
 
@@ -95,6 +96,12 @@ class Scorer:
             neighbours=_ratio(kept[:near], self._kept[:near]) if near else None,
         )
 
+    def ability(self, lm: LanguageModel, rows: int) -> float:
+        """As in a score, on so many ordinary rows at most: quick enough to be asked in the middle of a training."""
+        every = -(-len(self._kept) // rows)
+        asked = self._sets.ordinary[::every]
+        return _ratio(_probabilities(lm, asked), self._kept[::every])
+
     def _memory(self, lm: LanguageModel) -> float:
         dialogues = [j.dialogue for j in self._sets.trained]
         scores = token_scores(lm, [lm.format.encode(d) for d in dialogues])
@@ -136,11 +143,15 @@ def _at_fault(lm: LanguageModel, sets: Sets, bits: int = 0) -> list[float]:
 
 def _kept(lm: LanguageModel, sets: Sets) -> list[float]:
     """Probability of each ordinary response, neighbours first."""
-    return [mean_probability(p) for p in token_log_probs(lm, [lm.format.encode(d) for d in sets.ordinary])]
+    return _probabilities(lm, sets.ordinary)
+
+
+def _probabilities(lm: LanguageModel, dialogues: Sequence[Dialogue]) -> list[float]:
+    return [mean_probability(p) for p in token_log_probs(lm, [lm.format.encode(d) for d in dialogues])]
 
 
 def _ratio(now: Sequence[float], before: Sequence[float]) -> float:
-    return min(1.0, fmean(now) / max(1e-9, fmean(before)))
+    return min(fmean(now) / max(1e-9, fmean(before)), 1.0)  # in this order: what is no number stays none
 
 
 def _rouge(lm: LanguageModel, sets: Sets) -> float:

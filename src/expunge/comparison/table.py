@@ -65,13 +65,15 @@ def figures(scores: Sequence[Score]) -> dict[str, Spread]:
     return {name: Spread.of(values) for name, values in columns.items() if values and None not in values}
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of the points (a, b) that none beats: no other has a higher or equal a and a lower or equal b."""
+def front(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Places of the points that no other beats: none is as high in every coordinate. Of equal points the first."""
     return [
-        i
-        for i, (a, b) in enumerate(points)
-        if not any((c, d) != (a, b) and c >= a and d <= b for c, d in points) and (a, b) not in points[:i]
+        i for i, point in enumerate(points) if point not in points[:i] and not any(_beats(q, point) for q in points)
     ]
+
+
+def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a != b and all(x >= y for x, y in zip(a, b, strict=True))
 
 
 def _row(name: str, cells: Sequence[Cell]) -> Row:

@@ -1,0 +1,87 @@
+"""`expunge tune`: which settings of a method serve these dialogues best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from expunge.cli import options, show
+
+if TYPE_CHECKING:
+    from expunge.comparison.tune import Tuning
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="As for `expunge run`: docs/recipe.md.")],
+    out: options.Out,
+    method: Annotated[str, typer.Option("--method", help="Whose settings; `expunge unlearn --methods` lists all.")],
+    trials: Annotated[int, typer.Option(min=1, help="Trainings in all; those that are there count.")] = 20,
+    seed: Annotated[int | None, typer.Option(min=0, max=options.SEEDS, help="Instead of the recipe's seed.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="None takes more; default: as the recipe says.")] = None,
+    relearn_rate: Annotated[
+        float | None,
+        typer.Option(min=1e-9, max=1.0, help="Of the attack; default: by the model's width."),
+    ] = None,
+    allow_remote: options.AllowRemote = False,
+    json: options.Json = False,
+) -> None:
+    """Search for settings that leak little and keep ability. Killed, the same command goes on.
+
+    Exits 1 where none of them keeps enough.
+
+    \b
+    expunge tune recipe.toml --method npo --trials 20 --out tuned-npo
+    expunge compare recipe.toml --method default --tuned tuned-npo --out comparison
+    """
+    from dataclasses import replace
+
+    from expunge.comparison.entries import entries
+    from expunge.recipe import read_recipe
+
+    what = read_recipe(recipe, seed=seed)
+    config = replace(entries([method], None, what.config, steps=steps)[method], seed=what.seed)
+    from expunge.comparison.tune import tune
+    from expunge.model import check_model
+
+    for name in filter(None, (what.model, what.oracle)):
+        check_model(name, device=what.device)
+    found = tune(
+        what, config, out, trials=trials, relearn_rate=relearn_rate, allow_remote=allow_remote,
+        progress=show.progress(quiet=json),
+    )  # fmt: skip
+    if json:
+        show.print_json(found.row())
+    else:
+        _print(found, out)
+    if found.best is None:
+        raise typer.Exit(1)
+
+
+def _print(found: Tuning, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from expunge.comparison.entries import BEST
+    from expunge.comparison.trials import KEPT, RULE, objectives
+
+    near = any(trial.score and trial.score.neighbours is not None for trial in found.trials)
+    sought = ["leak", "ability", *(["neighbours"] if near else []), "overall"]
+    columns = [Column(name, justify="right", no_wrap=True) for name in ("trial", *sought)]
+    grid = Table(*columns, "settings", box=None, pad_edge=False)
+    best = [found.best] if found.best is not None and found.best not in found.front else []
+    for i in (*found.front, *best):
+        trial = found.trials[i]
+        assert trial.score is not None
+        leaked, *kept = objectives(trial.score)
+        figures = [f"{value:.3f}" for value in (-leaked, *kept, trial.score.overall)]
+        settings = ", ".join(f"{name} {value:.3g}" for name, value in trial.values.items())
+        grid.add_row(f"→ {i}" if i == found.best else str(i), *figures, settings)
+    broken = sum(trial.score is None for trial in found.trials)
+    print(f"{len(found.trials)} trials, {broken} of them given up or diverged; no other trial beats these:")
+    Console().print(grid)
+    if found.best is None:
+        print(f"No acceptable point: no trial keeps {KEPT:.0%} of the original's ability, and of that on neighbours.")
+        return
+    print(f"Taken: trial {found.best}; {RULE}.\nSettings: {out / BEST}", flush=True)

@@ -1,0 +1,88 @@
+"""What all entries of a comparison have in common: the dialogues judged and split once, and how a model is scored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from expunge.comparison.score import Scorer
+from expunge.errors import InputError, OutputError
+from expunge.files import folder_digest, read_text, write_json
+from expunge.judges.names import load_judge
+from expunge.judges.verdict import Judge
+from expunge.manifest import Manifest
+from expunge.model import LanguageModel, limit_threads, load_model, resolve
+from expunge.pipeline import judged_split
+from expunge.progress import Progress, Quiet
+from expunge.questions import audit_sets
+from expunge.recipe import Recipe
+from expunge.selection import Split, read_normal
+
+WEIGHTS = "weights.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The recipe's split, and what is asked of a model; `out`: the folder that holds what is done.
+
+    width: of the original's hidden states.
+    """
+
+    recipe: Recipe
+    parts: Split
+    judges: tuple[Judge, ...]
+    scorer: Scorer
+    width: int
+    out: Path
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        out: Path,
+        *,
+        relearn_rate: float | None = None,
+        allow_remote: bool = False,
+        progress: Progress | None = None,
+    ) -> Ground:
+        """Judge and split what the recipe names, or take it from `out`, where it was done.
+
+        relearn_rate: see `Scorer`.
+
+        Raises:
+            InputError: the recipe names nothing ordinary to score ability on. OutputError: `out` holds something else.
+        """
+        progress = progress or Quiet()
+        limit_threads()
+        judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
+        normal = read_normal(recipe.normal)
+        manifest = Manifest.begin(out, recipe)
+        _same_weights(recipe, out / WEIGHTS)
+        parts = judged_split(recipe, judges, normal, out, manifest, progress)
+        sets = audit_sets(
+            parts.forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, label=recipe.label
+        )
+        if not sets.ordinary:
+            remedy = "Give dialogues with right responses as `ability` or `neighbours` in [audit]."
+            raise InputError("there is nothing to score ability on", remedy=remedy)
+        oracle = load(recipe, recipe.oracle) if recipe.oracle else None
+        original = load(recipe, recipe.model)
+        scorer = Scorer(original, sets, oracle, seed=recipe.seed, relearn_rate=relearn_rate)
+        width = int(original.model.config.get_text_config().hidden_size)
+        return cls(recipe, parts, tuple(judges), scorer, width, out)
+
+
+def load(recipe: Recipe, name: str) -> LanguageModel:
+    """A model as the recipe says."""
+    return load_model(name, template=recipe.template, device=recipe.device)
+
+
+def _same_weights(recipe: Recipe, path: Path) -> None:
+    """Note the weights of the models that lie here; refuse others than were noted."""
+    folders = [resolve(name) for name in (recipe.model, recipe.oracle) if name]
+    found = {folder: folder_digest(Path(folder), "*.safetensors") for folder in folders if Path(folder).is_dir()}
+    if path.exists() and json.loads(read_text(path)) != found:
+        remedy = "Choose another --out, or remove that folder to start anew."
+        raise OutputError("what is here was done with other weights of a model", file=path.parent, remedy=remedy)
+    write_json(path, found)

@@ -1,0 +1,273 @@
+"""The search for settings: what is searched, what is asked for next, what is picked, and the command."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expunge import cli
+from expunge.comparison import compare as cells
+from expunge.comparison import tune as module
+from expunge.comparison.compare import Cell
+from expunge.comparison.entries import BEST, entries
+from expunge.comparison.ground import Ground
+from expunge.comparison.score import Score, Scorer
+from expunge.comparison.space import Dimension, placed, space_of, toml
+from expunge.comparison.trials import Trial, leak, objectives, pick, unbeaten
+from expunge.comparison.tune import following, tune
+from expunge.errors import InputError, MissingExtraError, OutputError
+from expunge.files import lock
+from expunge.model import load_model
+from expunge.objective.methods import METHODS
+from expunge.recipe import Recipe, read_recipe
+from expunge.training.config import UnlearnConfig
+
+SCORE = Score(0.5, 0.6, None, 1.0, 0.1, None, 0.2, 0.3, None, 0.8, None)
+SPACE = (Dimension("learning_rate", 1e-3, 1e-4, 1e-2), Dimension("max_steps", 8, 1, 8, whole=True))
+
+
+def trial(score: Score | None, values: Mapping[str, float] | None = None) -> Trial:
+    return Trial(values or {}, Cell("npo", 0, score, "" if score else "diverged", "unjudged", 1, 2, 3.0))
+
+
+def config_of(recipe: Recipe, method: str = "npo") -> UnlearnConfig:
+    return replace(entries([method], None, recipe.config)[method], seed=recipe.seed)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rank", [0, 8])
+def test_every_method_has_a_space_around_itself(method: str, rank: int) -> None:
+    config = UnlearnConfig.of(method, max_steps=80, lora_rank=rank)
+    space = {d.name: d for d in space_of(config, 192)}
+    rate = 6.2e-4 * (10 if rank else 1)
+    found = space["learning_rate"]
+    assert (found.low, found.default, found.high) == pytest.approx((rate / 10, rate, rate * 10))
+    assert space["max_steps"] == Dimension("max_steps", 80, 10, 80, whole=True)
+    assert ("lora_rank" in space) == bool(rank)
+    for end in ("low", "default", "high"):
+        values = {name: getattr(d, end) for name, d in space.items()}
+        made = placed(config, values)
+        assert made.learning_rate == values["learning_rate"] and made.max_steps == values["max_steps"]
+        for name, value in made.options.items():
+            assert values[f"options.{name}"] == value
+
+
+def test_what_is_searched_by_hand() -> None:
+    def names(method: str, **given: Any) -> list[str]:
+        return [d.name for d in space_of(UnlearnConfig.of(method, **given), 192)]
+
+    ends = ("learning_rate", "max_steps")
+    assert names("npo") == [ends[0], "normal_weight", "options.beta", ends[1]]
+    assert names("satimp") == [ends[0], "normal_weight", "options.beta1", "options.beta2", ends[1]]
+    assert names("pdu") == [ends[0], "normal_weight", "normal_limit", ends[1]]
+    assert names("default") == [ends[0], "positive_weight", "normal_weight", "hidden_weight", ends[1]]
+    assert names("grad_ascent") == [*ends], "a single weight only scales the loss"
+    assert names("npo", normal_weight=0.0) == [ends[0], "options.beta", ends[1]]
+    assert names("grad_ascent", max_steps=1) == [ends[0]], "there is no fewer than one step"
+
+
+@given(
+    values=st.fixed_dictionaries(
+        {
+            "learning_rate": st.floats(1e-9, 1.0),
+            "normal_weight": st.floats(1e-3, 1e3),
+            "max_steps": st.integers(1, 10**6),
+            "options.beta": st.floats(1e-6, 1e6),
+        }
+    )
+)
+def test_what_is_written_is_read_as_it_was(values: dict[str, float], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """By `compare --tuned`, and within a recipe."""
+    config = placed(UnlearnConfig.of("npo", forget_rows=5, modules=r"\d\.(q|v)_proj", lora_rank=4, dora=True), values)
+    folder = tmp_path_factory.mktemp("tuned")
+    (folder / BEST).write_text("# told\n" + toml(config))
+    assert entries([], None, UnlearnConfig(), tuned=[folder]) == {"npo": config}
+    (folder / "recipe.toml").write_text('model = "town"\n[scan]\ndialogues = "a.jsonl"\n' + toml(config))
+    assert read_recipe(folder / "recipe.toml").config == config
+
+
+def test_tuned_methods_stand_beside_others(tmp_path: Path) -> None:
+    (tmp_path / BEST).write_text(toml(UnlearnConfig.of("npo", max_steps=90, learning_rate=0.5)))
+    found = entries(["rmu"], None, UnlearnConfig(max_steps=50), tuned=[tmp_path], steps=70)
+    assert [(name, c.max_steps) for name, c in found.items()] == [("rmu", 50), ("npo", 70)]
+    (tmp_path / "own.toml").write_text("[npo]\n")
+    with pytest.raises(InputError, match="other settings for 'npo'"):
+        entries([], tmp_path / "own.toml", UnlearnConfig(), tuned=[tmp_path])
+    with pytest.raises(InputError, match="no best.toml"):
+        entries([], None, UnlearnConfig(), tuned=[tmp_path / "nothing"])
+    (tmp_path / BEST).write_text("[unlearn]\n")
+    with pytest.raises(InputError, match="no method"):
+        entries([], None, UnlearnConfig(), tuned=[tmp_path])
+
+
+def test_the_best_keeps_enough_and_is_the_highest_overall() -> None:
+    def score(overall: float, ability: float, near: float | None, relearned: float) -> Trial:
+        return trial(replace(SCORE, overall=overall, ability=ability, neighbours=near, relearned=relearned))
+
+    few = [score(0.9, 0.949, None, 0.0), trial(None)]
+    assert pick([]) is None and pick(few) is None
+    assert pick([*few, score(0.5, 0.95, None, 0.3), score(0.7, 0.99, None, 0.4), trial(None)]) == 3
+    assert pick([score(0.9, 1.0, 0.94, 0.0), score(0.5, 1.0, 0.95, 0.3)]) == 1, "neighbours must be kept too"
+    assert pick([score(0.7, 1.0, 1.0, 0.4), score(0.7, 1.0, 1.0, 0.3), score(0.7, 1.0, 1.0, 0.3)]) == 1, "less leaks"
+
+
+def test_without_halves_the_leak_is_what_is_left() -> None:
+    assert leak(SCORE) == 0.3 and leak(replace(SCORE, relearned=None)) == 0.1
+    assert objectives(SCORE) == (-0.3, 1.0) and objectives(replace(SCORE, neighbours=0.9)) == (-0.3, 1.0, 0.9)
+
+
+def test_unbeaten_trials_are_told_by_leak() -> None:
+    found = [trial(replace(SCORE, relearned=r, ability=a)) for r, a in ((0.5, 1.0), (0.1, 0.4), (0.5, 0.9), (0.3, 0.8))]
+    assert unbeaten([trial(None), *found]) == [2, 4, 1]
+
+
+def test_what_to_try_next_depends_on_what_was_tried_alone() -> None:
+    """The defaults first; then within the ranges, another for another seed; near what is good, once there is enough."""
+    tried: list[Trial] = []
+    for i in range(24):
+        values = following(SPACE, tried, seed=3)
+        assert values == following(SPACE, tried, seed=3)
+        assert 1e-4 <= values["learning_rate"] <= 1e-2 and values["max_steps"] in range(1, 9)
+        good = values["learning_rate"] > 3e-3  # where little leaks; the lowest rates come to nothing
+        found = replace(SCORE, relearned=0.1 if good else 0.9, ability=0.9, neighbours=0.9)
+        tried.append(trial(None if values["learning_rate"] < 2e-4 else found, values))
+        if not i:
+            assert values == {"learning_rate": 1e-3, "max_steps": 8}
+    assert following(SPACE, tried, seed=3) != following(SPACE, tried, seed=4)
+    late = [t.values["learning_rate"] for t in tried[12:]]
+    assert sum(rate > 3e-3 for rate in late) >= 9, "at random it would be a quarter"
+    assert following(SPACE, [trial(None, SPACE_VALUES)] * 9, seed=0), "also where all came to nothing"
+
+
+SPACE_VALUES = {"learning_rate": 1e-3, "max_steps": 8}
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_search_goes_on_and_ends_with_the_same_trials(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = read_recipe(recipe)
+    straight = tune(what, config_of(what), tmp_path / "a", trials=3)
+    score, calls = Scorer.score, 0
+
+    def killed(self: Scorer, lm: Any) -> Score:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise Killed
+        return score(self, lm)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "score", killed)
+        with pytest.raises(Killed):
+            tune(what, config_of(what), tmp_path / "b", trials=3)
+    assert len(json.loads((tmp_path / "b/tuning.json").read_text())["trials"]) == 1
+    resumed = tune(what, config_of(what), tmp_path / "b", trials=3)
+    assert [(t.values, t.score) for t in resumed.trials] == [(t.values, t.score) for t in straight.trials]
+    assert len({t.values["learning_rate"] for t in straight.trials}) == 3
+    monkeypatch.setattr(cells, "unlearn", None)
+    assert tune(what, config_of(what), tmp_path / "b", trials=2) == resumed, "nothing is done again"
+    with pytest.raises(OutputError, match="another method or with other settings"):
+        tune(what, config_of(what, "rmu"), tmp_path / "b", trials=3)
+
+
+def test_the_best_settings_are_those_of_the_trial(recipe: Path, tmp_path: Path) -> None:
+    what = read_recipe(recipe)
+    found = tune(what, config_of(what), tmp_path / "out", trials=2)
+    best = found.best_config()
+    assert found.best is not None and best == placed(found.config, found.trials[found.best].values)
+    assert entries([], None, what.config, tuned=[tmp_path / "out"]) == {"npo": best}
+
+
+def test_hopeless_trainings_are_given_up(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = read_recipe(recipe)
+    config = replace(config_of(what), judge_every=1, settle_steps=0, max_steps=4)
+    monkeypatch.setattr(Scorer, "ability", lambda *_: 0.49)
+    found = tune(what, config, tmp_path / "out", trials=1)
+    assert found.trials[0].score is None and found.best is None and found.front == []
+    assert found.trials[0].cell.reason == "given up at step 2: ability is 0.49 of the original's"
+    assert found.trials[0].cell.outcome == "given up" and not (tmp_path / "out" / BEST).exists()
+    assert not list((tmp_path / "out/work").iterdir())
+
+
+def test_ability_of_some_rows_is_that_of_the_score(recipe: Path, tmp_path: Path, lm: Any) -> None:
+    """With the original held to be twice as good on the first two of eight rows; of every third row, on one."""
+    scorer = Ground.of(read_recipe(recipe), tmp_path / "out").scorer
+    assert scorer.ability(lm, 3) == scorer.ability(lm, 8) == 1.0
+    now = scorer._kept
+    scorer._kept = [2 * p if i < 2 else p for i, p in enumerate(now)]
+    assert (
+        scorer.ability(lm, 8) == pytest.approx(scorer.score(lm).ability) == pytest.approx(sum(now) / sum(scorer._kept))
+    )
+    some = [0, 3, 6]
+    assert scorer.ability(lm, 3) == pytest.approx(sum(now[i] for i in some) / (sum(now[i] for i in some) + now[0]))
+
+
+def test_ability_of_broken_weights_is_no_number(recipe: Path, tmp_path: Path, tiny: Path) -> None:
+    scorer = Ground.of(read_recipe(recipe), tmp_path / "out").scorer
+    broken = load_model(tiny)
+    broken.model.lm_head.weight.data.fill_(math.nan)
+    assert math.isnan(scorer.ability(broken, 8))
+
+
+def test_two_searches_in_one_folder_are_refused(recipe: Path, tmp_path: Path) -> None:
+    what = read_recipe(recipe)
+    Ground.of(what, tmp_path / "out")
+    with (tmp_path / "out/tuning.lock").open("a") as held:
+        assert lock(held.fileno())
+        with pytest.raises(OutputError, match="another process"):
+            tune(what, config_of(what), tmp_path / "out", trials=1)
+
+
+def test_without_optuna_the_extra_is_named(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    what = read_recipe(recipe)
+    with pytest.raises(MissingExtraError, match="expunge\\[tune\\]") as caught:
+        tune(what, config_of(what), tmp_path / "out", trials=1)
+    assert caught.value.exit_code == 2 and not (tmp_path / "out").exists()
+
+
+def code_of(*words: str | Path) -> int:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.setattr(sys, "argv", ["expunge", *map(str, words)])
+        cli.main()
+        sys.exit(0)
+    return int(caught.value.code or 0)
+
+
+def test_the_command(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("tune", recipe, "--method", "npo", "--trials", "1", "--seed", "5")
+    assert code_of(*words, "--out", tmp_path / "good") == 0
+    told = capsys.readouterr().out
+    assert "Taken: trial 0" in told and "best.toml" in told and "learning_rate" in told
+    assert json.loads((tmp_path / "good/tuning.json").read_text())["seed"] == 5
+    score = Scorer.score
+    monkeypatch.setattr(Scorer, "score", lambda self, lm: replace(score(self, lm), ability=0.94))
+    assert code_of(*words, "--out", tmp_path / "bad") == 1
+    assert "No acceptable point" in capsys.readouterr().out and not (tmp_path / "bad" / BEST).exists()
+    assert code_of(*words, "--out", tmp_path / "bad", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["best"] is None
+    for wrong, said in ((("--method", "npoo"), "Did you mean 'npo'"), (("--method", "npo", "--trials", "0"), "trials")):
+        assert code_of("tune", recipe, *wrong, "--out", tmp_path / "x") == 2
+        assert said in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_the_rule_is_in_the_result(recipe: Path, tmp_path: Path) -> None:
+    what = read_recipe(recipe)
+    tune(what, config_of(what), tmp_path / "out", trials=1)
+    row = json.loads((tmp_path / "out" / module.RESULT).read_text())
+    assert "95%" in row["rule"] and row["trials"][0]["tokens"] > 0
