@@ -10,6 +10,7 @@ import typer
 from expunge.cli import options, show
 
 if TYPE_CHECKING:
+    from expunge.comparison.score import Score
     from expunge.comparison.tune import Tuning
 
 
@@ -29,7 +30,7 @@ def command(
 ) -> None:
     """Search for settings that leak little and keep ability. Killed, the same command goes on.
 
-    Exits 1 where none of them keeps enough.
+    Exits 1 where none of them keeps enough and forgets.
 
     \b
     expunge tune recipe.toml --method npo --trials 20 --out tuned-npo
@@ -64,24 +65,29 @@ def _print(found: Tuning, out: Path) -> None:
     from rich.table import Column, Table
 
     from expunge.comparison.entries import BEST
-    from expunge.comparison.trials import KEPT, RULE, objectives
+    from expunge.comparison.trials import KEPT, RULE
 
-    near = any(trial.score and trial.score.neighbours is not None for trial in found.trials)
+    near = found.original.neighbours is not None
     sought = ["leak", "ability", *(["neighbours"] if near else []), "overall"]
     columns = [Column(name, justify="right", no_wrap=True) for name in ("trial", *sought)]
     grid = Table(*columns, "settings", box=None, pad_edge=False)
-    best = [found.best] if found.best is not None and found.best not in found.front else []
-    for i in (*found.front, *best):
+    for i in found.front if found.best is None or found.best in found.front else [*found.front, found.best]:
         trial = found.trials[i]
         assert trial.score is not None
-        leaked, *kept = objectives(trial.score)
-        figures = [f"{value:.3f}" for value in (-leaked, *kept, trial.score.overall)]
         settings = ", ".join(f"{name} {value:.3g}" for name, value in trial.values.items())
-        grid.add_row(f"→ {i}" if i == found.best else str(i), *figures, settings)
+        grid.add_row(f"→ {i}" if i == found.best else str(i), *_figures(trial.score), settings)
+    grid.add_row("original", *_figures(found.original))
     broken = sum(trial.score is None for trial in found.trials)
     print(f"{len(found.trials)} trials, {broken} of them given up or diverged; no other trial beats these:")
     Console().print(grid)
     if found.best is None:
-        print(f"No acceptable point: no trial keeps {KEPT:.0%} of the original's ability, and of that on neighbours.")
+        print(f"No acceptable point: none keeps {KEPT:.0%} of ability, and of that on neighbours, and forgets.")
         return
-    print(f"Taken: trial {found.best}; {RULE}.\nSettings: {out / BEST}", flush=True)
+    print(f"Taken: trial {found.best}: {RULE}.\nSettings: {out / BEST}")
+
+
+def _figures(score: Score) -> list[str]:
+    from expunge.comparison.trials import objectives
+
+    kept, *more = objectives(score)
+    return [f"{value:.3f}" for value in (abs(kept), *more, score.overall)]

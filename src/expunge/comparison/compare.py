@@ -110,9 +110,8 @@ def compare(
                     advance(1)
             if len(found) == before:
                 time.sleep(1.0)  # all that is left is being done by others
-    scores = out / "scores"
-    original = _kept(scores / f"original-{relearn_rate}.json", ground, recipe.model)
-    oracle = _kept(scores / f"oracle-{relearn_rate}.json", ground, recipe.oracle) if recipe.oracle else None
+    oracle = model_score(ground, "oracle", recipe.oracle) if recipe.oracle else None
+    original = model_score(ground, "original", recipe.model)
     return Comparison(tuple(found[i] for i in range(len(wanted))), original, oracle)
 
 
@@ -133,6 +132,14 @@ def cell(ground: Ground, name: str, config: UnlearnConfig, watch: Watch | None =
             write_json(path, _done(ground, name, config, work, watch).row())
         shutil.rmtree(work, ignore_errors=True)
     return _read(path, name)
+
+
+def model_score(ground: Ground, what: str, name: str) -> Score:
+    """Of a model as it is, kept by `what` it is."""
+    path = ground.out / "scores" / f"{what}-{ground.relearn_rate}.json"
+    if not path.exists():
+        write_json(path, asdict(ground.scorer.score(load(ground.recipe, name))))
+    return Score(**json.loads(read_text(path)))
 
 
 def _read(path: Path, name: str) -> Cell:
@@ -162,9 +169,3 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
     if not all(math.isfinite(value) for value in asdict(score).values() if value is not None):
         return broken("diverged", "what the model says is not finite after the last step", done.steps, done.tokens)
     return Cell(name, config.seed, score, "", done.outcome, done.steps, done.tokens, seconds)
-
-
-def _kept(path: Path, ground: Ground, name: str) -> Score:
-    if not path.exists():
-        write_json(path, asdict(ground.scorer.score(load(ground.recipe, name))))
-    return Score(**json.loads(read_text(path)))

@@ -26,13 +26,14 @@ WEIGHTS = "weights.json"
 class Ground:
     """The recipe's split, and what is asked of a model; `out`: the folder that holds what is done.
 
-    width: of the original's hidden states.
+    relearn_rate: see `Scorer`. width: of the original's hidden states.
     """
 
     recipe: Recipe
     parts: Split
     judges: tuple[Judge, ...]
     scorer: Scorer
+    relearn_rate: float | None
     width: int
     out: Path
 
@@ -70,7 +71,7 @@ class Ground:
         original = load(recipe, recipe.model)
         scorer = Scorer(original, sets, oracle, seed=recipe.seed, relearn_rate=relearn_rate)
         width = int(original.model.config.get_text_config().hidden_size)
-        return cls(recipe, parts, tuple(judges), scorer, width, out)
+        return cls(recipe, parts, tuple(judges), scorer, relearn_rate, width, out)
 
 
 def load(recipe: Recipe, name: str) -> LanguageModel:

@@ -13,8 +13,8 @@ from expunge.comparison.table import front
 KEPT = 0.95
 """Ability, and that on neighbours, that acceptable settings leave."""
 RULE = (
-    f"of the trials that keep {KEPT:.0%} of the original's ability, and of that on neighbours, the one with the "
-    "highest overall; among equals the one that leaks less"
+    f"of the trials that keep {KEPT:.0%} of the original's ability, and of that on neighbours, and come to more "
+    "overall than the original, the one with the highest overall; among equals the one that leaks less"
 )
 
 
@@ -56,10 +56,11 @@ def unbeaten(trials: Sequence[Trial]) -> list[int]:
     return [i for i, _ in sorted(best, key=lambda found: (-found[1][0], found[0]))]
 
 
-def pick(trials: Sequence[Trial]) -> int | None:
-    """The place of the best by `RULE`; None: none keeps enough."""
+def pick(trials: Sequence[Trial], original: Score) -> int | None:
+    """The place of the best by `RULE`; None: none is acceptable."""
+    scored = [(i, trial.score) for i, trial in enumerate(trials) if trial.score]
     kept = [
-        (score.overall, -leak(score), -i) for i, trial in enumerate(trials) if (score := trial.score) and _keeps(score)
+        (score.overall, -leak(score), -i) for i, score in scored if _keeps(score) and score.overall > original.overall
     ]
     return -max(kept)[2] if kept else None
 

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.comparison.compare import GivenUpError, Watch, cell
+from expunge.comparison.compare import GivenUpError, Watch, cell, model_score
 from expunge.comparison.entries import BEST
 from expunge.comparison.ground import Ground
+from expunge.comparison.score import Score
 from expunge.comparison.space import Dimension, placed, space_of, toml
 from expunge.comparison.trials import RULE, Trial, leak, objectives, pick, unbeaten
 from expunge.errors import MissingExtraError, OutputError
@@ -32,17 +33,21 @@ ASKED = 64
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """A search around `config`: what was tried, in order. about: what else it depends on, as JSON keeps it."""
+    """A search around `config`: what was tried, in order.
+
+    original: the score of the untouched model. about: what the search depends on, for JSON.
+    """
 
     config: UnlearnConfig
     space: tuple[Dimension, ...]
     about: Mapping[str, Any]
+    original: Score
     trials: tuple[Trial, ...] = ()
 
     @property
     def best(self) -> int | None:
         """The place of the trial that is taken; None: none is acceptable."""
-        return pick(self.trials)
+        return pick(self.trials, self.original)
 
     @property
     def front(self) -> list[int]:
@@ -55,7 +60,7 @@ class Tuning:
 
     def row(self) -> dict[str, Any]:
         """For JSON."""
-        found = {**self.about, "rule": RULE, "best": self.best, "front": self.front}
+        found = {**self.about, "original": asdict(self.original), "rule": RULE, "best": self.best, "front": self.front}
         return {**found, "trials": [trial.row() for trial in self.trials]}
 
 
@@ -84,6 +89,7 @@ def tune(
         "method": config.method, "around": asdict(config), "space": [asdict(d) for d in space], "seed": recipe.seed,
         "relearn_rate": relearn_rate,
     }  # fmt: skip
+    original = model_score(ground, "original", recipe.model)
     with _alone(out), progress.stage("Tuning", trials) as advance:
         tried = _tried(out / RESULT, about)
         advance(min(trials, len(tried)))
@@ -93,9 +99,9 @@ def tune(
             done = cell(ground, config.method, wanted, _watch(ground, wanted))
             assert done is not None, "no other process is in this folder"
             tried.append(Trial(values, done))
-            write_json(out / RESULT, Tuning(config, space, about, tuple(tried)).row())
+            write_json(out / RESULT, Tuning(config, space, about, original, tuple(tried)).row())
             advance(1)
-    found = Tuning(config, space, about, tuple(tried))
+    found = Tuning(config, space, about, original, tuple(tried))
     if best := found.best_config():
         write_text(out / BEST, _told(found) + toml(best))
     return found
