@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--tofu", type=Path)
     options = parser.parse_args()
-    machine = f"{platform.machine()}, {limit_threads()} threads, torch {torch.__version__}"
+    machine = f"{platform.machine()}, {limit_threads()} thread(s), torch {torch.__version__}"
     sets, judges = town()
     lines = [HEAD.format(machine=machine)]
     for part in (shared_pass(sets, load_model("town")), forwards_per_row(sets, judges), by_probe(sets, judges)):
@@ -252,8 +252,8 @@ def _shown(lines: Iterator[str]) -> Iterator[str]:
 
 
 HEAD = """# What an audit costs
-Written by `python bench/audit.py`. Machine: {machine}. Seconds of the processor say what was computed, those of
-the clock depend on who else computes: the machine was shared.
+Written by `python bench/audit.py`. Machine: {machine}. Seconds of the processor say
+what was computed, those of the clock depend on who else computes: the machine was shared.
 """
 
 if __name__ == "__main__":
