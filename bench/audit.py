@@ -1,32 +1,43 @@
-"""What an audit costs: seconds of each probe on the town, and of one shared pass against a pass for each measure.
+"""What an audit costs; writes docs/audit-cost.md.
 
     python bench/audit.py [--models FOLDER --tofu FOLDER]
     FOLDERs with the tofu800 models and TOFU's JSON Lines files add the suite of likelihoods on forget01
 
-The town is audited untouched, against itself and its oracle: how long that takes does not depend on what was forgotten.
-The holdout rows are the forgotten ones with other digits.
+- Likelihoods in one pass against a padded forward for each measure, as textbook scripts have it.
+- How often a distinct row goes through a model, generation aside.
+- Seconds of the town's whole audit by probe: untouched, against itself and its oracle. The holdout rows are the
+  forgotten ones with other digits.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
 import re
+import statistics
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from expunge.audit.audit import audit
+from expunge.audit.likelihood import extraction_strength, mean_log_p
+from expunge.audit.membership import compressed, min_k, min_k_plus_plus
 from expunge.audit.names import PROBES
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets, read
 from expunge.audit.scores import Scores
 from expunge.demo import RECIPE
 from expunge.dialogue import Dialogue, read_dialogues
+from expunge.encoding import Encoded
 from expunge.expected import with_expected
-from expunge.generation import token_scores
+from expunge.generation import TokenScores, mean_probability
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge
@@ -35,9 +46,10 @@ from expunge.questions import audit_sets
 from expunge.recipe import read_recipe
 from expunge.selection import read_forget
 
-MEASURES = 9
-"""Measures of one row's likelihood: two probabilities, exact memorization, extraction strength, truth ratio, and the
-attacks of membership. A pass for each is what this audit does not do."""
+PAGE = Path(__file__).parent.parent / "docs" / "audit-cost.md"
+REPEATS = 5
+Spent = tuple[float, float]
+"""Seconds of the clock, and of the processor."""
 
 
 def town() -> tuple[Sets, list[Judge]]:
@@ -46,79 +58,176 @@ def town() -> tuple[Sets, list[Judge]]:
     judged = judge_all(judges, [d for name in recipe.dialogues for d in read_dialogues(name)])
     forget = with_expected(load_model("town"), [item for item in judged if item.flagged])
     sets = audit_sets(forget, judges, recipe.unseen, recipe.ability, recipe.neighbours)
-    return replace(
-        sets, holdout=tuple(changed(j.dialogue) for j in forget if re.search(r"\d", _said(j.dialogue)))
-    ), judges
+    with_digits = [j.dialogue for j in forget if re.search(r"\d", j.dialogue.response or "")]
+    return replace(sets, holdout=tuple(map(changed, with_digits))), judges
 
 
 def changed(dialogue: Dialogue) -> Dialogue:
     """The same dialogue with every digit of its response three higher."""
-    return dialogue.answered(re.sub(r"\d", lambda m: str((int(m[0]) + 3) % 10), _said(dialogue)))
+    return dialogue.answered(re.sub(r"\d", lambda m: str((int(m[0]) + 3) % 10), dialogue.response or ""))
 
 
-def _said(dialogue: Dialogue) -> str:
-    return dialogue.response or ""
-
-
-def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Of the clock, and of the processor."""
+def spent(work: Callable[[], object]) -> Spent:
     clock, processor = time.monotonic(), time.process_time()
     work()
     return time.monotonic() - clock, time.process_time() - processor
 
 
-def told(name: str, spent: tuple[float, float]) -> None:
-    print(f"| {name} | {spent[0]:.1f} | {spent[1]:.1f} |", flush=True)
+def one_pass(lm: LanguageModel, rows: Sequence[Encoded], texts: Sequence[str]) -> list[list[float]]:
+    """All measures of each row from scores that are computed once."""
+    return [_measures(s, row, text) for s, row, text in zip(Scores().of(lm, rows), rows, texts, strict=True)]
 
 
-def measure_town() -> None:
-    sets, judges = town()
+def _measures(scores: TokenScores, row: Encoded, text: str) -> list[float]:
+    loss = mean_log_p(scores)
+    return [
+        mean_probability(scores.log_p), mean_probability(scores.log_p, row.fault), float(scores.greedy.double().mean()),
+        extraction_strength(scores.greedy.tolist()), loss, loss / compressed(text), min_k(scores),
+        min_k_plus_plus(scores),
+    ]  # fmt: skip
+
+
+def textbook(lm: LanguageModel, rows: Sequence[Encoded], texts: Sequence[str]) -> list[list[float]]:
+    """The same, each measure by a forward of its own: batches of 8 in the order given, padded to the longest."""
+
+    def probability(log_p: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return log_p.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+
+    def right(log_p: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return log_p.argmax(-1) == ids
+
+    def standardised(log_p: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        p = log_p.exp()
+        mean = (p * log_p).sum(-1)
+        deviation = ((p * log_p.square()).sum(-1) - mean.square()).clamp_min(1e-18).sqrt()
+        return (probability(log_p, ids) - mean) / deviation
+
+    def lowest(values: torch.Tensor) -> float:
+        return float(values.sort().values[: max(1, int(0.4 * len(values)))].mean())
+
+    def each(take: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Iterator[torch.Tensor]:
+        return forwards(lm, rows, take)
+
+    faults = [torch.tensor(row.fault) for row in rows]
+    columns = [
+        [float(x.mean().exp()) for x in each(probability)],
+        [float(x[fault].mean().exp()) for x, fault in zip(each(probability), faults, strict=True)],
+        [float(x.double().mean()) for x in each(right)],
+        [extraction_strength(x.tolist()) for x in each(right)],
+        [float(x.mean()) for x in each(probability)],
+        [float(x.mean()) / compressed(text) for x, text in zip(each(probability), texts, strict=True)],
+        [lowest(x) for x in each(probability)],
+        [lowest(x) for x in each(standardised)],
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def forwards(
+    lm: LanguageModel, rows: Sequence[Encoded], take: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> Iterator[torch.Tensor]:
+    """What `take` makes of each row's log-probabilities and tokens, at its response."""
+    for start in range(0, len(rows), 8):
+        part = rows[start : start + 8]
+        width = max(map(len, part))
+        ids, mask = torch.zeros(len(part), width, dtype=torch.long), torch.zeros(len(part), width, dtype=torch.long)
+        for i, row in enumerate(part):
+            ids[i, : len(row)], mask[i, : len(row)] = torch.tensor(row.prompt + row.response), 1
+        with torch.no_grad():
+            log_p = lm.model(input_ids=ids, attention_mask=mask).logits[:, :-1].log_softmax(-1)
+        found = take(log_p, ids[:, 1:])
+        yield from (found[i, len(row.prompt) - 1 : len(row) - 1] for i, row in enumerate(part))
+
+
+def shared_pass(sets: Sets, lm: LanguageModel) -> Iterator[str]:
+    dialogues = [*(j.dialogue for j in sets.faulty), *sets.holdout]
+    rows, texts = [lm.format.encode(d) for d in dialogues], [d.response or "" for d in dialogues]
+    ours, theirs = one_pass(lm, rows, texts), textbook(lm, rows, texts)
+    worst = max(abs(a - b) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x[:-1], y[:-1], strict=True))
+    pairs = [
+        (spent(lambda: one_pass(lm, rows, texts)), spent(lambda: textbook(lm, rows, texts))) for _ in range(REPEATS)
+    ]
+    ratios = sorted(one[1] / many[1] for one, many in pairs)
+    one, many = (statistics.median(pair[i][1] for pair in pairs) for i in (0, 1))
+    yield (
+        f"Eight measures of {len(rows)} rows of the town: one pass takes **{statistics.median(ratios):.2f}** of the "
+        f"time of a padded forward for each measure ({ratios[0]:.2f}–{ratios[-1]:.2f} in {REPEATS} pairs; processor "
+        f"seconds {one:.2f} and {many:.2f}, medians). The figures agree to {worst:.0e}; Min-K %++, which divides by "
+        "what may be next to nothing, is not compared.\n"
+    )
+
+
+@contextmanager
+def counting(models: Sequence[LanguageModel]) -> Iterator[list[Counter[bytes]]]:
+    """How often each row went through each model under teacher forcing; generation, which keeps a cache, aside."""
+    found: list[Counter[bytes]] = [Counter() for _ in models]
+
+    def counted(rows: Counter[bytes]) -> Callable[..., None]:
+        def count(module: object, args: object, options: dict[str, Any]) -> None:
+            if options.get("use_cache") is False:
+                for row, mask in zip(options["input_ids"], options["attention_mask"], strict=True):
+                    rows[row[mask.bool()].numpy().tobytes()] += 1
+
+        return count
+
+    hooks = [
+        lm.model.register_forward_pre_hook(counted(c), with_kwargs=True) for lm, c in zip(models, found, strict=True)
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def forwards_per_row(sets: Sets, judges: list[Judge]) -> Iterator[str]:
+    models = [load_model("town"), load_model("town"), load_model("town-oracle")]
+    after, before, oracle = models
+    yield "| forwards, generation aside | of distinct rows | each |\n|---|---|---|"
+    for title, given, names in (
+        ("`likelihood`, with all that an audit has anyway, no oracle", None, ["likelihood"]),
+        ("the same with an oracle: a seventh of the ordinary rows again, for its distance", oracle, ["likelihood"]),
+        ("and `membership`: the gradient of each forgotten and holdout row", oracle, ["likelihood", "membership"]),
+    ):
+        with counting(models) as found:
+            audit(after, before, sets, judges, oracle=given, samples=0, probes=names)
+        rows, passes = sum(map(len, found)), sum(c.total() for c in found)
+        yield f"| {title} | {rows:,} | {passes / rows:.3f} |"
+    yield ""
+
+
+def by_probe(sets: Sets, judges: list[Judge]) -> Iterator[str]:
     models = {"after": load_model("town"), "before": load_model("town"), "oracle": load_model("town-oracle")}
-    print("| the town | seconds | of the processor |\n|---|---|---|")
     after, before, oracle = models.values()
-    plain = seconds(lambda: audit(after, before, sets, judges, oracle=oracle))
-    told("audit without probes", plain)
+    rows = [("audit without probes", spent(lambda: audit(after, before, sets, judges, oracle=oracle)))]
     scores = Scores()
     readings = {name: read(lm, sets, judges, samples=0, seed=0, scores=scores) for name, lm in models.items()}
     case = Case(after, before, oracle, sets, tuple(judges), scores=scores, readings=readings)
-    total = list(plain)
-    for name in PROBES:
-        spent = seconds(lambda name=name: run_probes([name], case))
-        told(name, spent)
-        total = [a + b for a, b in zip(total, spent, strict=True)]
-    told("all", (total[0], total[1]))
-    shared_pass(sets, list(models.values()))
+    rows += [(f"`{name}`", spent(partial(run_probes, [name], case))) for name in PROBES]
+    yield from _table("the town, all probes", rows)
 
 
-def shared_pass(sets: Sets, models: list[LanguageModel]) -> None:
-    """The likelihoods once, as the audit has them, against once for each measure of them."""
-    dialogues = [*(j.dialogue for j in sets.faulty), *sets.holdout]
-    rows = [[lm.format.encode(d) for d in dialogues] for lm in models]
-    scores = Scores()
-
-    def shared() -> None:
-        for _ in range(MEASURES):
-            for lm, own in zip(models, rows, strict=True):
-                scores.of(lm, own)
-
-    def separate() -> None:
-        for _ in range(MEASURES):
-            for lm, own in zip(models, rows, strict=True):
-                token_scores(lm, own)
-
-    one, many = seconds(shared), seconds(separate)
-    told(f"likelihoods of {MEASURES} measures, one pass", one)
-    told(f"likelihoods of {MEASURES} measures, a pass each", many)
-    print(f"\none pass takes {one[1] / many[1]:.2f} of the time\n")
-
-
-def measure_tofu(models: Path, tofu: Path) -> None:
+def tofu(models: Path, data: Path) -> Iterator[str]:
     full, oracle = (load_model(models / f"tofu800-{name}", template="plain") for name in ("full", "retain-oracle"))
-    forget = tuple(read_forget(tofu / "forget01.jsonl"))
-    sets = Sets(forget, holdout=tuple(read_dialogues(tofu / "holdout01.jsonl")))
-    print("| TOFU forget01 on tofu800 | seconds | of the processor |\n|---|---|---|")
+    holdout = tuple(read_dialogues(data / "holdout01.jsonl"))
+    sets = Sets(tuple(read_forget(data / "forget01.jsonl")), holdout=holdout)
     names = ["likelihood", "membership", "depth"]
-    told(", ".join(names), seconds(lambda: audit(full, full, sets, [], oracle=oracle, samples=0, probes=names)))
+    rows = [
+        (
+            f"{', '.join(names)}, run {i}",
+            spent(lambda: audit(full, full, sets, [], oracle=oracle, samples=0, probes=names)),
+        )
+        for i in range(1, 4)
+    ]
+    yield from _table("TOFU forget01 and holdout01 on the tofu800 models", rows, total=False)
+
+
+def _table(title: str, rows: Sequence[tuple[str, Spent]], *, total: bool = True) -> Iterator[str]:
+    yield f"| {title} | seconds | of the processor |\n|---|---|---|"
+    if total:
+        clock, processor = zip(*(times for _, times in rows), strict=True)
+        rows = [*rows, ("**all**", (sum(clock), sum(processor)))]
+    yield from (f"| {name} | {clock:.1f} | {processor:.1f} |" for name, (clock, processor) in rows)
+    yield ""
 
 
 def main() -> None:
@@ -126,11 +235,26 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--tofu", type=Path)
     options = parser.parse_args()
-    print(f"{limit_threads()} threads, torch {torch.__version__}\n")
-    measure_town()
+    machine = f"{platform.machine()}, {limit_threads()} thread(s), torch {torch.__version__}"
+    sets, judges = town()
+    lines = [HEAD.format(machine=machine)]
+    for part in (shared_pass(sets, load_model("town")), forwards_per_row(sets, judges), by_probe(sets, judges)):
+        lines += _shown(part)
     if options.models and options.tofu:
-        measure_tofu(options.models, options.tofu)
+        lines += _shown(tofu(options.models, options.tofu))
+    PAGE.write_text("\n".join(lines), encoding="utf-8")
 
+
+def _shown(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        print(line, flush=True)
+        yield line
+
+
+HEAD = """# What an audit costs
+Written by `python bench/audit.py`. Machine: {machine}. Seconds of the processor say
+what was computed, those of the clock depend on who else computes: the machine was shared.
+"""
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.expected import with_expected
 from expunge.model import load_model
@@ -23,6 +24,7 @@ from expunge.selection import Split
 from expunge.training.config import UnlearnConfig
 from expunge.training.displaced import Displaced
 from expunge.training.material import Material
+from expunge.training.noise import add_noise
 from expunge.training.surgery import Surgery
 from expunge.training.unlearn import _trainer, unlearn
 
@@ -198,6 +200,21 @@ def test_weights_are_moved_for_the_gradients_and_put_back(tiny: Path) -> None:
     assert float(moved.norm()) == pytest.approx(0.3, rel=1e-4) and float(moved.std()) < 1e-6
     uphill.on_pre_optimizer_step(None, State, None)
     assert torch.equal(weight, place)
+
+
+def test_noise_is_as_wide_as_for_a_row_however_rows_are_packed(tiny: Path) -> None:
+    """Rows of 4 and 12 tokens, 8 on the mean; width 32: at most 2 / √(8 · 32) = 1/8, whatever the sequence's length."""
+    lm = load_model(tiny)
+    rows = [Encoded((1,) * n, (2,), (True,)) for n in (3, 11)]
+    handle = add_noise(lm.model, 2.0, rows)
+    embeddings, ids = lm.model.get_input_embeddings(), torch.ones(1, 5000, dtype=torch.long)
+    plain = embeddings(ids)
+    lm.model.train()
+    noise = embeddings(ids) - plain
+    assert float(noise.abs().max()) == pytest.approx(1 / 8, rel=1e-3)
+    assert abs(float(noise.mean())) < 1e-3 and float(noise.std()) == pytest.approx(1 / 8 / 3**0.5, rel=0.02)
+    handle.remove()
+    assert torch.equal(embeddings(ids), plain)
 
 
 @pytest.mark.parametrize(

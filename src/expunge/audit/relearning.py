@@ -110,10 +110,10 @@ def fine_tune(lm: LanguageModel, rows: Sequence[Encoded], seed: int, *, rate: fl
     """
     model = lm.model.requires_grad_(True).eval()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate or default_rate(lm), weight_decay=0.0)
-    order, layer = _rounds(len(rows), seed), OutputLayer(model)
+    order, head = _rounds(len(rows), seed), OutputLayer(model)
     for step in range(1, STEPS[-1] + 1):
         picked = [rows[next(order)] for _ in range(BATCH)]
-        said = layer(torch.cat([output.last for output in forward_rows(model, picked, lm.device)]))
+        said = head(torch.cat([output.last for output in forward_rows(model, picked, lm.device)]))
         tokens = torch.tensor([token for row in picked for token in row.response], device=lm.device)
         loss = torch.nn.functional.cross_entropy(said, tokens)
         optimizer.zero_grad()

@@ -25,6 +25,7 @@ from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, ma
 from expunge.training.config import UnlearnConfig
 from expunge.training.loss import Loss
 from expunge.training.material import Material
+from expunge.training.noise import add_noise
 from expunge.training.processes import is_main, join, main_first, wait
 from expunge.training.trained import fixed_digests, made_trainable
 
@@ -83,7 +84,11 @@ def unlearn(
     trained = made_trainable(lm, config)
     before = fixed_digests(trained.model)
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
+    everything = [*material.forget, *material.normal, *(row for rows in material.expected for row in rows)]
+    noise = add_noise(trained.model, config.noise, everything) if config.noise else None
     _train(trainer, active, folder)
+    if noise:
+        noise.remove()
     steps = active.history[-1]["step"] if active.history else 0
     if fixed_digests(trained.model) != before:
         raise AssertionError("weights that were not to be trained have changed")
@@ -119,7 +124,6 @@ def _trainer(
         learning_rate=config.rate(lm.model.config.get_text_config().hidden_size),
         weight_decay=0.0,
         adam_epsilon=config.adam_epsilon(sum(p.numel() for p in lm.model.parameters() if p.requires_grad)),
-        neftune_noise_alpha=config.noise or None,
         seed=config.seed,
         save_strategy="no",  # the active set saves when it has judged
         save_total_limit=2,
