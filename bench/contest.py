@@ -57,7 +57,7 @@ class Case:
     seed: int = 0
 
 
-class Clock(TrainerCallback):  # type: ignore[misc]
+class Clock(TrainerCallback):
     """Processor seconds of each step, from the end of the last one; and the peak of memory until the last step."""
 
     def __init__(self) -> None:
@@ -142,10 +142,7 @@ def train(case: Case, lm: LanguageModel, folder: Path) -> None:
         unlearn(lm, parts, folder, config=config)
     elif case.trainer == "textbook":
         rows = [(lm.format.encode(a), lm.format.encode(b)) for (a, _), b in zip(forget, normal, strict=False)]
-        pairs: list[Pair] = [
-            tuple((row.prompt + row.response, len(row.prompt)) for row in pair)
-            for pair in rows  # type: ignore[misc]
-        ]
+        pairs: list[Pair] = [tuple((row.prompt + row.response, len(row.prompt)) for row in pair) for pair in rows]
         TextbookNPO(model=lm.model, args=arguments(folder, case.batch, case.steps), train_dataset=pairs).train()
     else:
         dpo(case, lm, forget, folder)

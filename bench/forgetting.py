@@ -61,7 +61,7 @@ def moved(original: LanguageModel, lm: LanguageModel, rows: list[Encoded]) -> fl
     return float((p.exp() * (p - q)).sum(-1).mean())
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Notes when as much is forgotten, and when as much is kept besides; the clock stands still while it looks."""
 
     def __init__(self, forgotten: Callable[[], bool], kept: Callable[[], bool], seconds: float | None) -> None:

@@ -50,7 +50,7 @@ def padded(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-class TextbookNPO(Trainer):  # type: ignore[misc]
+class TextbookNPO(Trainer):
     """L = −(2/β) · mean log σ(β (NLL_θ − NLL_ref)) + mean KL(p_ref ‖ p_θ) over the response tokens of normal rows."""
 
     def __init__(self, *, beta: float = 0.1, **options: Any) -> None:

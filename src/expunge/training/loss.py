@@ -143,8 +143,9 @@ def needs_of(terms: Sequence[Term]) -> dict[Kind, set[Original]]:
     """What the terms ask of the original model, at the rows of each kind."""
     needs: dict[Kind, set[Original]] = {}
     for term in terms:
-        for kind in term.reads if term.original else ():
-            needs.setdefault(kind, set()).add(term.original)  # type: ignore[arg-type]
+        if term.original is not None:
+            for kind in term.reads:
+                needs.setdefault(kind, set()).add(term.original)
     return needs
 
 
