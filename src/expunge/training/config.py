@@ -69,7 +69,7 @@ class UnlearnConfig:
     epsilon: float | None = None
     warmup_steps: int = 10
     forget_rows: int = 12
-    normal_rows: int = 30
+    normal_rows: int = 36
     accumulation: int = 1
     negative_weight: float = 2.0
     positive_weight: float = 3.0
@@ -81,7 +81,7 @@ class UnlearnConfig:
     forgotten: float = 0.01
     normal_budget: float = 0.5
     judge_every: int = 20
-    settle_steps: int = 40
+    settle_steps: int = 60
     modules: str = "matrices"
     lora_rank: int = 0
     dora: bool = False
