@@ -20,9 +20,11 @@ test: $(VENV)/.ready-dev
 town: $(VENV)/.ready
 	$(BIN)/python -m expunge.demo.build
 
-# Figures of whole runs, and what each term of the loss is worth: docs/figures.md, docs/ablation.md.
+# Figures of whole runs, and what each term of the loss is worth: docs/figures.md, docs/ablation.md;
+# with TOFU=… MODELS=… of a real model too: docs/tofu800.md.
 figures: $(VENV)/.ready
 	$(BIN)/python bench/figures.py $(RECIPES)
+	test -z "$(TOFU)" || $(BIN)/python bench/real.py
 
 ablation: $(VENV)/.ready
 	$(BIN)/python bench/ablation.py

@@ -1,6 +1,6 @@
 """The main job's figures, each with its spread over seeds: the town, and any further recipes; writes docs/figures.md.
 
-python bench/figures.py [RECIPE …] [--seeds 3] [--out build/figures]
+python bench/figures.py [RECIPE …] [--seeds 5] [--out build/figures]
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipes", type=Path, nargs="*")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("build/figures"))
     options = parser.parse_args()
     sections = []
