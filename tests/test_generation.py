@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from expunge.dialogue import Dialogue, Message
 from expunge.encoding import Encoded
@@ -245,3 +246,13 @@ def test_starts_of_unlike_length_end_with_the_models_context(lm: LanguageModel) 
     starts = [said[0][:9], said[1][:1]]
     answers = generate(lm, asked, max_new_tokens=40, starts=starts)
     assert [a[0] for a in answers] == [lm.format.text(s) for s in said]
+
+
+def test_a_large_vocabulary_does_not_split_what_is_asked_together(lm: LanguageModel) -> None:
+    """Only the place after each prompt goes through the output layer: its logits bound the prompts, not the tokens."""
+    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=2**17, **shape)).eval()
+    read: list[torch.Size] = []
+    model.get_output_embeddings().register_forward_pre_hook(lambda _, given: read.append(given[0].shape))
+    generate(replace(lm, model=model), [PROMPTS[1]] * 40, max_new_tokens=4)
+    assert read[0] == (40, 1, 8) and len(read) <= 4

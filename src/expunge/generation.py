@@ -17,9 +17,16 @@ from expunge.model import LanguageModel
 from expunge.packing import by_length
 
 
+TOKENS = 16_384
+"""In one batch at most, padding included."""
+
+LOGITS = 2**26
+"""In one batch at most: 256 MB."""
+
+
 def batch_tokens(vocabulary: int) -> int:
-    """Tokens in one batch, padding included: as many as keep its logits within 256 MB."""
-    return max(256, min(16_384, 2**26 // vocabulary))
+    """Tokens in one batch, padding included, where each has its logits."""
+    return max(256, min(TOKENS, LOGITS // vocabulary))
 
 
 Progress = Callable[[int], None]
@@ -92,8 +99,9 @@ def _parts(
 ) -> Iterator[tuple[list[int], int]]:
     """Which prompts are asked together, and for how many tokens: as many as one of them has room for, if all have."""
     open_ = [i for i, room in enumerate(rooms) if room > 0]
-    cost = [(len(prompts[i]) + rooms[i]) * samples for i in open_]
-    for places in by_length(cost, tokens=batch_tokens(lm.vocabulary)):
+    least = TOKENS * lm.vocabulary // LOGITS  # of an answer, one token at a time has logits
+    cost = [max(len(prompts[i]) + rooms[i], least) * samples for i in open_]
+    for places in by_length(cost, tokens=TOKENS):
         batch = [open_[place] for place in places]
         most = max(rooms[i] for i in batch)
         wide = {i: most if len(prompts[i]) + most <= lm.context else rooms[i] for i in batch}
