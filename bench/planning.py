@@ -128,7 +128,6 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
     from torch.profiler import ProfilerActivity, profile
     from transformers import TrainingArguments
 
-    from expunge.encoding import alike
     from expunge.model import load_model
     from expunge.planning import memory
     from expunge.planning.duration import step_seconds
@@ -179,11 +178,8 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
             unlearn(lm, parts, folder / "out", config=config)
         sizes = read_sizes(str(folder / "model"))
     taught = [lm.format.encode(j.dialogue.answered(j.expected[0])) for j in parts.forget]
-    groups = len(list(alike([len(r) for r in (*rows, *taught)])))
     response = round(statistics.mean(len(r.response) for r in rows))
-    work = Workload(
-        shape["forget"], shape["normal"], round(statistics.mean(len(r.prompt) for r in rows)), response, groups
-    )
+    work = Workload(shape["forget"], shape["normal"], round(statistics.mean(len(r.prompt) for r in rows)), response)
     way = Way("lora" if shape["rank"] else "full", rank=shape["rank"], cpu=not shape["bf16"])
     live: dict[int, int] = {}
     now = peak = 0
@@ -195,7 +191,7 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
     plan = memory_of(sizes, work, config, way)
     return {
         "parameters": sizes.parameters, "rows": len(rows) + len(taught), "tokens": work.row, "response": response,
-        "groups": groups, "peak": peak, "planned": plan.peak,
+        "peak": peak, "planned": plan.peak,
         "seconds": sum(end - start for start, end in begun[len(begun) // 2 :]) / 1e9,
         "foretold": step_seconds(sizes, work, config, way, machine),
     }  # fmt: skip

@@ -16,7 +16,6 @@ from expunge.files import digest
 from expunge.model import LanguageModel
 from expunge.packing import by_length
 
-
 TOKENS = 16_384
 """In one batch at most, padding included."""
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen3Config
 
+from expunge.generation import LOGITS, TOKENS
+from expunge.objective.chunks import NUMBERS as CHUNK
 from expunge.planning import memory
-from expunge.planning.memory import Memory, Way, cache_bytes, layer_bytes, logit_rows, memory_of
+from expunge.planning.memory import Memory, Way, cache_bytes, layer_bytes, memory_of
 from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
@@ -31,16 +33,15 @@ def llama(**changed: Any) -> Sizes:
 
 
 CONFIG = UnlearnConfig(forget_rows=2, normal_rows=3)
-WORK = Workload(forget=5, normal=20, prompt=12, response=8, groups=2)
-"""7 rows of 20 tokens, 23 with padding: 161 tokens."""
+WORK = Workload(forget=5, normal=20, prompt=12, response=8)
+"""7 rows of 20 tokens, 146 with padding, in sequences of 44."""
 
 LINEAR = 2 * (8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 16)  # 1152
 PARAMETERS = LINEAR + 2 * 2 * 8 + 8 + 2 * 10 * 8  # 1352
 ADAPTER = 2 * 3 * ((8 + 8) + 2 * (8 + 4) + (8 + 8) + 3 * (8 + 16))  # rank 3: 768
-LAYER = 4 * (4 * 8 + 4 * 8 + 4 * 16 + 23 + 2 + 2)  # norms, attention, MLP, mask, statistics: 620 bytes a token
-HIDDEN = 8 * 8 * 161
-COPIES = 7 + 2 * 2 + 2 + 6 * 3  # all rows; pushed twice, taught once, kept six times
-CACHE = 4 * 20 * (8 * 10 + 2 * 8 * 20)
+LAYER = 4 * (4 * 8 + 4 * 8 + 4 * 16 + 44 + 2 + 2)  # norms, attention, MLP, mask, statistics: 704 bytes a token
+READ = 4 * 8 * (8 * (3 * 7 + 3) + 2 * 20 * (7 + 3 * 3))  # for the output layer; hidden states
+CACHE = 4 * 20 * 8 * (8 + 2 * 20)
 JUDGING = 5 * 20 * (4 * (2 * 8 + 3 * 16) + 4 * 10 * 8 / 20)  # the old responses are read all at once
 
 
@@ -51,35 +52,34 @@ def test_full_training_on_a_cpu() -> None:
         casts=0,
         gradients=4 * LINEAR,
         optimizer=8 * LINEAR,
-        activations=2 * LAYER * 161 + HIDDEN,
-        logits=4 * 10 * 8 * COPIES,
-        layer=4 * (2 * 8 + 3 * 16) * 161,
+        activations=2 * LAYER * 146 + READ,
+        logits=4 * 7 * 10 * 8 * 3,
+        layer=4 * (2 * 8 + 3 * 16) * 146,
         reference=CACHE,
         judging=JUDGING,
         held=False,
-        groups=2,
     )
     kept = 4 * PARAMETERS + 8 * LINEAR + CACHE
-    assert found.peak == kept + 2 * LAYER * 161 + HIDDEN + 4 * (2 * 8 + 3 * 16) * 161
+    assert found.peak == kept + 2 * LAYER * 146 + READ + 4 * (2 * 8 + 3 * 16) * 146
 
 
 def test_a_lora_adapter_on_a_cpu() -> None:
     found = memory_of(llama(), WORK, CONFIG, Way("lora", 3))
     assert (found.weights, found.casts) == (4 * PARAMETERS + 4 * ADAPTER, 0)
     assert (found.gradients, found.optimizer) == (4 * ADAPTER, 8 * ADAPTER)
-    assert found.activations == 2 * (LAYER + 4 * 3 * 7) * 161 + HIDDEN
+    assert found.activations == 2 * (LAYER + 4 * 3 * 7) * 146 + READ
 
 
 def test_full_training_in_mixed_precision() -> None:
-    """float32 weights, and bfloat16 copies of the matrices and of the output layer for each of two batches."""
+    """float32 weights, and bfloat16 copies of the matrices and of the output layer."""
     found = memory_of(llama(), WORK, CONFIG, Way("full", cpu=False))
-    assert (found.weights, found.casts) == (4 * PARAMETERS, 2 * 2 * (LINEAR + 80))
+    assert (found.weights, found.casts) == (4 * PARAMETERS, 2 * (LINEAR + 80))
     inputs = 5 * 8  # queries, keys and values; gate and up
-    layer = 4 * 2 * 8 + 2 * (inputs + 4 * 8 + 4 * 16 + 23) + 4 * (2 + 2)
-    assert found.activations == 2 * layer * 161 + HIDDEN
+    layer = 4 * 2 * 8 + 2 * (inputs + 4 * 8 + 4 * 16 + 44) + 4 * (2 + 2)
+    assert found.activations == 2 * layer * 146 + READ
     assert found.reference == 0  # kept in main memory
     single = memory_of(llama(dtype="float32"), WORK, CONFIG, Way("full", cpu=False))
-    assert (single.casts, single.activations) == (0, 2 * LAYER * 161 + HIDDEN)
+    assert (single.casts, single.activations) == (0, 2 * LAYER * 146 + READ)
 
 
 def test_adapters_in_half_precision_and_in_four_bits() -> None:
@@ -92,26 +92,31 @@ def test_adapters_in_half_precision_and_in_four_bits() -> None:
 
 def test_checkpointing_keeps_one_layer_and_the_inputs_of_the_others() -> None:
     found = memory_of(llama(), WORK, CONFIG, Way("full", checkpointing=True))
-    assert found.activations == (2 * 4 * 8 + LAYER) * 161 + HIDDEN
+    assert found.activations == (2 * 4 * 8 + LAYER) * 146 + READ
     mixed = memory_of(llama(), WORK, CONFIG, Way("full", checkpointing=True, cpu=False))
-    assert mixed.casts == 2 * (LINEAR / 2 + 2 * 80)
+    assert mixed.casts == 2 * (LINEAR / 2 + 80)
 
 
 def test_a_reference_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frozen copy, or the adapter switched off; its logits are there once more."""
+    """A frozen copy, or the adapter switched off."""
     assert memory.CACHE == CACHE_BYTES
     monkeypatch.setattr(memory, "CACHE", CACHE - 1)
     full, lora = (memory_of(llama(), WORK, CONFIG, way) for way in (Way("full"), Way("lora", 3)))
     assert (full.reference, lora.reference) == (4 * PARAMETERS, 0)
-    assert full.logits == lora.logits == 4 * 10 * 8 * (COPIES + 3)
+
+
+def test_logits_are_there_in_chunks() -> None:
+    assert memory.CHUNK == CHUNK and (memory.TOKENS, memory.LOGITS_READ) == (TOKENS, LOGITS)
+    found = memory_of(llama(vocab_size=2**20), WORK, CONFIG, Way("full"))
+    assert found.logits == 4 * 7 * 2**22
 
 
 def test_terms_left_out_take_nothing() -> None:
     config = UnlearnConfig(forget_rows=2, normal_rows=3, normal_weight=0, hidden_weight=0, negative_weight=0)
     found = memory_of(llama(), WORK, config, Way("full"))
     assert cache_bytes(llama(), WORK, config) == found.reference == 0
-    assert found.activations == 2 * LAYER * 2 * 23
-    assert logit_rows(WORK.step(config)) == 2 + max(2, 2 * 2)
+    layer = LAYER - 4 * 44 + 4 * 42  # two rows lie in one sequence
+    assert found.activations == 2 * layer * 42 + 4 * 8 * 8 * 3 * 2
 
 
 def test_accumulation_halves_a_part_and_holds_the_gradients() -> None:
@@ -124,9 +129,9 @@ def test_accumulation_halves_a_part_and_holds_the_gradients() -> None:
 
 
 def test_what_is_at_its_peak_at_once() -> None:
-    found = Memory(1, 2, 40, 4, 8, 16, 20, 32, 64, held=False, groups=2)
-    assert found.peak == 1 + 4 + 32 + 40 + 20 + (2 + 8) / 2
-    assert dataclasses.replace(found, gradients=0).peak == 1 + 4 + 32 + 64
+    found = Memory(1, 2, 40, 4, 8, 16, 20, 32, 64, held=False)
+    assert found.peak == 1 + 4 + 32 + 64
+    assert dataclasses.replace(found, judging=0).peak == 1 + 4 + 32 + 40 + 20
     assert dataclasses.replace(found, logits=99).peak == 1 + 4 + 32 + 2 + 8 + 99
     assert dataclasses.replace(found, held=True).peak == 1 + 4 + 32 + 40 + 2 + 8 + 20
 
@@ -191,13 +196,13 @@ WAYS = st.builds(
     st.booleans(),
     st.booleans(),
 )
-WORKS = st.builds(Workload, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 6))
+WORKS = st.builds(Workload, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 CONFIGS = st.builds(
     UnlearnConfig, forget_rows=NUMBERS, normal_rows=NUMBERS, accumulation=st.integers(1, 4), max_steps=NUMBERS
 )
 
 
-@given(WORKS, CONFIGS, WAYS, st.sampled_from(["forget", "normal", "prompt", "response", "groups"]), NUMBERS)
+@given(WORKS, CONFIGS, WAYS, st.sampled_from(["forget", "normal", "prompt", "response"]), NUMBERS)
 def test_more_to_unlearn_never_takes_less(
     work: Workload, config: UnlearnConfig, way: Way, name: str, more: int
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.planning.machine import Machine
-from expunge.planning.memory import CACHE, QUANTIZED, Way, cache_bytes
+from expunge.planning.memory import CACHE, QUANTIZED, Way, asked_at_once, cache_bytes
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
@@ -53,30 +53,29 @@ def step_seconds(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, 
     """Of one step: all its parts, the reference where it is not kept, and the optimizer.
 
     The backward pass takes as much as the forward for the gradients of what flows, and with full training once more
-    for those of the weights (6 N and 4 N a token in all); attention's takes twice the forward; checkpointing adds a
-    forward.
+    for those of the weights (6 N and 4 N a token in all); attention's takes twice the forward, and goes over all of a
+    sequence; checkpointing adds a forward. The output layer's gradient goes to what it reads alone; of kept rows the
+    original's output layer is asked too.
     """
     parts = work.step(config)
-    columns, count = parts.columns, config.accumulation
-    attention = 4 * sizes.layers * sizes.queries * columns**2
-    matrices, head = 2 * sizes.linear * columns, 2 * sizes.table * work.response
+    rate = _rate(machine, single=way.single(sizes))
+    attention = 4 * sizes.layers * sizes.queries * parts.columns * parts.tokens
+    matrices, head = 2 * sizes.linear * parts.tokens, 2 * sizes.table * work.response
     times = (3 if way.method == "full" else 2) + way.checkpointing
-    row = times * matrices + (3 + way.checkpointing) * attention + 2 * head
-    seconds = count * parts.rows * row / _rate(machine, single=way.single(sizes))
+    flops = times * matrices + (3 + way.checkpointing) * attention + (2 * parts.rows + parts.kept) * head
+    seconds = config.accumulation * flops / rate
     if cache_bytes(sizes, work, config) > CACHE:
-        seconds += (
-            count * parts.kept * forward(sizes, columns, work.response) / _rate(machine, single=_alone(sizes, way))
-        )
+        again = (matrices + attention) * parts.kept / parts.rows
+        seconds += config.accumulation * again / _rate(machine, single=_alone(sizes, way))
     return seconds + ADAM * way.changed(sizes) / machine.bandwidth
 
 
 def _round_seconds(sizes: Sizes, work: Workload, way: Way, machine: Machine) -> float:
     """Old responses read, new ones written: token by token, each reads all weights once for a batch."""
     rate = _rate(machine, single=way.single(sizes))
-    new = int(1.5 * work.response) + 8
+    new = work.new
     each = QUANTIZED if way.method == "qlora" else way.stored(sizes)
-    batch = max(1, max(256, min(16_384, 2**26 // sizes.vocabulary)) // (work.prompt + new))
-    batches = -(-work.forget // batch)
+    batches = -(-work.forget // asked_at_once(sizes, work))
     written = 2 * (sizes.linear + sizes.table) * work.forget * new / rate
     moved = batches * new * each * sizes.parameters / machine.bandwidth
     read = work.forget * (forward(sizes, work.row, work.response) + forward(sizes, work.prompt, 1)) / rate

@@ -12,8 +12,17 @@ from expunge.training.config import UnlearnConfig
 
 Method = Literal["full", "lora", "qlora"]
 
+CHUNK = 2**22
+"""Logits that a term holds at once: `objective.chunks.NUMBERS`, which takes torch to import."""
+
 CACHE = 2 * 2**30
 """Bytes up to which the reference's outputs are kept: `training.reference.CACHE_BYTES`, which takes torch to import."""
+
+TOKENS, LOGITS_READ = 16_384, 2**26
+"""In one batch that is read or asked: `TOKENS` and `LOGITS` of `generation`, which takes torch to import."""
+
+LOGITS = 7
+"""Copies of a chunk in the KL: the logits, the original's, both as log-probabilities, and three between them."""
 
 QUANTIZED = 0.516
 """Bytes of a weight in four bits: 4 bits, and 0.127 for the doubly quantized scales (QLoRA, arXiv 2305.14314)."""
@@ -50,10 +59,9 @@ class Memory:
 
     weights: of the model, and of the adapter. casts: bfloat16 copies that the forward in mixed precision makes.
     gradients, optimizer: of what is trained; AdamW keeps two float32 moments. activations: what the layers keep for
-    the backward pass. logits: copies of the response columns' logits in the losses. layer: one layer's backward pass.
-    reference: the original's outputs on normal rows, or a frozen copy of it. judging: keys and values, and logits,
-    while the model answers. held: whether gradients are held through the forward (with accumulation). groups: batches
-    of like length in a step, which go backward one after the other.
+    the backward pass, and what the terms read. logits: copies of one chunk of them in a term. layer: one layer's
+    backward pass. reference: what is kept of the original, or a frozen copy of it. judging: keys and values, and
+    logits, while the model answers. held: whether gradients are held through the forward (with accumulation).
     """
 
     weights: float
@@ -66,42 +74,36 @@ class Memory:
     reference: float
     judging: float
     held: bool
-    groups: int
 
     @property
     def peak(self) -> float:
         """The largest sum of terms that are there at once.
 
         Weights, optimizer and reference, and the largest of: casts, activations and the logits in the losses (or one
-        layer's backward pass); all gradients and what the batches not yet gone backward keep; judging.
+        layer's backward pass); all gradients and the first layer's backward pass; judging.
         """
-        kept = self.casts + self.activations
-        forward = kept + max(self.logits, self.layer) + (self.gradients if self.held else 0)
-        backward = self.gradients + self.layer + kept * (1 - 1 / self.groups)
-        return self.weights + self.optimizer + self.reference + max(forward, backward, self.judging)
+        forward = self.casts + self.activations + max(self.logits, self.layer) + (self.gradients if self.held else 0)
+        return self.weights + self.optimizer + self.reference + max(forward, self.gradients + self.layer, self.judging)
 
 
 def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> Memory:
     """Of one way to unlearn. `config.lora_rank` is left aside for that of `way`."""
     step = work.step(config)
     changed = way.changed(sizes)
-    cached = cache_bytes(sizes, work, config)
-    kept, copied = _reference(sizes, step, way, cached)
     whole = layer_bytes(sizes, step.columns, way) * step.tokens
     passed = (4 if way.single(sizes) or way.method == "full" else 2) * sizes.hidden * step.tokens
-    hidden = 8 * sizes.hidden * step.tokens if config.hidden_weight and step.kept else 0
+    layers = sizes.layers * passed + whole if way.checkpointing else sizes.layers * whole
     return Memory(
         weights=_weights(sizes, way),
-        casts=_casts(sizes, step, way),
+        casts=_casts(sizes, way),
         gradients=4 * changed,
         optimizer=8 * changed,
-        activations=hidden + (sizes.layers * passed + whole if way.checkpointing else sizes.layers * whole),
-        logits=4 * sizes.vocabulary * (logit_rows(step) + copied) * step.response,
+        activations=layers + read_bytes(sizes, step, config),
+        logits=4 * LOGITS * min(CHUNK, sizes.vocabulary * step.response * max(step.pushed, step.taught, step.kept)),
         layer=_backward(sizes, way) * step.tokens,
-        reference=kept,
+        reference=_reference(sizes, work, config, way),
         judging=judging_bytes(sizes, work, way),
         held=config.accumulation > 1,
-        groups=step.groups,
     )
 
 
@@ -111,24 +113,27 @@ def _weights(sizes: Sizes, way: Way) -> float:
     return QUANTIZED * sizes.linear + 2 * (sizes.parameters - sizes.linear) + 4 * sizes.adapter(way.rank)
 
 
-def _casts(sizes: Sizes, step: Step, way: Way) -> float:
-    """Autocast keeps a bfloat16 copy of every float32 matrix for the backward pass, anew for each batch of a step."""
+def _casts(sizes: Sizes, way: Way) -> float:
+    """Autocast keeps a bfloat16 copy of every float32 matrix for the backward pass."""
     largest = max(m.weights for m in sizes.matrices)
     if way.method == "qlora":
         return 2 * largest  # the one that is just being multiplied with
     if way.single(sizes) or way.method == "lora":
         return 0
-    layers = sizes.linear / sizes.layers if way.checkpointing else sizes.linear * step.groups
-    return 2 * (layers + sizes.table * step.groups)
+    return 2 * (sizes.linear / (sizes.layers if way.checkpointing else 1) + sizes.table)
 
 
-def logit_rows(step: Step) -> int:
-    """Rows' worth of float32 logits that are there at once, at the height of the normal loss.
+def read_bytes(sizes: Sizes, step: Step, config: UnlearnConfig) -> float:
+    """What the terms read, in float32, besides what layers keep.
 
-    One copy of all rows, from the forward; of those pushed away two more (joined; the true token masked), of those
-    taught one (log-softmax), of those kept six: joined, the reference's joined, log-softmax, and three of the KL.
+    At response tokens what the output layer reads: as the model gives it, joined by kind, and its slope; of kept rows
+    the original's too. With hidden states, two layers' of every token, and of kept rows joined, the original's, and
+    what is between them.
     """
-    return step.rows + max(2 * step.pushed + step.taught + 6 * step.kept, 2 * step.rows)
+    found = step.response * (3 * step.rows + step.kept)
+    if config.hidden_weight and step.kept:
+        found += 2 * step.row * (step.rows + 3 * step.kept)
+    return 4 * sizes.hidden * found
 
 
 def layer_bytes(sizes: Sizes, columns: int, way: Way) -> float:
@@ -167,28 +172,36 @@ def _backward(sizes: Sizes, way: Way) -> float:
 
 
 def cache_bytes(sizes: Sizes, work: Workload, config: UnlearnConfig) -> int:
-    """Of the reference's log-probabilities at response tokens, and two layers' hidden states, of the normal rows."""
-    layers = 2 if config.hidden_weight else 0
-    if not (config.normal_weight or layers):
-        return 0
-    return 4 * work.kept(config) * (work.response * sizes.vocabulary + layers * sizes.hidden * work.row)
+    """Of the normal rows: what the original's output layer reads at response tokens, and two layers' hidden states."""
+    read = (work.response if config.normal_weight else 0) + (2 * work.row if config.hidden_weight else 0)
+    return 4 * work.kept(config) * sizes.hidden * read
 
 
-def _reference(sizes: Sizes, step: Step, way: Way, cached: int) -> tuple[float, int]:
-    """Bytes held on the device, and rows whose logits are there once more since they are computed at each step."""
+def _reference(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> float:
+    """Bytes held on the device."""
+    cached = cache_bytes(sizes, work, config)
     if cached <= CACHE:
-        return (cached if way.cpu else 0), 0  # kept in main memory
-    return (4 * sizes.parameters if way.method == "full" else 0), step.kept
+        return cached if way.cpu else 0  # kept in main memory
+    return 4 * sizes.parameters if way.method == "full" else 0
 
 
 def judging_bytes(sizes: Sizes, work: Workload, way: Way) -> float:
-    """Keys and values of a batch of answers, or its logits with a copy, as `generation.batch_tokens` bounds them."""
+    """Keys and values of a batch of answers, its prompts' forward and logits; or old responses read, with logits."""
     each = 4 if way.single(sizes) else 2
-    most = max(256, min(16_384, 2**26 // sizes.vocabulary))
-    new = int(1.5 * work.response) + 8
-    asked = min(max(most, work.prompt + new), work.forget * (work.prompt + new))
-    read = min(max(most, work.row), work.forget * work.row)
-    cache = asked * 2 * sizes.keys * sizes.layers * each
     inside = 2 * sizes.hidden + (3 if sizes.gated else 2) * sizes.inner
-    forward = read * (each * inside + 4 * sizes.vocabulary * work.response / work.row)
-    return max(cache + asked * inside * each * work.prompt / (work.prompt + new), forward)
+    asked = asked_at_once(sizes, work)
+    cache = asked * (work.prompt + work.new) * 2 * sizes.keys * sizes.layers * each
+    answering = cache + asked * max(work.prompt * inside * each, 8 * sizes.vocabulary)
+    read = min(max(batch_tokens(sizes), work.row), work.forget * work.row)
+    return max(answering, read * (each * inside + 4 * sizes.vocabulary * work.response / work.row))
+
+
+def batch_tokens(sizes: Sizes) -> int:
+    """Tokens read in one batch: `generation.batch_tokens`, which takes torch to import."""
+    return max(256, min(TOKENS, LOGITS_READ // sizes.vocabulary))
+
+
+def asked_at_once(sizes: Sizes, work: Workload) -> int:
+    """Prompts in one batch: as many tokens as it may have, answers and one token's logits each counted."""
+    cost = max(work.prompt + work.new, TOKENS * sizes.vocabulary // LOGITS_READ)
+    return min(work.forget, max(1, TOKENS // cost))
