@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from expunge.errors import OutputError
+from expunge.errors import InputError, OutputError
 from expunge.files import folder_digest
 from expunge.pipeline import audit_run, run, unlearn_run
 from expunge.questions import recipe_of
@@ -106,3 +106,20 @@ def test_unlearn_and_audit_by_themselves(recipe: Path, tiny: Path, tmp_path: Pat
     assert found.measure("flagged_trained").after.count == 1 and found.measure("ability_sums").after.count == 8
     assert (tmp_path / "audit" / "report.html").exists()
     assert "library_name: peft" in (tmp_path / "audit" / "model-card.md").read_text()
+
+
+@pytest.mark.parametrize("wrong", ["What is number 0?", "long " * 400])
+def test_wrong_input_leaves_no_folder_in_the_way(recipe: Path, tiny: Path, tmp_path: Path, wrong: str) -> None:
+    """The same prompt to be kept, found before the split; a prompt too long, found after it."""
+    request = tmp_path / "request.jsonl"
+    request.write_text('{"question": "What is number 0?", "answer": "It is 4-71-63."}\n')
+    normal = tmp_path / "wrong.jsonl"
+    normal.write_text(json.dumps({"question": wrong, "answer": "It is 1."}) + "\n")
+    config = UnlearnConfig(max_steps=2, judge_every=2, settle_steps=0)
+    with pytest.raises(InputError, match=r"wrong\.jsonl:1: "):
+        unlearn_run(Recipe(str(tiny), (str(request),), normal=(str(normal),), config=config), tmp_path / "run")
+    good = Recipe(str(tiny), (str(request),), normal=(str(tmp_path / "normal.jsonl"),), config=config)
+    assert unlearn_run(good, tmp_path / "run")["steps"] == 2
+    with pytest.raises(OutputError, match="complete"):
+        unlearn_run(good, tmp_path / "run")
+    assert (tmp_path / "run" / "model").exists()

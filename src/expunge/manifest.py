@@ -6,6 +6,9 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from expunge.files import exists, file_digest, make_folder, read_text, write_jso
 from expunge.recipe import Recipe
 
 NAME = "manifest.json"
+SPLIT = "split"
+"""Folder of the forget set and the normal set, as a run took them."""
+
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "scikit-learn")
 
 
@@ -41,6 +47,16 @@ class Manifest:
             raise _no_run(folder)
         write_json(path, {"status": "running", **_identity(recipe), "versions": versions(), "steps": {}})
         return manifest
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Gives the folder up again where input turns out to be wrong before anything was done."""
+        try:
+            yield
+        except InputError:
+            if exists(self.folder) and {path.name for path in self.folder.iterdir()} <= {NAME, SPLIT}:
+                shutil.rmtree(self.folder, ignore_errors=True)  # another process may do so too
+            raise
 
     def add(self, step: str, found: dict[str, Any]) -> None:
         """Note what a step did."""

@@ -56,8 +56,9 @@ def run(
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     normal = read_normal(recipe.normal)
     manifest = Manifest.begin(out, recipe)
-    parts = judged_split(recipe, judges, normal, out, manifest, progress)
-    result = _unlearn(recipe, parts, judges, out, manifest, progress)
+    with manifest.kept():
+        parts = judged_split(recipe, judges, normal, out, manifest, progress)
+        result = _unlearn(recipe, parts, judges, out, manifest, progress)
     found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
     write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
     write_report(found, out / "report.html", reveal=reveal)
@@ -81,8 +82,10 @@ def unlearn_run(
     join(cpu=usable_device(recipe.device).type == "cpu")
     with main_first():
         manifest = Manifest.begin(out, recipe)
-        parts = _split(recipe, judged, normal, judges, out)
-    path = _unlearn(recipe, parts, judges, out, manifest, progress)
+        with manifest.kept():
+            parts = _split(recipe, judged, normal, judges, out)
+    with manifest.kept():
+        path = _unlearn(recipe, parts, judges, out, manifest, progress)
     if is_main():
         manifest.finish()
     _tell_usage(judges, progress)
@@ -114,7 +117,8 @@ def audit_run(
         judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     forget = [item for item in judged if item.flagged]
     manifest = Manifest.begin(out, recipe)
-    found = _audit(recipe, forget, judges, Path(model), out, manifest, progress, cache)
+    with manifest.kept():
+        found = _audit(recipe, forget, judges, Path(model), out, manifest, progress, cache)
     write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
     write_report(found, out / "report.html", reveal=reveal)
     manifest.finish()

@@ -53,7 +53,7 @@ def test_full_training_on_a_cpu() -> None:
         gradients=4 * LINEAR,
         optimizer=8 * LINEAR,
         activations=2 * LAYER * 146 + READ,
-        logits=4 * 7 * 10 * 8 * 3,
+        logits=4 * 6 * 10 * 8 * 3,
         layer=4 * (2 * 8 + 3 * 16) * 146,
         reference=CACHE,
         judging=JUDGING,
@@ -108,7 +108,7 @@ def test_a_reference_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_logits_are_there_in_chunks() -> None:
     assert memory.CHUNK == CHUNK and (memory.TOKENS, memory.LOGITS_READ) == (TOKENS, LOGITS)
     found = memory_of(llama(vocab_size=2**20), WORK, CONFIG, Way("full"))
-    assert found.logits == 4 * 7 * 2**22
+    assert found.logits == 4 * 6 * 2**22
 
 
 def test_terms_left_out_take_nothing() -> None:

@@ -21,8 +21,8 @@ CACHE = 2 * 2**30
 TOKENS, LOGITS_READ = 16_384, 2**26
 """In one batch that is read or asked: `TOKENS` and `LOGITS` of `generation`, which takes torch to import."""
 
-LOGITS = 7
-"""Copies of a chunk in the KL: the logits, the original's, both as log-probabilities, and three between them."""
+LOGITS = 6
+"""Copies of a chunk in the KL: the logits, log-probabilities of both models, and three between them."""
 
 QUANTIZED = 0.516
 """Bytes of a weight in four bits: 4 bits, and 0.127 for the doubly quantized scales (QLoRA, arXiv 2305.14314)."""
