@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from expunge.objective.terms import TERMS
 from expunge.training.config import UnlearnConfig, method_of
@@ -69,8 +70,8 @@ def placed(config: UnlearnConfig, values: Mapping[str, float]) -> UnlearnConfig:
         InputError: they do not go together.
     """
     options = {name.removeprefix("options."): value for name, value in values.items() if "." in name}
-    fields = {name: value for name, value in values.items() if "." not in name}
-    return replace(config, **fields, options={**config.options, **options})  # type: ignore[arg-type]
+    fields: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    return replace(config, **fields, options={**config.options, **options})
 
 
 def toml(config: UnlearnConfig) -> str:
