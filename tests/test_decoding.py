@@ -86,11 +86,16 @@ def by_reach(p: torch.Tensor, num_samples: int) -> torch.Tensor:
 
 @MODELS
 @pytest.mark.parametrize("samples", [0, 3])
+@pytest.mark.parametrize("cached", [4096, 8])
 def test_the_same_answers_as_transformers(
-    make: Callable[[], Any], samples: int, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], Any], samples: int, cached: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Transformers' loop draws a number for every word; here it is made to draw one for every row."""
+    """Transformers' loop draws a number for every word; here it is made to draw one for every row.
+
+    The prompts are read all at once, or two at a time.
+    """
     monkeypatch.setattr(torch, "multinomial", by_reach)
+    monkeypatch.setattr("expunge.decoding.CACHED", cached)
     lengths = set()
     for seed in range(4):
         torch.manual_seed(seed)

@@ -145,7 +145,7 @@ def divergences(a: LanguageModel, b: LanguageModel, rows: Sequence[Encoded]) -> 
     """For each row, the mean over its response tokens of KL(a ‖ b) = Σ p_a (log p_a − log p_b), in nats."""
     found = [0.0] * len(rows)
     with torch.inference_mode():
-        for indices in alike([len(row) for row in rows], tokens=batch_tokens(a.vocabulary)):
+        for indices in alike([len(row) for row in rows], tokens=batch_tokens(a)):
             batches = [(lm, Batch.of([rows[i] for i in indices], lm.device)) for lm in (a, b)]
             ours, theirs = (batch.logits(lm.model.eval()).float().log_softmax(-1).to(a.device) for lm, batch in batches)
             p = ours.exp()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from expunge.decoding import alone, dropping
+from expunge.decoding import CACHED, alone, dropping
 from expunge.dialogue import Dialogue
 from expunge.encoding import Batch, Encoded, alike
 from expunge.files import digest
@@ -23,9 +23,9 @@ LOGITS = 2**26
 """In one batch at most: 256 MB."""
 
 
-def batch_tokens(vocabulary: int) -> int:
-    """Tokens in one batch, padding included, where each has its logits."""
-    return max(256, min(TOKENS, LOGITS // vocabulary))
+def batch_tokens(lm: LanguageModel) -> int:
+    """Tokens read in one batch, padding included, where each may have its logits."""
+    return max(256, min(CACHED if lm.device.type == "cpu" else TOKENS, LOGITS // lm.vocabulary))
 
 
 Progress = Callable[[int], None]
@@ -249,7 +249,7 @@ def _forced(
     """
     found: dict[int, Taken] = {}
     with torch.inference_mode(), _reading(lm.model):
-        for indices in alike([len(r) for r in rows], tokens=batch_tokens(lm.vocabulary)):
+        for indices in alike([len(r) for r in rows], tokens=batch_tokens(lm)):
             batch = Batch.of([rows[i] for i in indices], lm.device)
             logits = batch.logits(lm.model)
             for place, i in enumerate(indices):

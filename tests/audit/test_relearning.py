@@ -207,7 +207,9 @@ def test_the_probe_leaves_every_model_and_the_generator_as_they_were(tiny: Path)
 def test_half_precision_weights_are_attacked_in_float32(tiny: Path) -> None:
     lm = load_model(tiny)
     half = replace(lm, model=load_model(tiny).model.bfloat16())
-    curves = probe._curves(half, [lm.format.encode(d) for d in ORDINARY], FORGET, Case(half, half, None, SETS, ()))
+    case = Case(half, half, None, SETS, ())
+    begun = probe._asked(probe._exact(half), FORGET, case)
+    curves = probe._curves(half, [lm.format.encode(d) for d in ORDINARY], begun, FORGET, case)
     assert half.model.dtype == torch.bfloat16 and len(curves) == len(FORGET)
     assert all(np.isfinite(c.probability).all() and len(c.said) == len(c.probability) == 4 for c in curves)
 

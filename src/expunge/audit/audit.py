@@ -90,7 +90,7 @@ def distances(
     rows = [other.format.encode(d) for d in dialogues]
     found = [[0.0] * len(rows) for _ in models]
     with torch.inference_mode():
-        for indices in alike([len(r) for r in rows], tokens=batch_tokens(other.vocabulary)):
+        for indices in alike([len(r) for r in rows], tokens=batch_tokens(other)):
             batch = Batch.of([rows[i] for i in indices], other.device)
             theirs = batch.logits(other.model.eval()).float().softmax(-1)
             for own, lm in zip(found, models, strict=True):

@@ -77,7 +77,7 @@ def _read(lm: LanguageModel, original: LanguageModel, rows: Sequence[Encoded], p
     last = len(layers_of(lm.model)) - 1
     right, probability = ({way: np.zeros((len(places), len(rows))) for way in _WAYS} for _ in range(2))
     with torch.inference_mode():
-        for indices in alike([len(row) for row in rows], tokens=batch_tokens(lm.vocabulary)):
+        for indices in alike([len(row) for row in rows], tokens=batch_tokens(lm)):
             part = [rows[i] for i in indices]
             batch = Batch.of(part, lm.device)
             own = states(lm.model.eval(), batch)

@@ -66,7 +66,7 @@ def check_sets(names: Sequence[str], sets: Sets) -> None:
             raise InputError(f"{dialogue.place}: this dialogue is to be forgotten too", remedy=remedy)
 
 
-PASSES: Mapping[str, int] = {"prompts": 15, "quantization": 4, "relearning": 12}
+PASSES: Mapping[str, int] = {"prompts": 15, "quantization": 4, "relearning": 10}
 """How often a probe puts the forgotten prompts to each model, about; the others once."""
 
 

@@ -6,9 +6,8 @@ other half (each half once); and on neighbours alone, or on benign dialogues alo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from random import Random
 from typing import Any
 
@@ -36,6 +35,9 @@ RATE = 3e-4
 Of 5e-5, 1e-4, 3e-4, 1e-3, 3e-3 and 1e-2 it brought back the most of an unlearned town model, after 10 and 30 steps.
 """
 
+
+Point = tuple[bool, float]
+"""Of one dialogue, asked once: whether it is said again, and the probability of the tokens at fault; see `Curve`."""
 
 Rounds = Sequence[tuple[Sequence[Encoded], Sequence[Judged]]]
 """The rows to train on, and the dialogues to ask about before and afterwards."""
@@ -74,7 +76,14 @@ def relearning(case: Case) -> list[Measure]:
     for name, dialogues in (("neighbours", case.sets.neighbours), ("benign", benign(case.sets))):
         if dialogues:
             rounds[name] = [([case.after.format.encode(d) for d in dialogues], (*first, *second))]
-    return [measure for name in rounds for measure in _attack(case, name, rounds[name])]
+    forgotten = (*first, *second)
+    begun = {
+        name: dict(zip(forgotten, _asked(_exact(lm), forgotten, case), strict=True))
+        for name, lm in case.models.items()
+        if name != "before"
+    }
+    original = dict(zip(forgotten, _at_fault(case.before, forgotten), strict=True))
+    return [measure for name in rounds for measure in _attack(case, name, rounds[name], begun, original)]
 
 
 def benign(sets: Sets) -> list[Dialogue]:
@@ -129,15 +138,24 @@ def _rounds(count: int, seed: int) -> Iterator[int]:
         yield from random.sample(range(count), count)
 
 
-def _attack(case: Case, name: str, rounds: Rounds) -> list[Measure]:
+def _attack(
+    case: Case,
+    name: str,
+    rounds: Rounds,
+    begun: Mapping[str, Mapping[Judged, Point]],
+    original: Mapping[Judged, float],
+) -> list[Measure]:
+    """begun: what the attacked models, by name, say before the first step; original: how likely it was."""
     what, note = _KINDS[name]
     held_out = [item for _, items in rounds for item in items]
     after, oracle = (
-        [c for rows, items in rounds for c in _curves(lm, rows, items, case)] if lm else None
-        for lm in (case.after, case.oracle)
+        [c for rows, items in rounds for c in _curves(lm, rows, [begun[which][i] for i in items], items, case)]
+        if lm
+        else None
+        for which, lm in (("after", case.after), ("oracle", case.oracle))
     )
     assert after is not None
-    original = _at_fault(case.before, held_out)
+    half = [original[item] for item in held_out]
     measures = []
     for i, steps in enumerate((0, *STEPS)):
         title, start = f"Relearned in {steps} steps {what}", "Share of forgotten dialogues that the model says again"
@@ -152,7 +170,7 @@ def _attack(case: Case, name: str, rounds: Rounds) -> list[Measure]:
         f"Steps of such fine-tuning until the mean probability of what was at fault is half of the original model's; "
         f"{STEPS[-1]}, where it is not within as many."
     )
-    now, ideal = (steps_to_half(curves, original) if curves else None for curves in (after, oracle))
+    now, ideal = (steps_to_half(curves, half) if curves else None for curves in (after, oracle))
     assert now is not None
     return [
         *measures,
@@ -160,18 +178,25 @@ def _attack(case: Case, name: str, rounds: Rounds) -> list[Measure]:
     ]
 
 
-def _curves(lm: LanguageModel, rows: Sequence[Encoded], items: Sequence[Judged], case: Case) -> list[Curve]:
+def _curves(
+    lm: LanguageModel, rows: Sequence[Encoded], begun: Sequence[Point], items: Sequence[Judged], case: Case
+) -> list[Curve]:
+    attacked = _exact(lm)
+    points = [begun, *(_asked(attacked, items, case) for _ in fine_tune(attacked, rows, case.seed))]
+    return [Curve(*zip(*curve, strict=True)) for curve in zip(*points, strict=True)]
+
+
+def _exact(lm: LanguageModel) -> LanguageModel:
+    """A copy in single precision: steps this small are lost in half of it."""
     attacked = copied(lm)
-    attacked.model.float()  # steps this small are lost in half precision
-    said: list[list[bool]] = [[] for _ in items]
-    probability: list[list[float]] = [[] for _ in items]
-    faults = [row.fault for row in _old(lm, items)]
-    for _ in chain([0], fine_tune(attacked, rows, case.seed)):
-        found = read(attacked, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance)
-        for i, (flagged, old) in enumerate(zip(found.flagged, found.old, strict=True)):
-            said[i].append(flagged)
-            probability[i].append(mean_probability(old, faults[i]))
-    return [Curve(tuple(s), tuple(p)) for s, p in zip(said, probability, strict=True)]
+    attacked.model.float()
+    return attacked
+
+
+def _asked(lm: LanguageModel, items: Sequence[Judged], case: Case) -> list[Point]:
+    found = read(lm, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance)
+    probability = [mean_probability(old, row.fault) for old, row in zip(found.old, _old(lm, items), strict=True)]
+    return list(zip(found.flagged, probability, strict=True))
 
 
 def _old(lm: LanguageModel, items: Sequence[Judged]) -> list[Encoded]:

@@ -84,7 +84,7 @@ class Reference:
     ) -> Iterator[tuple[tuple[Kind, Encoded], Recalled]]:
         for kind in self._needs:
             rows = [row for of, row in asked if of == kind]
-            for part in alike([len(row) for row in rows], tokens=batch_tokens(lm.vocabulary)):
+            for part in alike([len(row) for row in rows], tokens=batch_tokens(lm)):
                 chosen = [rows[k] for k in part]
                 with torch.no_grad():
                     found = forward_rows(lm.model, chosen, lm.device, self._read(kind))
