@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen3Config
 
+from expunge.decoding import CACHED
 from expunge.generation import LOGITS, TOKENS
 from expunge.objective.chunks import NUMBERS as CHUNK
 from expunge.planning import memory
@@ -107,6 +108,7 @@ def test_a_reference_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_logits_are_there_in_chunks() -> None:
     assert memory.CHUNK == CHUNK and (memory.TOKENS, memory.LOGITS_READ) == (TOKENS, LOGITS)
+    assert memory.CACHED == CACHED
     found = memory_of(llama(vocab_size=2**20), WORK, CONFIG, Way("full"))
     assert found.logits == 4 * 6 * 2**22
 

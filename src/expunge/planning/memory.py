@@ -21,6 +21,9 @@ CACHE = 2 * 2**30
 TOKENS, LOGITS_READ = 16_384, 2**26
 """In one batch that is read or asked: `TOKENS` and `LOGITS` of `generation`, which takes torch to import."""
 
+CACHED = 4096
+"""Tokens that a CPU reads at a time: `decoding.CACHED`, which takes torch to import."""
+
 LOGITS = 6
 """Copies of a chunk in the KL: the logits, log-probabilities of both models, and three between them."""
 
@@ -191,14 +194,15 @@ def judging_bytes(sizes: Sizes, work: Workload, way: Way) -> float:
     inside = 2 * sizes.hidden + (3 if sizes.gated else 2) * sizes.inner
     asked = asked_at_once(sizes, work)
     cache = asked * (work.prompt + work.new) * 2 * sizes.keys * sizes.layers * each
-    answering = cache + asked * max(work.prompt * inside * each, 8 * sizes.vocabulary)
-    read = min(max(batch_tokens(sizes), work.row), work.forget * work.row)
+    begun = min(asked, max(1, CACHED // work.prompt)) if way.cpu else asked
+    answering = cache + max(begun * work.prompt * inside * each, asked * 8 * sizes.vocabulary)
+    read = min(max(batch_tokens(sizes, way), work.row), work.forget * work.row)
     return max(answering, read * (each * inside + 4 * sizes.vocabulary * work.response / work.row))
 
 
-def batch_tokens(sizes: Sizes) -> int:
+def batch_tokens(sizes: Sizes, way: Way) -> int:
     """Tokens read in one batch: `generation.batch_tokens`, which takes torch to import."""
-    return max(256, min(TOKENS, LOGITS_READ // sizes.vocabulary))
+    return max(256, min(CACHED if way.cpu else TOKENS, LOGITS_READ // sizes.vocabulary))
 
 
 def asked_at_once(sizes: Sizes, work: Workload) -> int:
