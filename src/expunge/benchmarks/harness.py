@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from expunge.audit import intervals
-from expunge.audit.result import Better, Estimate, Measure
+from expunge.audit.result import Better, Estimate, Group, Measure
 from expunge.benchmarks.result import Models, Result
 from expunge.errors import InputError, MissingExtraError
 from expunge.model import LanguageModel
@@ -109,10 +109,9 @@ def _measure(task: str, key: str, found: Mapping[str, Mapping[str, Any]], forgot
     bounded = all(0 <= e.value <= 1 for e in estimates.values())
     meaning = f"lm-eval's {metric!r}" + (f" (filter {kept!r})." if kept != "none" else ".")
     named = f"{task}_{metric}" + (f"_{kept}" if kept != "none" else "")
-    group = "forgetting" if forgotten else "ability"
-    return Measure(
-        named, f"{task}: {metric}", meaning, group, "share" if bounded else "ratio", better, **estimates
-    )  # fmt: skip
+    group: Group = "forgetting" if forgotten else "ability"
+    unit: Literal["share", "ratio"] = "share" if bounded else "ratio"
+    return Measure(named, f"{task}: {metric}", meaning, group, unit, better, **estimates)
 
 
 def _estimate(task: str, key: str, found: Mapping[str, Any]) -> Estimate:

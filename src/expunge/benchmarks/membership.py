@@ -14,8 +14,8 @@ from expunge.generation import TokenScores
 TITLES = {
     "loss": "loss",
     "zlib": "zlib",
-    "mink": "Min-K % (40 %)",
-    "minkpp": "Min-K %++ (40 %)",
+    "mink": "Min-K %",
+    "minkpp": "Min-K %++",
     "gradient": "gradient norm",
 }
 _AUC = (
