@@ -62,9 +62,10 @@ def run(
         InputError: lm-eval cannot load or run a task.
     """
     found = {key: _evaluated(lm, tasks, known, limit, batch_size) for key, lm in models.named.items()}
-    measures = [_measure(task, key, found, task in forgotten) for task, key in _keys(found["after"])]
-    counts = {task: len(list(_samples(task, found["after"]))) for task, _ in _keys(found["after"])}
-    versions = {task: found["after"]["versions"].get(task) for task in counts}
+    keys = list(_keys(found["after"]))
+    measures = [_measure(task, key, found, task in forgotten) for task, key in keys]
+    counts = {task: measure.after.count for (task, _), measure in zip(keys, measures, strict=True)}
+    versions = {task: found["after"].get("versions", {}).get(task) for task in counts}
     return models.result(name, measures, {"rows": counts, "versions": versions})
 
 
@@ -74,7 +75,7 @@ def _evaluated(lm: LanguageModel, tasks: Sequence[str], known: Any, limit: int |
 
     wrapped = HFLM(pretrained=lm.model, tokenizer=lm.format.tokenizer, backend="causal", batch_size=batch_size)
     try:
-        return simple_evaluate(wrapped, tasks=list(tasks), task_manager=known, limit=limit, bootstrap_iters=0)
+        return simple_evaluate(wrapped, tasks=list(tasks), task_manager=known, limit=limit, bootstrap_iters=2000)
     except (OSError, ValueError, ImportError) as error:
         said = (str(error).strip() or type(error).__name__).split("\n")[0][:200]
         remedy = "A task's rows come from the Hugging Face hub, unless its file names local ones."
