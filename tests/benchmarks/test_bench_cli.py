@@ -64,6 +64,7 @@ def test_what_can_be_checked_is_checked_before_a_model_is_loaded(
         ((*tofu, folder, "--out", folder / "holdout01.jsonl"), "exists; nothing was overwritten"),
         ((*tofu, tmp_path), "there is no forget01_perturbed.jsonl"),
         ((*tofu, "org/name"), "expunge[datasets]"),
+        ((*tofu, tmp_path / "no"), "no: there is no such folder"),
         ((*tofu, folder, "--oracle", tmp_path / "no"), "cannot load the model"),
         (("tofu", "--model", tiny, "--data", folder, "--split", "forget02"), "forget02"),
         (("muse", "--model", tiny, "--data", folder, "--corpus", "news"), "there is no verbmem/forget.jsonl"),

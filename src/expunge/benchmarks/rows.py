@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ from expunge.files import exists
 from expunge.sources import FORMATS, hub_rows, stream_rows
 
 _SUFFIXES = tuple(f"{kind}{packed}" for kind in FORMATS for packed in ("", ".gz") if kind != ".parquet" or not packed)
+_HUB = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Source:
             MissingExtraError: a dataset of the hub without `datasets` installed.
         """
         if not exists(Path(self.name)):
+            if not _HUB.fullmatch(self.name):
+                remedy = "Check the path, or give the name of a dataset on the hub."
+                raise InputError("there is no such folder", file=self.name, remedy=remedy)
             rows, place = hub_rows(self.name, split, config), f"{self.name}/{config}:{split}"
         else:
             path = self._path(file or config)
