@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from made_up import MUSE, RWKU, average, slow_auc, slow_log_p, slow_min_k, write
+from tokenizers.processors import TemplateProcessing
 
 from expunge.audit.result import Measure
 from expunge.audit.rouge import rouge_f1, rouge_recall
@@ -14,6 +19,7 @@ from expunge.benchmarks import muse, rwku
 from expunge.benchmarks.raw import continuations, encode_text, prompt, shortened
 from expunge.benchmarks.result import Models
 from expunge.benchmarks.rows import Item, Source
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.model import LanguageModel
 
@@ -79,6 +85,27 @@ def test_raw_text_knows_no_template(lm: LanguageModel) -> None:
     assert text == slow_continuation(lm, asked, 5)
 
 
+def test_raw_text_begins_with_the_tokenizers_own_first_token(lm: LanguageModel) -> None:
+    tokenizer, end = copy.deepcopy(lm.format.tokenizer), lm.format.tokenizer.eos_token
+    first = TemplateProcessing(single=f"{end} $A", special_tokens=[(end, tokenizer.eos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = first
+    led = replace(lm, format=replace(lm.format, tokenizer=tokenizer))
+    (text,) = continuations(led, [prompt("Ann sailed", place="here")], max_new_tokens=8)
+    assert text == slow_continuation(led, "Ann sailed", 8) != slow_continuation(lm, "Ann sailed", 8)
+    assert encode_text(led, "Ann sailed", place="here").prompt == (tokenizer.eos_token_id,)
+
+
+def test_an_answer_ends_where_a_new_question_begins(
+    both: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(_: LanguageModel, asked: list[Dialogue], **__: object) -> list[str]:
+        return [f"Ann{end}Ann Ann Ann" for end in ("\n\n", "\nQuestion", "Question:")][: len(asked)]
+
+    monkeypatch.setattr(muse, "continuations", said)
+    found = muse.muse(both, muse.read(Source(str(write(tmp_path, MUSE)))), corpus="books")
+    assert {m.key: m.after.value for m in found.measures}["knowmem_forget"] == 1
+
+
 def test_texts_longer_than_the_context_are_cut(lm: LanguageModel) -> None:
     row = encode_text(lm, "mill " * 500, place="here")
     assert len(row) == lm.context and len(row.prompt) == 1
@@ -87,36 +114,35 @@ def test_texts_longer_than_the_context_are_cut(lm: LanguageModel) -> None:
     assert lm.format.tokenizer(shortened(lm, "mill " * 500, 7))["input_ids"] == list((row.prompt + row.response)[:7])
 
 
+def rwku_says(lm: LanguageModel, level: str, row: Mapping[str, Any]) -> str:
+    """The first line after "Answer:", 30 tokens at most, token by token."""
+    task = "complete the blank in" if level.endswith("1") else "briefly answer"
+    text, begin = f"Please {task} the following question.\nQuestion: {row['query']}\n", "Answer:"
+    if row.get("type") == "incontext learning":
+        text = f"Please briefly answer the following question.\n{row['query']}\n"
+    if row.get("type") == "affirmative suffix":
+        text, begin = text[:-1], ""
+    prompt_ids = lm.format.encode_prompt(Item({}, "f", 1).asked(text, "x"))
+    ids = [*prompt_ids, *lm.format.tokenizer(begin, add_special_tokens=False)["input_ids"]]
+    start, end = len(ids), min(len(ids) + 30, lm.context)
+    with torch.no_grad():
+        while len(ids) < end and (len(ids) == start or ids[-1] not in lm.format.end_ids):
+            ids.append(int(lm.model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return str(lm.format.tokenizer.decode(ids[start:], skip_special_tokens=True)).split("\n")[0]
+
+
 def test_rwku_equals_a_slow_reference(both: Models, lms: list[LanguageModel], tmp_path: Path) -> None:
-    result = rwku.rwku(both, rwku.read(Source(str(write(tmp_path, RWKU)))))
+    """Half of what is right is the end of what the first model says, so that no word may be lost."""
+    parts = {
+        level: [{**row, "answer": rwku_says(lms[0], level, row)[-12:] + " " + row["answer"]} for row in rows]
+        for level, rows in RWKU.items()
+    }
+    result = rwku.rwku(both, rwku.read(Source(str(write(tmp_path, parts)))))
     found = {m.key: m for m in result.measures}
     assert list(found) == list(RWKU)
-    head, blank = (
-        "Please briefly answer the following question.\n",
-        "Please complete the blank in the following question.\n",
-    )
-    for level, rows in RWKU.items():
-        recalls = []
-        for lm in lms:
-            values = []
-            for row in rows:
-                text = (blank if level.endswith("1") else head) + f"Question: {row['query']}\n"
-                begin = "Answer:"
-                if row.get("type") == "incontext learning":
-                    text = head + f"{row['query']}\n"
-                if row.get("type") == "affirmative suffix":
-                    text, begin = text[:-1], ""
-                item = Item({}, "f", 1).asked(text, "x")
-                raw = lm.format._render(item.prompt, "", answer_next=True)
-                ids = [*lm.format._prompt(raw), *lm.format.tokenizer(begin, add_special_tokens=False)["input_ids"]]
-                start, length = len(ids), min(30, lm.context - len(ids))
-                with torch.no_grad():
-                    while len(ids) < start + length and (len(ids) == start or ids[-1] not in lm.format.end_ids):
-                        ids.append(int(lm.model(torch.tensor([ids])).logits[0, -1].argmax()))
-                said = lm.format.tokenizer.decode(ids[start:], skip_special_tokens=True).split("\n")[0]
-                values.append(rouge_recall(said, row["answer"]))
-            recalls.append(average(values))
-        assert figures(found[level]) == pytest.approx(recalls), level
+    for level, rows in parts.items():
+        recalls = [average([rouge_recall(rwku_says(lm, level, row), row["answer"]) for row in rows]) for lm in lms]
+        assert figures(found[level]) == pytest.approx(recalls) and recalls[0] > 0, level
         assert found[level].after.count == len(rows)
 
 
