@@ -28,6 +28,7 @@ ORDER = [
     {"recipe", "diff"},
     {"manifest", "planning"},
     {"questions"},
+    {"benchmarks"},
     {"pipeline"},
     {"comparison"},
     {"cli"},

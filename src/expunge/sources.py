@@ -138,13 +138,24 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 def _hub_rows(name: str) -> Iterator[Row]:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+(:.+)?", name) or name.startswith("."):
         raise InputError("there is no such file", file=name, remedy="Check the path.")
+    repository, _, split = name.partition(":")
+    return hub_rows(repository, split or "train")
+
+
+def hub_rows(repository: str, split: str, config: str | None = None) -> Iterator[Row]:
+    """Rows of one split of a dataset on the hub, of one of its configurations where it has several, as a stream.
+
+    Raises:
+        InputError: it cannot be loaded.
+        MissingExtraError: `datasets` is not installed.
+    """
+    name = f"{repository}/{config}:{split}" if config else f"{repository}:{split}"
     try:
         from datasets import load_dataset
     except ImportError:
         raise MissingExtraError("datasets", "datasets", f"reading {name!r} from the hub") from None
-    repository, _, split = name.partition(":")
     try:
-        data = load_dataset(repository, split=split or "train", streaming=True)
+        data = load_dataset(repository, config, split=split, streaming=True)
         yield from enumerate(data, start=1)
     except Exception as error:
         raise InputError(

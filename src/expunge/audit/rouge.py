@@ -1,4 +1,4 @@
-"""ROUGE-L (Lin 2004) recall: how much of a text's words another says, in the same order."""
+"""ROUGE-L (Lin 2004): how much of a text's words another says, in the same order."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def rouge_recall(said: str, meant: str) -> float:
     if not theirs:
         return float(said.strip() == meant.strip())
     return _common(theirs, ours) / len(theirs)
+
+
+def rouge_f1(said: str, meant: str) -> float:
+    """Harmonic mean of what `said` recalls of `meant` and `meant` of `said`: ROUGE-L F1."""
+    recall, precision = rouge_recall(said, meant), rouge_recall(meant, said)
+    return 2 * recall * precision / (recall + precision) if recall + precision else 0.0
 
 
 def _common(ours: list[str], theirs: list[str]) -> int:

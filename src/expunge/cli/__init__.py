@@ -13,6 +13,7 @@ import typer
 from expunge import __version__
 from expunge.cli import (
     audit,
+    bench,
     calibrate,
     compare,
     demo,
@@ -61,6 +62,10 @@ def _stoppable(command: Callable[Given, None]) -> Callable[Given, None]:
 
 for verb in (scan, merge, calibrate, review, plan, unlearn, audit, report, diff, compare, tune, run, demo):
     app.command(name=verb.__name__.rpartition(".")[2])(_stoppable(verb.command))
+benchmarks = typer.Typer(help="Measure a model on a benchmark of the field.", no_args_is_help=True)
+for measured in bench.COMMANDS:
+    benchmarks.command()(_stoppable(measured))
+app.add_typer(benchmarks, name="bench")
 
 
 def _version(asked: bool) -> None:
