@@ -181,8 +181,8 @@ With 2 + 2 rows:
 The town, 24 dialogues that `privacy` and `facts` flag, 12 + 12 rows a step. *Forgotten*: the tokens at fault have a
 probability of 1 % on average. *Kept*: besides, KL to the original is at most 0.003 nats a token on held-out neighbours
 and abilities. Expunge goes on to its own end, where it has also taught the expected outputs and its judges flag
-nothing; the textbook is stopped when it has done both, or after 5.5 times as long as Expunge took for both. Set-up and judging are in it, for
-Expunge alone. One run each.
+nothing; the textbook is stopped when it has done both, or after 5.5 times as long as Expunge took for both. Set-up and
+judging are in it, for Expunge alone. One run each.
 
 {forgetting}
 """
