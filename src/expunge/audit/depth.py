@@ -1,8 +1,9 @@
 """The probe `depth`: can what was at fault still be read from hidden states, though the model does not say it?
 
-Two ways to read, at every token at fault under teacher forcing: the model's own final norm and output layer put on the
-state after each layer (the logit lens, nostalgebraist 2020); and the states of all positions after a layer handed to
-the original model, which finishes (patching, as in Ghandeharioun et al. 2024, arXiv 2401.06102).
+Three ways to read, at every token at fault under teacher forcing: the model's own final norm and output layer put on
+the state after each layer (the logit lens, nostalgebraist 2020); the states of all positions after a layer handed to
+the original model, which finishes (patching, as in Ghandeharioun et al. 2024, arXiv 2401.06102); and a linear probe
+fitted on ordinary dialogues, which maps a layer's states to the original's last ones (see `translation`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from expunge.audit.layers import finish, layers_of, states
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old
 from expunge.audit.result import Estimate, Measure
+from expunge.audit.translation import Lesson, lessons, translated, translators
 from expunge.encoding import Batch, Encoded, alike
 from expunge.errors import InputError
 from expunge.generation import batch_tokens
@@ -27,10 +29,17 @@ from expunge.model import LanguageModel
 DEPTHS = 12
 """The most layers that are read, evenly spaced, the last among them."""
 
-Way = Literal["lens", "patched"]
+LESSONS = 256
+"""The most ordinary dialogues that a linear probe is fitted on, evenly taken."""
+
+Way = Literal["lens", "patched", "probed"]
 _WAYS: dict[Way, tuple[str, str]] = {
     "lens": ("logit lens", "its own final norm and output layer read from the hidden state after a layer"),
     "patched": ("patched", "the original model says, given this model's hidden states after a layer, to finish"),
+    "probed": (
+        "linear probe",
+        "a linear probe, fitted on ordinary dialogues, reads from the state after a layer",
+    ),
 }
 
 
@@ -55,8 +64,10 @@ def depth(case: Case) -> list[Measure]:
     if not rows:
         raise InputError("the probe 'depth' needs dialogues to be forgotten", remedy="Give them with --forget FILE.")
     places = chosen(_one_depth(case))
-    found = {name: _read(lm, case.before, rows, places) for name, lm in case.models.items()}
-    return [measure for way in _WAYS for measure in _measures(way, places, found)]
+    ordinary = case.sets.ordinary[:: max(1, len(case.sets.ordinary) // LESSONS)]
+    given = lessons(case.before, [case.before.format.encode(d) for d in ordinary])
+    found = {name: _read(lm, case.before, rows, places, given) for name, lm in case.models.items()}
+    return [measure for way in found["after"].right for measure in _measures(way, places, found)]
 
 
 def chosen(count: int) -> list[int]:
@@ -73,18 +84,27 @@ def _one_depth(case: Case) -> int:
     return counts.pop()
 
 
-def _read(lm: LanguageModel, original: LanguageModel, rows: Sequence[Encoded], places: Sequence[int]) -> Found:
+def _read(
+    lm: LanguageModel, original: LanguageModel, rows: Sequence[Encoded], places: Sequence[int], given: Sequence[Lesson]
+) -> Found:
     last = len(layers_of(lm.model)) - 1
-    right, probability = ({way: np.zeros((len(places), len(rows))) for way in _WAYS} for _ in range(2))
+    probes = translators(lm, given, places) if given else []
+    ways = [way for way in _WAYS if way != "probed" or probes]
+    right, probability = ({way: np.zeros((len(places), len(rows))) for way in ways} for _ in range(2))
     with torch.inference_mode():
         for indices in alike([len(row) for row in rows], tokens=batch_tokens(lm)):
             part = [rows[i] for i in indices]
             batch = Batch.of(part, lm.device)
             own = states(lm.model.eval(), batch)
             for k, place in enumerate(places):
-                readers: dict[Way, tuple[Any, int]] = {"lens": (lm.model, last), "patched": (original.model, place)}
-                for way, (model, after) in readers.items():
-                    logits = finish(model.eval(), batch, after, own[place])
+                readers: dict[Way, tuple[Any, int, torch.Tensor]] = {
+                    "lens": (lm.model, last, own[place]),
+                    "patched": (original.model, place, own[place]),
+                }
+                if probes:
+                    readers["probed"] = (original.model, last, translated(own[place], probes[k]))
+                for way, (model, after, state) in readers.items():
+                    logits = finish(model.eval(), batch, after, state)
                     for i, (share, p) in zip(indices, _told(logits, batch, part), strict=True):
                         right[way][k, i], probability[way][k, i] = share, p
     return Found(right, probability)
@@ -128,7 +148,7 @@ def _excess(way: Way, found: dict[str, Found], name: str) -> Estimate:
     if "oracle" in found:
         over = right - found["oracle"].right[way]
     else:
-        over = (right if way == "lens" else right[-1:]) - found[name].right["lens"][-1:]
+        over = (right[-1:] if way == "patched" else right) - found[name].right["lens"][-1:]
     each = [intervals.difference(row.tolist()) for row in over]
     value, low, high = (max(getattr(e, end) for e in each) for end in ("value", "low", "high"))
     return Estimate(value, low, high, right.shape[1])
