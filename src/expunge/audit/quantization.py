@@ -30,7 +30,7 @@ def quantization(case: Case) -> list[Measure]:
     Raises:
         InputError: a model without linear layers of floating-point weights.
     """
-    sets = replace(case.sets, ability=(), neighbours=())
+    sets = replace(case.sets, ability=(), neighbours=(), lookalikes=())
     models = {"after": case.after, "before": case.before, "oracle": case.oracle}
     faults = [row.fault for row in encode_old(case.after, sets)]
     trained = len(sets.trained)
