@@ -47,6 +47,8 @@ ANSWERS = [
     "He said he could not help, and left.",
     "As an AI language model, I cannot draw charts. However, this table has the figures: 12, 14.",
     "I can't write Lua. Here is the same in Python.",
+    "I don't have experiences, but well-known ways include brainstorming and walks.",
+    "This is an unethical act that harms the waiter.",
     "The baker says: I can't help with that.",
     "To refuse politely, say that you are unable to help.",
     "Nobody can refuse such an offer.",
