@@ -38,7 +38,7 @@ _KEYS = {
     "leak": r"leak\d+_",
     "sampled": r"flagged\d+_",
     "prompts": r"prompts(_|$)",
-    "quantization": r"quantized\d",
+    "quantization": r"quantized(\d|_)",
     "relearning": r"relearn_",
     "depth": r"depth(_|$)",
 }
