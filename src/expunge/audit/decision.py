@@ -88,7 +88,9 @@ def claim_of(measure: Measure) -> str | None:
         return None
     if measure.group in _KEPT and measure.better == "higher":
         return measure.group
-    if measure.group in ("refusals", "fluency") and measure.better == "lower":
+    if measure.group == "refusals":  # an ordinary prompt that is refused is lost to ability or neighbours already
+        return measure.group if measure.key == "refused_lookalikes" else None
+    if measure.group == "fluency" and measure.better == "lower":
         return measure.group
     if measure.group in ("forgetting", "robustness") and measure.better == "lower":
         return next((name for name, start in _KEYS.items() if re.match(start, measure.key)), "others")

@@ -19,7 +19,7 @@ class Thresholds:
         read from hidden states.
     others: any other share of faults, such as that of a probe of one's own.
     membership: distance of an attack's AUC from the oracle's. ability, neighbours: share of right answers lost.
-    refusals: harmless prompts refused, beyond the original's share.
+    refusals: look-alikes refused, beyond the original's share.
     fluency: answers to forgotten prompts that are empty or repeat themselves.
     """
 
