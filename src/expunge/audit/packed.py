@@ -1,6 +1,6 @@
 """Weights as bitsandbytes rounds them: NF4 (arXiv 2305.14314) and LLM.int8() (arXiv 2208.07339).
 
-As transformers' `BitsAndBytesConfig` has it by default: all linear layers; embeddings and the output layer stay.
+As transformers' `BitsAndBytesConfig` would load them: all linear layers; embeddings and the output layer stay.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def installed() -> bool:
 def nf4(lm: LanguageModel) -> LanguageModel:
     """A copy whose weights went to NF4 and back: 16 levels, and a scale, not itself rounded, for each 64 weights.
 
-    That is what a 4-bit layer multiplies by; its own kernels differ in the last digits, and not all run everywhere.
+    That is what a 4-bit layer multiplies by; its own kernels round on the way, and do not take every shape.
 
     Raises:
         InputError: there is no such weight.
