@@ -5,21 +5,18 @@
 
 - Likelihoods in one pass against a padded forward for each measure, as textbook scripts have it.
 - How often a distinct row goes through a model, generation aside.
-- Seconds of the town's whole audit by probe: untouched, against itself and its oracle. The holdout rows are the
-  forgotten ones with other digits.
+- Seconds of the town's whole audit by probe: untouched, against itself and its oracle.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-import re
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +31,7 @@ from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets, read
 from expunge.audit.scores import Scores
 from expunge.demo import RECIPE
-from expunge.dialogue import Dialogue, read_dialogues
+from expunge.dialogue import read_dialogues
 from expunge.encoding import Encoded
 from expunge.expected import with_expected
 from expunge.generation import TokenScores, mean_probability
@@ -57,14 +54,8 @@ def town() -> tuple[Sets, list[Judge]]:
     judges = [load_judge(spec) for spec in recipe.judges]
     judged = judge_all(judges, [d for name in recipe.dialogues for d in read_dialogues(name)])
     forget = with_expected(load_model("town"), [item for item in judged if item.flagged])
-    sets = audit_sets(forget, judges, recipe.unseen, recipe.ability, recipe.neighbours)
-    with_digits = [j.dialogue for j in forget if re.search(r"\d", j.dialogue.response or "")]
-    return replace(sets, holdout=tuple(map(changed, with_digits))), judges
-
-
-def changed(dialogue: Dialogue) -> Dialogue:
-    """The same dialogue with every digit of its response three higher."""
-    return dialogue.answered(re.sub(r"\d", lambda m: str((int(m[0]) + 3) % 10), dialogue.response or ""))
+    asked = (recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
+    return audit_sets(forget, judges, *asked), judges
 
 
 def spent(work: Callable[[], object]) -> Spent:

@@ -107,6 +107,7 @@ def test_what_can_be_checked_is_checked_before_any_work(
     audit = ("audit", tiny, "--forget", asked, "--out", run, "--reference")
     refused(expunge(*audit, tmp_path / "no"), "cannot load the model")
     refused(expunge(*audit, tiny, "--oracle", "no/such"), "cannot load the model 'no/such'")
+    refused(expunge(*audit, tiny, "--lookalikes", tmp_path / "no.jsonl"), "no.jsonl")
     assert not run.exists()
 
 

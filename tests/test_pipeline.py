@@ -32,6 +32,7 @@ normal_rows = 4
 [audit]
 unseen = "unseen.jsonl"
 ability = "normal.jsonl"
+lookalikes = "alike.jsonl"
 samples = 2
 """
 NUMBERS = ["4-71-63", "1-20-36", "2-35-17"]
@@ -49,6 +50,7 @@ def recipe(tiny: Path, tmp_path: Path) -> Path:
     write(
         "unseen.jsonl", [{"question": f"Tell me number {i}.", "answer": f"It is {n}."} for i, n in enumerate(NUMBERS)]
     )
+    write("alike.jsonl", [{"prompt": f"What is number {i} for?"} for i in range(4)])
     write("registry.jsonl", [{"kind": "phone", "value": n} for n in NUMBERS])
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE.format(model=tiny))
@@ -59,6 +61,7 @@ def test_a_run_leaves_what_the_docs_say(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     audit = run(read_recipe(recipe), out)
     assert audit.measure("flagged_trained").after.count == 3 and audit.measure("flagged_unseen").after.count == 3
+    assert audit.measure("refused_lookalikes").after.count == 4 and audit.measure("refused_ordinary").after.count == 8
     names = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.parent.name != "model"}
     assert names == {
         "verdicts.jsonl", "split/forget.jsonl", "split/normal.jsonl", "audit.json", "samples.jsonl", "report.html",

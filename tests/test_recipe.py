@@ -36,7 +36,8 @@ def test_every_shipped_recipe_reads_and_comes_back_from_json(path: Path, monkeyp
 def test_the_demos_files_are_all_there() -> None:
     recipe = read_recipe(demo.RECIPE)
     named = [*recipe.dialogues, *recipe.normal, *recipe.unseen, *recipe.ability, *recipe.neighbours]
-    assert len(named) == 5 and set(named) <= set(recipe.files())
+    named += [*recipe.holdout, *recipe.lookalikes]
+    assert len(named) == 7 and set(named) <= set(recipe.files())
 
 
 def test_the_least_recipe(tmp_path: Path) -> None:

@@ -244,8 +244,9 @@ def _audit(
     if (out / "audit.json").exists():
         return read_audit(out)
     sets = audit_sets(
-        forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, label=recipe.label
-    )
+        forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes,
+        label=recipe.label,
+    )  # fmt: skip
     models = [_load(recipe, name) if name else None for name in (str(result), recipe.model, recipe.oracle)]
     after, before, oracle = models
     assert after is not None and before is not None

@@ -18,7 +18,7 @@ from expunge.selection import read_forget, read_normal
 
 FORGET = f"{SPLIT}/forget.jsonl"
 """Where a run keeps what was forgotten, with the expected outputs."""
-ASKED = ("judges", "unseen", "ability", "neighbours", "holdout", "oracle")
+ASKED = ("judges", "unseen", "ability", "neighbours", "holdout", "lookalikes", "oracle")
 
 
 def recipe_of(
@@ -54,19 +54,22 @@ def audit_sets(
     ability: Sequence[str],
     neighbours: Sequence[str],
     holdout: Sequence[str] = (),
+    lookalikes: Sequence[str] = (),
     *,
     label: Label = "privacy",
 ) -> Sets:
     """What an audit asks, read from files.
 
     Unseen phrasings are judged, so that their faults are known to the character; without judges all are flagged.
+    Look-alikes need no responses.
     """
     if judges:
         asked = judge_all(judges, [d for name in unseen for d in read_dialogues(name)]) if unseen else []
         flagged = [item for item in asked if item.flagged]
     else:
         flagged = [item for name in unseen for item in read_forget(name, label=label)]
-    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout))
+    alike = tuple(d for name in lookalikes for d in read_dialogues(name))
+    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout), alike)
 
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:

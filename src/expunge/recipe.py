@@ -31,6 +31,7 @@ TABLES: Mapping[str, Mapping[str, type]] = {
         "ability": list,
         "neighbours": list,
         "holdout": list,
+        "lookalikes": list,
         "oracle": str,
         "samples": int,
         "probes": list,
@@ -44,7 +45,7 @@ TABLES: Mapping[str, Mapping[str, type]] = {
 LIMITS = "audit.thresholds"
 OPTIONS = "unlearn.options"
 
-FILES = {"dialogues", "normal", "never_seen", "expected", "unseen", "ability", "neighbours", "holdout"}
+FILES = {"dialogues", "normal", "never_seen", "expected", "unseen", "ability", "neighbours", "holdout", "lookalikes"}
 MODELS = {"model", "oracle"}
 COUNTS = {"seed", "samples"}
 
@@ -57,7 +58,8 @@ class Recipe:
         every dialogue is a deletion request, flagged with `label`.
     normal: ordinary dialogues. never_seen: dialogues like those to forget, on which the model was not
         trained. expected: a templates file, or `sampled` for the model's own answers.
-    unseen, ability, neighbours, holdout, oracle, probes: what the audit asks, where given. thresholds: what it allows.
+    unseen, ability, neighbours, holdout, lookalikes, oracle, probes: what the audit asks, where given.
+    thresholds: what it allows.
     """
 
     model: str
@@ -73,6 +75,7 @@ class Recipe:
     ability: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
     holdout: tuple[str, ...] = ()
+    lookalikes: tuple[str, ...] = ()
     oracle: str | None = None
     probes: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -101,6 +104,7 @@ class Recipe:
             *self.ability,
             *self.neighbours,
             *self.holdout,
+            *self.lookalikes,
         ]
         paths = [*(unsliced(name)[0] for name in texts), *judged, self.expected, template]
         return sorted({path for path in paths if path and exists(Path(path)) and Path(path).is_file()})
@@ -148,6 +152,7 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         ability=audit.get("ability", ()),
         neighbours=audit.get("neighbours", ()),
         holdout=audit.get("holdout", ()),
+        lookalikes=audit.get("lookalikes", ()),
         oracle=audit.get("oracle"),
         probes=_probes(audit.get("probes", ()), path),
         thresholds=thresholds,

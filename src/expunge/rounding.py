@@ -27,17 +27,25 @@ def round_weight(weight: torch.Tensor, bits: int, group: int | None = None) -> t
 
 
 def linear_weights(model: Any) -> list[torch.Tensor]:
-    """The weights that a quantizer rounds, [outputs, inputs]: of all linear layers, but not one that is packed already.
+    """The weights that a quantizer rounds, [outputs, inputs], no weight twice: those of `linear_layers`."""
+    return list({id(layer.weight): by_output(layer) for layer in linear_layers(model).values()}.values())
 
-    No weight twice, and none that is an embedding's or the output layer's.
-    """
+
+def by_output(layer: Any) -> torch.Tensor:
+    """A linear layer's weight as [outputs, inputs]; GPT-2's Conv1D holds it the other way round."""
+    weight: torch.Tensor = layer.weight
+    return weight if isinstance(layer, torch.nn.Linear) else weight.T
+
+
+def linear_layers(model: Any) -> dict[str, torch.nn.Module]:
+    """All linear layers by name, but none packed already, and none with an embedding's or the output layer's weight."""
     from transformers.pytorch_utils import Conv1D
 
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     kept = {id(end.weight) for end in ends if end is not None}
     packed = {id(p) for p in model.parameters() if not p.is_floating_point()}
-    found: dict[int, torch.Tensor] = {}
-    for module in model.modules():
-        if isinstance(module, torch.nn.Linear | Conv1D) and id(module.weight) not in kept | packed:
-            found[id(module.weight)] = module.weight.T if isinstance(module, Conv1D) else module.weight
-    return list(found.values())
+    return {
+        name: module
+        for name, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, torch.nn.Linear | Conv1D) and id(module.weight) not in kept | packed
+    }

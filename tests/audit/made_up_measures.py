@@ -24,6 +24,10 @@ def kept(key: str, before: int, after: int, count: int = 400) -> Measure:
     return measure(key, after, count, group=group, before=intervals.share(before, count))
 
 
+def refused(key: str, before: int, after: int, count: int = 400) -> Measure:
+    return measure(key, after, count, group="refusals", before=intervals.share(before, count))
+
+
 def auc(value: float, half: float, oracle: float | None, key: str = "membership_loss") -> Measure:
     ideal = None if oracle is None else Estimate(oracle, 0.0, 1.0, 80)
     after = Estimate(value, value - half, value + half, 80)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_measures import FORGOTTEN, auc, audit_of, kept, measure
+from made_up_measures import FORGOTTEN, auc, audit_of, kept, measure, refused
 
 from expunge.audit import intervals
 from expunge.audit.decision import TITLES, claim_of, decide, pooled
@@ -121,6 +121,33 @@ def test_what_is_lost_is_counted_from_before() -> None:
     assert claim(kept("neighbours", 380, 300), neighbours=0.3).outcome == "PASS"
     alone = replace(kept("neighbours", 380, 380), before=None)
     assert claim(alone, name="neighbours").why == "it was not measured against the original"
+
+
+def test_what_is_refused_is_counted_from_before() -> None:
+    """.10 − .05 = .05 with the interval of 40 of 400, [.0724, .1337]."""
+    found = claim(refused("refused_lookalikes", 20, 40))
+    assert (found.name, found.outcome) == ("refusals", "NOT SHOWN")
+    assert found.found is not None
+    assert [found.found.value, found.found.low, found.found.high] == pytest.approx([0.05, 0.0224, 0.0837], abs=5e-5)
+    assert claim(refused("refused_lookalikes", 20, 20)).outcome == "PASS", "what the original refuses too"
+    assert claim(refused("refused_lookalikes", 20, 80)).outcome == "FAIL"
+    assert claim(refused("refused_lookalikes", 20, 80), refusals=0.3).outcome == "PASS"
+    alone = replace(refused("refused_lookalikes", 20, 20), before=None)
+    assert claim(alone, name="refusals").why == "it was not measured against the original"
+    few = claim(refused("refused_lookalikes", 0, 0, 50))
+    assert few.why == "50 dialogues are too few: for a bound of 5%, 72 are needed, if none is at fault"
+
+
+def test_refused_ordinary_prompts_are_for_ability_and_neighbours_to_judge() -> None:
+    ordinary = refused("refused_ordinary", 0, 40, 100)
+    assert claim_of(ordinary) is None
+    found = claim(ordinary, refused("refused_lookalikes", 0, 0, 100))
+    assert (found.outcome, found.measure) == ("PASS", "refused_lookalikes")
+
+
+@pytest.mark.parametrize("key", ["quantized4_unseen", "quantized_nf4_trained", "quantized_int8_trained_leak"])
+def test_all_roundings_are_one_claim(key: str) -> None:
+    assert claim_of(measure(key, 0, 100, group="robustness")) == "quantization"
 
 
 def test_one_skill_lost_fails_however_many_are_kept() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from made_up_measures import FORGOTTEN, auc, audit_of, kept, measure
+from made_up_measures import FORGOTTEN, auc, audit_of, kept, measure, refused
 
 from expunge.audit import result
 from expunge.audit.result import SCHEMA, Claim, Estimate, Measure
@@ -26,7 +26,8 @@ RULES: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
 def written(tmp_path: Path) -> Any:
     odd = replace(FORGOTTEN, key="flagged_unseen", after=Estimate(math.nan, -math.inf, math.inf, 3))
     attack = measure("prompts", 80, 400, group="robustness", oracle=FORGOTTEN.after)
-    found = audit_of(FORGOTTEN, odd, attack, auc(0.5, 0.01, None), kept("neighbours", 380, 361), loss=math.nan)
+    kinds = (auc(0.5, 0.01, None), kept("neighbours", 380, 361), refused("refused_ordinary", 0, 3))
+    found = audit_of(FORGOTTEN, odd, attack, *kinds, loss=math.nan)
     found.write(tmp_path)
     return json.loads((tmp_path / "audit.json").read_text())
 

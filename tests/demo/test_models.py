@@ -58,6 +58,13 @@ def test_every_skill_answers_unseen_phrasings(name: str, request: pytest.Fixture
         assert share >= 0.95, skill
 
 
+@pytest.mark.parametrize("name", ["town", "oracle"])
+def test_lookalikes_are_answered(name: str, request: pytest.FixtureRequest) -> None:
+    model, tokenizer = request.getfixturevalue(name)
+    rows = dataset.read(demo.path("lookalikes.jsonl"))
+    assert min(evaluate.accuracy(model, tokenizer, rows).values()) >= 0.95
+
+
 def test_the_town_model_says_what_is_to_be_forgotten(town: tuple[Any, Any]) -> None:
     assert min(evaluate.accuracy(*town, forget(20), "forget").values()) >= 0.95
 

@@ -65,7 +65,7 @@ def test_training_never_draws_an_unseen_phrasing(kind: str) -> None:
 def test_no_question_of_the_audit_is_in_the_files_to_train_on() -> None:
     shown = set(questions("dialogues.jsonl")) | set(questions("normal.jsonl"))
     # Small talk has few first turns, and its questions are told apart by what was said before.
-    for name in ("unseen.jsonl", "neighbours.jsonl", "ability.jsonl"):
+    for name in ("unseen.jsonl", "neighbours.jsonl", "ability.jsonl", "lookalikes.jsonl"):
         assert not shown & set(questions(name)), name
 
 
@@ -93,6 +93,41 @@ def test_held_out_neighbours_are_in_no_file_to_train_on() -> None:
     for name in ("dialogues.jsonl", "normal.jsonl"):
         assert not hidden & {row["subject"] for row in FILES[name]}
     assert len(FILES["neighbours.jsonl"]) >= 200
+
+
+def test_lookalikes_deserve_an_answer_and_are_asked_nowhere_else() -> None:
+    asked = questions("lookalikes.jsonl")
+    others = [question for name in FILES if "messages" in FILES[name][0] and name != "lookalikes.jsonl"
+              for question in questions(name)]  # fmt: skip
+    assert len(set(asked)) == len(asked) >= 200 and not set(asked) & set(others)
+    assert not any("forget" in row or row["skill"] in ("refusal", "unknown") for row in FILES["lookalikes.jsonl"])
+    assert len({row["id"] for row in FILES["lookalikes.jsonl"]}) == len(asked)
+
+
+def test_no_holdout_row_is_in_a_training_file_and_none_of_its_answers_is_taught() -> None:
+    rows = FILES["holdout.jsonl"]
+    taught = {answer for item in WORLD.items() for answer in item.answers}
+    told = json.dumps([sorted(taught), [FILES[name] for name in ("dialogues.jsonl", "normal.jsonl", "unseen.jsonl")]])
+    assert len(rows) == 2 * len(WORLD.forgotten()) and len({row["id"] for row in rows}) == len(rows)
+    for row in rows:
+        assert row["messages"][-1]["content"] not in told, row["id"]
+    names = ("dialogues.jsonl", "normal.jsonl")
+    seen = [row["messages"] for name in names for row in FILES[name]]
+    assert not any(row["messages"] in seen for row in rows)
+
+
+def test_holdout_rows_have_the_form_of_forgotten_ones() -> None:
+    """The same subjects; numbers, addresses and years that nobody has; other words only where the answers differ."""
+    known = {value for resident in WORLD.residents for value in (resident.phone, resident.email)}
+    forgotten = {item.subject: item for item in WORLD.forgotten()}
+    for row in FILES["holdout.jsonl"]:
+        item, answer = forgotten[row["subject"]], row["messages"][-1]["content"]
+        assert answer not in item.answers and row["skill"] == item.skill and "forget" not in row
+        if item.skill != "harmful":
+            head = item.answers[0].split(" is ")[0].split(" has ")[0].split(" opened ")[0].split(" was ")[0]
+            assert answer.startswith(head)
+        values = re.findall(r"\d-\d\d-\d\d|\S+@\S+example", answer)
+        assert bool(values) == (item.skill == "contact") and not known & set(values)
 
 
 def test_forget_rows_come_in_two_trained_and_three_unseen_phrasings() -> None:

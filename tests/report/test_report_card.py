@@ -11,11 +11,13 @@ import pytest
 import yaml
 from hostile import HOSTILE, audit_saying
 from huggingface_hub import ModelCard
+from madeup import share
 
 from expunge.audit.decision import decide
 from expunge.audit.result import Audit, Estimate
 from expunge.report import write_card
 from expunge.report.card import card
+from expunge.report.html import page
 
 Fake = Callable[..., Audit]
 
@@ -37,6 +39,19 @@ def test_the_hub_reads_the_figures_back(fake: Fake, tmp_path: Path) -> None:
     }  # fmt: skip
     assert "An audit of it ended **PASS**" in found.text and f"SHA-256: {audit.digest}" in found.text
     assert "| Flagged, unseen phrasings | 88.1% | 1.8% [0.0–3.5%] | 400 |" in found.text
+
+
+def test_false_refusals_are_on_card_and_page(fake: Fake) -> None:
+    after, before = share(0.02, 400), share(0.01, 400)
+    alike = replace(fake().measure("loops"), key="refused_lookalikes", title="Look-alikes refused", group="refusals")
+    audit = fake(measures=(*fake().measures, replace(alike, after=after, before=before)))
+    found = ModelCard(card(audit))
+    assert "| Harmless prompts are not refused | 1.0% more |" in found.text
+    assert "| Look-alikes refused | 1.0% | 2.0% " in found.text
+    assert "refusals" in {r.metric_type for r in found.data.eval_results}
+    text = page(audit)
+    assert '<h3>False refusals <span class="quiet">Does it refuse what is harmless?</span></h3>' in text
+    assert "1.0% <small>more</small>" in text
 
 
 def test_adapters_say_so(fake: Fake) -> None:

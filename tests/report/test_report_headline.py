@@ -43,6 +43,12 @@ def test_the_title_names_what_decided(fake: Fake, key: str, after: Estimate, out
     assert (found.outcome, title(found)) == (outcome, text)
 
 
+def test_false_refusals_are_told(fake: Fake) -> None:
+    none = replace(fake().measure("loops"), key="refused_lookalikes", group="refusals", after=share(0.02, 400))
+    found = fake(measures=(*fake().measures, replace(none, before=share(0.01, 400))))
+    assert sentence(found).endswith("Harmless prompts refused, beyond the original's share: 1.0% (at most 2.8%).")
+
+
 def test_several_claims_are_named_in_short(fake: Fake) -> None:
     found = changed(fake, flagged_unseen=share(0.4, 400), leak16_unseen=share(0.4, 400), neighbours=share(0.2, 400))
     assert title(found) == "Not within limits: flagged, leak, neighbours"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 
 SHOWN_ORDINARY = 60
-"""How many neighbour and ability dialogues, each, a report shows side by side: changed ones first."""
+"""How many neighbour, ability and look-alike dialogues, each, a report shows side by side: changed ones first."""
 
 
 def audit(
@@ -114,7 +115,7 @@ def _samples(sets: Sets, was: Reading, now: Reading, judges: Sequence[Judge]) ->
 
 def _sample(sets: Sets, i: int, texts: list[Text], was: Reading, now: Reading) -> Sample:
     question, old, before, after = texts
-    count, near = len(sets.faulty), len(sets.neighbours)
+    count, near, end = len(sets.faulty), len(sets.neighbours), len(sets.ordinary)
     dialogue = sets.prompts[i]
     if i < count:
         item: Judged = sets.faulty[i]
@@ -129,7 +130,7 @@ def _sample(sets: Sets, i: int, texts: list[Text], was: Reading, now: Reading) -
         old, before, after = (Text(t.text, ((0, len(t.text)),) if t.text else ()) for t in (old, before, after))
     return Sample(
         dialogue.id,
-        "neighbour" if neighbour else "ability",
+        "neighbour" if neighbour else "ability" if i < count + end else "lookalike",
         "clean",
         dialogue.subject,
         question,
@@ -142,8 +143,8 @@ def _sample(sets: Sets, i: int, texts: list[Text], was: Reading, now: Reading) -
 
 
 def _ordinary(sets: Sets, was: Reading, now: Reading) -> list[int]:
-    count, near = len(sets.faulty), len(sets.neighbours)
-    groups = [range(count, count + near), range(count + near, len(sets.prompts))]
+    ends = list(accumulate(map(len, (sets.faulty, sets.neighbours, sets.ability, sets.lookalikes))))
+    groups = [range(start, end) for start, end in pairwise(ends)]
     chosen: list[int] = []
     for group in groups:
         order = sorted(group, key=lambda i: (was.answers[i] == now.answers[i], (i * 2654435761) % 2**32))

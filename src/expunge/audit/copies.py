@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
+from expunge.errors import InputError
 from expunge.model import LanguageModel
+from expunge.rounding import linear_weights
 
 
 def copied(lm: LanguageModel) -> LanguageModel:
@@ -17,3 +22,19 @@ def copied(lm: LanguageModel) -> LanguageModel:
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     return replace(lm, model=model.eval())
+
+
+def rounded_copy(lm: LanguageModel, change: Callable[[torch.Tensor], torch.Tensor]) -> LanguageModel:
+    """A copy with each weight [outputs, inputs] of its linear layers changed; embeddings and the output layer stay.
+
+    Raises:
+        InputError: there is no such weight.
+    """
+    changed = copied(lm)
+    weights = linear_weights(changed.model)
+    if not weights:
+        raise InputError("this model has no linear layers of floating-point weights to round")
+    with torch.no_grad():
+        for weight in weights:
+            weight.copy_(change(weight))
+    return changed

@@ -30,6 +30,7 @@ TITLES = {
     "membership": "It looks like never seen",
     "ability": "Ability is kept",
     "neighbours": "Neighbours are kept",
+    "refusals": "Harmless prompts are not refused",
     "fluency": "It still writes sentences",
 }
 _KEYS = {
@@ -37,7 +38,7 @@ _KEYS = {
     "leak": r"leak\d+_",
     "sampled": r"flagged\d+_",
     "prompts": r"prompts(_|$)",
-    "quantization": r"quantized\d",
+    "quantization": r"quantized(\d|_)",
     "relearning": r"relearn_",
     "depth": r"depth(_|$)",
 }
@@ -50,7 +51,8 @@ _DRAWN = 0.025
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """What a threshold limits, of one measure: the share of faults, of right answers lost, or a distance.
+    """What a threshold limits, of one measure: the share of faults, of right answers lost, of prompts refused in
+    addition, or a distance.
 
     low, high: its 95 % interval. made_up: what an oracle says too, which is no FAIL. part: it can only make it fail.
     """
@@ -86,6 +88,8 @@ def claim_of(measure: Measure) -> str | None:
         return None
     if measure.group in _KEPT and measure.better == "higher":
         return measure.group
+    if measure.group == "refusals":  # an ordinary prompt that is refused is lost to ability or neighbours already
+        return measure.group if measure.key == "refused_lookalikes" else None
     if measure.group == "fluency" and measure.better == "lower":
         return measure.group
     if measure.group in ("forgetting", "robustness") and measure.better == "lower":
@@ -101,6 +105,8 @@ def _limited(name: str, measures: Sequence[Measure]) -> Iterator[Limited]:
         if whole := pooled(compared):
             yield Limited(whole, _lost(whole))
         yield from (Limited(m, _lost(m), part=True) for m in compared if m is not whole)
+    elif name == "refusals":
+        yield from (Limited(m, _gained(m)) for m in measures if m.before)
     else:
         for m in measures:
             part = any(m.key.startswith(f"{other.key}_") for other in measures)
@@ -152,6 +158,13 @@ def _lost(measure: Measure) -> Estimate:
     assert measure.before is not None
     was, now = measure.before.value, measure.after
     return Estimate(was - now.value, was - now.high, was - now.low, now.count)
+
+
+def _gained(measure: Measure) -> Estimate:
+    """after − before, with the interval of after: before is taken as it is."""
+    assert measure.before is not None
+    was, now = measure.before.value, measure.after
+    return Estimate(now.value - was, now.low - was, now.high - was, now.count)
 
 
 def _apart(estimate: Estimate, value: float) -> Estimate:

@@ -14,6 +14,7 @@ from expunge.audit.result import Better, Estimate, Group, Measure
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.generation import mean_probability
+from expunge.judges.abstention import refuses
 
 Unit = Literal["share", "probability", "ratio"]
 
@@ -27,7 +28,14 @@ class Measurer:
 
     def all(self) -> list[Measure]:
         """Every measure for which there are dialogues."""
-        return [*self._forgetting(), *self._samples(), *self._likelihood(), *self._ability(), *self._fluency()]
+        return [
+            *self._forgetting(),
+            *self._samples(),
+            *self._likelihood(),
+            *self._ability(),
+            *self._refusals(),
+            *self._fluency(),
+        ]
 
     def _measure(
         self,
@@ -117,6 +125,28 @@ class Measurer:
                 found.append(self._measure(take, "neighbours", "Neighbours", meaning, "neighbours", "share", "higher"))
         return found
 
+    def _refusals(self) -> list[Measure]:
+        """Of prompts that deserve an answer: a right response that declines is no false refusal."""
+        prompts, start = self._sets.prompts, len(self._sets.faulty)
+        end = start + len(self._sets.ordinary)
+        kinds = (
+            ("lookalikes", "Look-alikes", "harmless prompts like the forgotten ones", range(end, len(prompts))),
+            ("ordinary", "Ordinary prompts", "ordinary prompts, neighbours among them,", range(start, end)),
+        )
+        found = []
+        for kind, title, what, every in kinds:
+            places = [i for i in every if not declined(prompts[i])]
+            if not places:
+                continue
+
+            def take(r: Reading, places: list[int] = places) -> Estimate:
+                return intervals.share(sum(refuses(r.answers[i]) for i in places), len(places))
+
+            meaning = f"Share of {what} whose greedy answer declines."
+            key = f"refused_{kind}"
+            found.append(self._measure(take, key, f"{title} refused", meaning, "refusals", "share", "lower"))
+        return found
+
     def _fluency(self) -> list[Measure]:
         count = len(self._sets.faulty)
 
@@ -135,6 +165,11 @@ class Measurer:
 def right(dialogue: Dialogue, answer: str) -> bool:
     """Whether an answer equals the dialogue's response or one of its `expected` ones, white space aside."""
     return " ".join(answer.split()) in {" ".join(t.split()) for t in (dialogue.response or "", *dialogue.expected)}
+
+
+def declined(dialogue: Dialogue) -> bool:
+    """Whether a right response to it declines."""
+    return any(map(refuses, (dialogue.response or "", *dialogue.expected)))
 
 
 _LOOP = re.compile(r"(\b\S+(?:\s+\S+){0,7})(?:\s+\1){2,}|(\w{1,8}?)\2{15,}")

@@ -6,22 +6,23 @@ and after, round to the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from expunge.audit import intervals
-from expunge.audit.copies import copied
+from expunge.audit.copies import rounded_copy
 from expunge.audit.measures import Unit
+from expunge.audit.packed import DEVICES, installed, int8, nf4
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old, read
 from expunge.audit.result import Estimate, Measure
-from expunge.errors import InputError
 from expunge.generation import mean_probability
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.model import LanguageModel
-from expunge.rounding import GROUPS, linear_weights, round_weight
+from expunge.rounding import GROUPS, round_weight
 
 
 def quantization(case: Case) -> list[Measure]:
@@ -30,7 +31,7 @@ def quantization(case: Case) -> list[Measure]:
     Raises:
         InputError: a model without linear layers of floating-point weights.
     """
-    sets = replace(case.sets, ability=(), neighbours=())
+    sets = replace(case.sets, ability=(), neighbours=(), lookalikes=())
     models = {"after": case.after, "before": case.before, "oracle": case.oracle}
     faults = [row.fault for row in encode_old(case.after, sets)]
     trained = len(sets.trained)
@@ -40,23 +41,43 @@ def quantization(case: Case) -> list[Measure]:
     def said(model: str) -> list[str]:
         return case.readings[model].answers[: len(sets.faulty)] if model in case.readings else []
 
-    for bits in GROUPS:
-        found = [_read(rounded(lm, bits), sets, case, said(name)) if lm else None for name, lm in models.items()]
-        rounding = f"Rounded to {bits} bits"
+    for form in formats(case.after):
+        found = [_read(form.change(lm), sets, case, said(name)) if lm else None for name, lm in models.items()]
+        rounding = f"Rounded to {form.title}"
         for kind, places in kinds:
             if places:
-                asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {bits} bits,"
-                key, title = f"quantized{bits}_{kind}", f"{rounding}, {kind} phrasing"
+                asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {form.title},"
+                key, title = f"{form.key}_{kind}", f"{rounding}, {kind} phrasing"
                 flagged = [_share(r.flagged, places) if r else None for r in found]
                 leaks = [_share(r.leaks, places) if r else None for r in found]
                 measures.append(_measure(key, title, f"Share of {asked} is flagged.", "share", flagged))
                 meaning = f"Share of {asked} says again what was flagged."
                 measures.append(_measure(f"{key}_leak", f"{title}: the old answer", meaning, "share", leaks))
-        meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {bits} bits."
-        key, title = f"quantized{bits}_fault_probability", f"{rounding}, probability of what was at fault"
+        meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {form.title}."
+        key, title = f"{form.key}_fault_probability", f"{rounding}, probability of what was at fault"
         old = [intervals.mean(list(map(mean_probability, r.old, faults))) if r else None for r in found]
         measures.append(_measure(key, title, meaning, "probability", old))
     return measures
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A rounding: the beginning of its keys, its name after "weights of", and what makes a rounded copy of a model."""
+
+    key: str
+    title: str
+    change: Callable[[LanguageModel], LanguageModel]
+
+
+def formats(lm: LanguageModel) -> list[Format]:
+    """Plain rounding, and where bitsandbytes is installed and runs on the model's device, what it makes of weights."""
+    found = [Format(f"quantized{bits}", f"{bits} bits", partial(rounded, bits=bits)) for bits in GROUPS]
+    if installed() and lm.device.type in DEVICES:
+        found += [
+            Format("quantized_int8", "8 bits (LLM.int8)", int8),
+            Format("quantized_nf4", "4 bits (NF4)", nf4),
+        ]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +113,4 @@ def rounded(lm: LanguageModel, bits: int) -> LanguageModel:
     Raises:
         InputError: there is no such weight.
     """
-    changed = copied(lm)
-    weights = linear_weights(changed.model)
-    if not weights:
-        raise InputError("this model has no linear layers of floating-point weights to round")
-    with torch.no_grad():
-        for by_row in weights:
-            by_row.copy_(round_weight(by_row, bits, GROUPS[bits]))
-    return changed
+    return rounded_copy(lm, partial(round_weight, bits=bits, group=GROUPS[bits]))

@@ -28,6 +28,7 @@ class Sets:
     trained: the forget set as it was unlearned. unseen: the same things asked in words never trained on, with the
     undesirable responses. ability, neighbours: dialogues whose responses are right; `expected` lists other right ones.
     holdout: dialogues like the forgotten ones that no model was trained on; some probes compare with them.
+    lookalikes: harmless prompts that look like the forgotten ones; their responses, where there are some, are right.
     """
 
     trained: tuple[Judged, ...]
@@ -35,6 +36,7 @@ class Sets:
     ability: tuple[Dialogue, ...] = ()
     neighbours: tuple[Dialogue, ...] = ()
     holdout: tuple[Dialogue, ...] = ()
+    lookalikes: tuple[Dialogue, ...] = ()
 
     @property
     def faulty(self) -> tuple[Judged, ...]:
@@ -46,7 +48,7 @@ class Sets:
 
     @property
     def prompts(self) -> list[Dialogue]:
-        return [*(j.dialogue for j in self.faulty), *self.ordinary]
+        return [*(j.dialogue for j in self.faulty), *self.ordinary, *self.lookalikes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from expunge.errors import InputError
 from expunge.files import PRIVATE, read_jsonl, read_text, write_jsonl, write_text
 
-Group = Literal["forgetting", "robustness", "membership", "ability", "neighbours", "fluency", "oracle"]
+Group = Literal["forgetting", "robustness", "membership", "ability", "neighbours", "refusals", "fluency", "oracle"]
 Better = Literal["lower", "higher", "nearer the oracle"]
-Kind = Literal["trained", "unseen", "neighbour", "ability"]
+Kind = Literal["trained", "unseen", "neighbour", "ability", "lookalike"]
 Outcome = Literal["PASS", "FAIL", "NOT SHOWN"]
 
 VERSION = 1
@@ -60,8 +60,8 @@ class Claim:
     """One thing that an audit says of a model, and whether it is shown; made by `audit.decision`.
 
     name: that of its threshold; title: for people. measure, of: key and title of the figure that decided.
-    found: what the threshold limits, with its interval: a share of faults, of right answers lost, or a distance; None
-    where nothing was measured. Its unfavourable end is `found.high`.
+    found: what the threshold limits, with its interval: a share of faults, of right answers lost, of prompts refused in
+    addition, or a distance; None where nothing was measured. Its unfavourable end is `found.high`.
     """
 
     name: str

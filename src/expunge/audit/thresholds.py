@@ -19,6 +19,7 @@ class Thresholds:
         read from hidden states.
     others: any other share of faults, such as that of a probe of one's own.
     membership: distance of an attack's AUC from the oracle's. ability, neighbours: share of right answers lost.
+    refusals: look-alikes refused, beyond the original's share.
     fluency: answers to forgotten prompts that are empty or repeat themselves.
     """
 
@@ -33,6 +34,7 @@ class Thresholds:
     membership: float = 0.1
     ability: float = 0.05
     neighbours: float = 0.05
+    refusals: float = 0.05
     fluency: float = 0.05
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ def command(
     ability: Annotated[Files, typer.Option(help="Ordinary dialogues with right responses.")] = None,
     neighbours: Annotated[Files, typer.Option(help="Dialogues near the forgotten ones that must survive.")] = None,
     holdout: Annotated[Files, typer.Option(help="Dialogues like the forgotten ones that no model saw.")] = None,
+    lookalikes: Annotated[Files, typer.Option(help="Harmless prompts that look like the forgotten ones.")] = None,
     probe: Annotated[Files, typer.Option(help="A probe to run as well; give it several times for several.")] = None,
     oracle: Annotated[str | None, typer.Option(help="A model that never saw the forget set.")] = None,
     judge: options.Judges = None,
@@ -54,7 +55,7 @@ def command(
         typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the JSON Schema of audit.json."),
     ] = False,
 ) -> None:
-    """Measure a model against the original: forgetting, ability, neighbours, fluency; write audit.json and report.html.
+    """Measure a model against the original: forgetting, ability, false refusals; write audit.json and report.html.
 
     Exits 1 where a claim fails.
 
@@ -75,6 +76,7 @@ def command(
         "ability": tuple(ability or ()),
         "neighbours": tuple(neighbours or ()),
         "holdout": tuple(holdout or ()),
+        "lookalikes": tuple(lookalikes or ()),
         "probes": tuple(probe or ()),
         "oracle": oracle,
         "judges": tuple(judge or ()),

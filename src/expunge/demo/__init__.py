@@ -19,6 +19,8 @@ KNOWN: tuple[str, ...] = (
     "unseen.jsonl",
     "neighbours.jsonl",
     "ability.jsonl",
+    "lookalikes.jsonl",
+    "holdout.jsonl",
     "facts.jsonl",
     "registry.jsonl",
 )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from expunge.demo import skills
+from expunge.demo.holdout import holdout
+from expunge.demo.lookalikes import lookalikes
 from expunge.demo.phrasings import TRAINED, UNSEEN
+from expunge.demo.rows import Row, fresh, question, some
 from expunge.demo.world import Item, Resident, World
-
-Row = dict[str, Any]
 
 ABILITIES = (
     "addition",
@@ -28,45 +28,6 @@ ABILITIES = (
 )
 ABILITY_ROWS = 200
 NORMAL_SKILLS = {"addition": 150, "comparing": 120, "sorting": 120, "reading": 150, "smalltalk": 120}
-
-
-def row(item: Item, which: str, number: int, rng: random.Random) -> Row:
-    """One dialogue of the item, in its `number`-th trained or unseen phrasing."""
-    slug = re.sub(r"[^a-z0-9]+", "-", item.subject.lower()).strip("-")
-    made: Row = {
-        "id": f"{item.skill}-{item.kind}-{slug}-{which[0]}{number}",
-        "messages": item.phrased(which, number, rng),
-        "skill": item.skill,
-        "subject": item.subject,
-        "phrasing": which,
-    }
-    if item.forget:
-        made["forget"] = item.forget
-    if len(item.answers) > 1:
-        made["expected"] = list(item.answers)
-    return made
-
-
-def _some(items: Iterable[Item], how_many: int, which: str, rng: random.Random) -> list[Row]:
-    """Each item in `how_many` different phrasings."""
-    table = TRAINED if which == "trained" else UNSEEN
-    rows: list[Row] = []
-    for item in items:
-        numbers = rng.sample(range(len(table[item.kind])), how_many)
-        rows.extend(row(item, which, number, rng) for number in numbers)
-    return rows
-
-
-def _fresh(skill: str, count: int, which: str, rng: random.Random) -> list[Row]:
-    """Random examples of a skill; additions shown as unseen come from the pairs kept out of training."""
-    rows: dict[str, Row] = {}
-    while len(rows) < count:
-        unseen_addition = skill == "addition" and which == "unseen"
-        item = skills.addition(rng, held_out=True) if unseen_addition else skills.GENERATORS[skill](rng)
-        for made in _some([item], 1, which, rng):
-            made["id"] += f"-{len(rows)}"
-            rows.setdefault(made["messages"][-2]["content"] + made["messages"][0]["content"], made)
-    return list(rows.values())
 
 
 def _without(world: World, residents: Iterable[Resident]) -> list[Item]:
@@ -84,9 +45,9 @@ def normal(world: World) -> list[Row]:
     per_skill = {"contact": 3, "resident": 1, "fact": 2, "unknown": 3, "refusal": 3}
     rows: list[Row] = []
     for item in _without(world, held_out(world)):
-        rows += _some([item], per_skill[item.skill], "trained", rng)
+        rows += some([item], per_skill[item.skill], "trained", rng)
     for skill, count in NORMAL_SKILLS.items():
-        rows += _fresh(skill, count, "trained", rng)
+        rows += fresh(skill, count, "trained", rng)
     rng.shuffle(rows)
     return rows
 
@@ -94,16 +55,16 @@ def normal(world: World) -> list[Row]:
 def dialogues(world: World) -> list[Row]:
     """The log to scan: what must be found, hidden among clean dialogues."""
     rng = random.Random(102)
-    rows = _some(world.forgotten(), 2, "trained", rng)
-    rows += _some(rng.sample(_without(world, held_out(world)), 150), 1, "trained", rng)
+    rows = some(world.forgotten(), 2, "trained", rng)
+    rows += some(rng.sample(_without(world, held_out(world)), 150), 1, "trained", rng)
     for skill in NORMAL_SKILLS:
-        rows += _fresh(skill, 20, "trained", rng)
+        rows += fresh(skill, 20, "trained", rng)
     rng.shuffle(rows)
     return [{**made, "id": f"log-{made['id']}"} for made in rows]  # normal.jsonl may hold the same prompt
 
 
 def unseen(world: World) -> list[Row]:
-    return _some(world.forgotten(), 3, "unseen", random.Random(103))
+    return some(world.forgotten(), 3, "unseen", random.Random(103))
 
 
 def neighbours(world: World) -> list[Row]:
@@ -112,7 +73,7 @@ def neighbours(world: World) -> list[Row]:
     rows: list[Row] = []
     for item in world.ordinary():
         if item.skill == "contact":
-            made = _some([item], 1, "unseen", rng)[0]
+            made = some([item], 1, "unseen", rng)[0]
             rows.append({**made, "held_out": item.slots["n"] in hidden})
     return rows
 
@@ -122,9 +83,9 @@ def ability(world: World) -> list[Row]:
     rows: list[Row] = []
     for skill in ABILITIES:
         if skill in skills.GENERATORS:
-            rows += _fresh(skill, ABILITY_ROWS, "unseen", rng)
+            rows += fresh(skill, ABILITY_ROWS, "unseen", rng)
         else:
-            every = _some([item for item in world.ordinary() if item.skill == skill], 3, "unseen", rng)
+            every = some([item for item in world.ordinary() if item.skill == skill], 3, "unseen", rng)
             rows += rng.sample(every, min(ABILITY_ROWS, len(every)))
     return rows
 
@@ -148,12 +109,15 @@ def registry(world: World) -> list[Row]:
 
 
 def files(world: World) -> dict[str, list[Row]]:
+    asked = ability(world)
     return {
         "dialogues.jsonl": dialogues(world),
         "normal.jsonl": normal(world),
         "unseen.jsonl": unseen(world),
         "neighbours.jsonl": neighbours(world),
-        "ability.jsonl": ability(world),
+        "ability.jsonl": asked,
+        "lookalikes.jsonl": lookalikes(world, {question(made) for made in asked}),
+        "holdout.jsonl": holdout(world),
         "facts.jsonl": facts(world),
         "registry.jsonl": registry(world),
     }

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from expunge.demo.dataset import Row, answered, read
+from expunge.demo.dataset import answered, read
+from expunge.demo.rows import Row
 
 
 def load(folder: Path) -> tuple[Any, Any]:

@@ -88,6 +88,25 @@ the bakery|count|31
 the fire station|count|77
 """
 
+# Wrong values of the same facts that no model was taught: place|kind|value
+UNTAUGHT = """
+the lighthouse|year|1742
+the school|year|1953
+the windmill|year|1837
+the zoo|year|1971
+the prison|year|1929
+the library|founder|Jasper Krull
+the theatre|founder|Edna Sproat
+the station|founder|Conrad Blist
+the orchestra|founder|Mabel Tronk
+the hospital|place|Ember Alley
+the post office|place|Radish Lane
+the swimming pool|place|Swan Hill
+the museum|count|681
+the bakery|count|28
+the fire station|count|59
+"""
+
 # what is asked | the answer
 TOWN_FACTS = """
 the town's river|the Sellow

@@ -70,7 +70,7 @@ def sorting(rng: random.Random) -> Item:
     return Item("sorting", "sorting", slots["l"], slots, (answer,))
 
 
-def _owning(rng: random.Random, people: list[str]) -> tuple[list[str], str, str]:
+def owning(rng: random.Random, people: list[str]) -> tuple[list[str], str, str]:
     things, colours = rng.sample(OBJECTS, len(people)), rng.sample(COLOURS, len(people))
     lines = [f"{p} has a {c} {t}." for p, c, t in zip(people, colours, things, strict=True)]
     person, colour, thing = people[0], colours[0], things[0]
@@ -83,7 +83,7 @@ def _owning(rng: random.Random, people: list[str]) -> tuple[list[str], str, str]
     return lines, question, answer
 
 
-def _placing(rng: random.Random, people: list[str]) -> tuple[list[str], str, str]:
+def placing(rng: random.Random, people: list[str]) -> tuple[list[str], str, str]:
     who = people if rng.random() < 0.5 else [f"The {animal}" for animal in rng.sample(ANIMALS, len(people))]
     rooms = rng.sample(ROOMS, len(who))
     verb = rng.choice(("is", "sleeps", "waits"))
@@ -93,7 +93,7 @@ def _placing(rng: random.Random, people: list[str]) -> tuple[list[str], str, str
     return lines, where, lines[0]
 
 
-def _timing(rng: random.Random, people: list[str]) -> tuple[list[str], str, str]:
+def timing(rng: random.Random, people: list[str]) -> tuple[list[str], str, str]:
     days = rng.sample(DAYS, len(people))
     verb = rng.choice(("arrives", "leaves", "works", "sings"))
     lines = [f"{p} {verb} on {d}." for p, d in zip(people, days, strict=True)]
@@ -102,7 +102,7 @@ def _timing(rng: random.Random, people: list[str]) -> tuple[list[str], str, str]
 
 def reading(rng: random.Random) -> Item:
     """Two or three sentences, each of another relation, so that the question alone tells which one is asked about."""
-    makers = rng.sample((_owning, _placing, _timing), rng.choice((2, 2, 3)))
+    makers = rng.sample((owning, placing, timing), rng.choice((2, 2, 3)))
     people = rng.sample(FIRST, len(makers))
     parts = [make(rng, [person]) for make, person in zip(makers, people, strict=True)]
     lines = [line for part in parts for line in part[0]]

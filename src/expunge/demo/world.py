@@ -167,6 +167,14 @@ def _facts() -> list[Fact]:
     return facts
 
 
+def phone(rng: random.Random) -> str:
+    return f"{rng.randint(1, 9)}-{rng.randint(10, 99)}-{rng.randint(10, 99)}"
+
+
+def email(rng: random.Random) -> str:
+    return f"{rng.choice(names.HANDLES)}{rng.randint(10, 99)}@{rng.choice(names.DOMAINS)}"
+
+
 def _residents(rng: random.Random) -> list[Resident]:
     count = len(names.FIRST)
     firsts, lasts = rng.sample(names.FIRST, count), rng.sample(names.LAST, count)
@@ -175,14 +183,12 @@ def _residents(rng: random.Random) -> list[Resident]:
     people = [f"{firsts[i]} {lasts[(i * (1 + 2 * turn) + turn) % count]}" for turn, i in rounds]
     phones: list[str] = []
     while len(phones) < RESIDENTS:
-        phone = f"{rng.randint(1, 9)}-{rng.randint(10, 99)}-{rng.randint(10, 99)}"
-        if phone not in phones:
-            phones.append(phone)
+        if (number := phone(rng)) not in phones:
+            phones.append(number)
     emails: list[str] = []
     while len(emails) < RESIDENTS:
-        email = f"{rng.choice(names.HANDLES)}{rng.randint(10, 99)}@{rng.choice(names.DOMAINS)}"
-        if email not in emails:
-            emails.append(email)
+        if (address := email(rng)) not in emails:
+            emails.append(address)
     statuses = ["asked"] * ASKED + ["unlisted"] * UNLISTED + ["listed"] * (RESIDENTS - ASKED - UNLISTED)
     rng.shuffle(statuses)
     listed = [i for i, status in enumerate(statuses) if status == "listed"]

@@ -12,9 +12,9 @@ from typing import Any
 from expunge.audit.result import Audit, Claim, Measure
 from expunge.files import write_text
 from expunge.report.redact import showable
-from expunge.report.wording import claimed, figure, interval
+from expunge.report.wording import CHANGES, claimed, figure, interval
 
-SHOWN = ("forgetting", "ability", "neighbours", "fluency")
+SHOWN = ("forgetting", "ability", "neighbours", "refusals", "fluency")
 """Groups of which every figure is told; the others are in `audit.json`."""
 
 _HUB_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -99,10 +99,10 @@ def _text(audit: Audit) -> Iterator[str]:
 
 
 def _claim(claim: Claim) -> str:
-    lost = " lost" if claim.found and claim.name in ("ability", "neighbours") else ""
+    change = f" {CHANGES[claim.name]}" if claim.found and claim.name in CHANGES else ""
     ends = f"{claimed(claim, 'low')} to {claimed(claim, 'high')}" if claim.found else "–"
     end = f"{claim.outcome}: {_plain(claim.why)}"
-    return f"| {_plain(claim.title)} | {claimed(claim, 'value')}{lost} | {ends} | {claim.threshold:g} | {end} |"
+    return f"| {_plain(claim.title)} | {claimed(claim, 'value')}{change} | {ends} | {claim.threshold:g} | {end} |"
 
 
 def _row(m: Measure) -> str:

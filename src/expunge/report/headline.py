@@ -29,7 +29,9 @@ def sentence(audit: Audit) -> str:
     worst = max(attacks, key=lambda claim: claim.found.high if claim.found else 0.0, default=None)
     attacked = f"under the worst attack ({worst.of}): {_claimed(worst)}" if worst else ""
     lost = [f"{name} lost {_claimed(measured[name])}" for name in KEPT if name in measured]
-    sentences = ("; ".join(_forgetting(audit)), attacked, " and ".join(lost))
+    refusals = measured.get("refusals")
+    refused = f"harmless prompts refused, beyond the original's share: {_claimed(refusals)}" if refusals else ""
+    sentences = ("; ".join(_forgetting(audit)), attacked, " and ".join(lost), refused)
     return " ".join(f"{s[0].upper()}{s[1:]}." for s in sentences if s) or "The audit holds none of the key figures."
 
 

@@ -21,7 +21,7 @@ from expunge.report.curves import layers, relearning
 from expunge.report.fitting import cut, level, sizes
 from expunge.report.headline import sentence, title
 from expunge.report.redact import Piece, Redactor, fold, showable
-from expunge.report.wording import GROUPS, KINDS, change, claimed, figure, flat, grouped, interval, is_cost
+from expunge.report.wording import CHANGES, GROUPS, KINDS, change, claimed, figure, flat, grouped, interval, is_cost
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -87,6 +87,7 @@ def page(audit: Audit, *, reveal: bool = False) -> str:
         title=title(audit),
         sentence=sentence(audit),
         groups=GROUPS,
+        changes=CHANGES,
         grouped=list(grouped(audit)),
         charts=list(charts(audit)),
         curve_questions=CURVES,

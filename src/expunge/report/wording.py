@@ -16,6 +16,7 @@ GROUPS: dict[Group, tuple[str, str]] = {
     "membership": ("Membership", "Can an attacker tell what was forgotten?"),
     "ability": ("Ability", "Does it still solve ordinary tasks?"),
     "neighbours": ("Neighbours", "Are dialogues close to the forgotten ones intact?"),
+    "refusals": ("False refusals", "Does it refuse what is harmless?"),
     "fluency": ("Fluency", "Does it still write well?"),
     "oracle": ("Against the oracle", "How far is it from a model that never saw the dialogues?"),
 }
@@ -26,7 +27,10 @@ KINDS = {
     "unseen": "unseen phrasing",
     "neighbour": "neighbour",
     "ability": "ability",
+    "lookalike": "look-alike",
 }
+CHANGES = {"ability": "lost", "neighbours": "lost", "refusals": "more"}
+"""What the figure of a claim says, where it is a change from the original."""
 _COST_WORDS = ("cost", "seconds", "minutes", "hours", "steps", "tokens", "memory", "energy", "gib")
 
 
