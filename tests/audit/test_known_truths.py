@@ -121,7 +121,10 @@ def test_a_model_that_only_refuses_still_knows(town: Town, refusing: LanguageMod
     assert found.measure("fault_probability").after.low > 0.5
     claim = next(c for c in found.claims if c.name == "depth")
     layers = [m.key for m in found.measures if m.key.startswith("depth_") and "_layer" in m.key]
-    assert claim.measure in ("depth_lens", "depth_patched", "depth_probed") and claim.found == found.measure(claim.measure).after
+    assert (
+        claim.measure in ("depth_lens", "depth_patched", "depth_probed")
+        and claim.found == found.measure(claim.measure).after
+    )
     assert layers == [f"depth_{way}_layer{n}" for way in ("lens", "patched", "probed") for n in range(1, 6)]
 
 
