@@ -13,19 +13,15 @@ import argparse
 import json
 import platform
 import random
-from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
+from tuned import compared
 
-from expunge.comparison.compare import Cell, compare
 from expunge.comparison.entries import entries
-from expunge.comparison.page import write_page
-from expunge.comparison.table import COLUMNS, figures, rows
-from expunge.files import write_json, write_jsonl
+from expunge.files import write_jsonl
 from expunge.recipe import Recipe
 from expunge.training.config import UnlearnConfig
 
@@ -33,7 +29,6 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "tofu.md"
 BUDGET = UnlearnConfig(forget_rows=8, normal_rows=8, max_steps=150, modules="all")
 RELEARN_RATE = 1e-3
-RATES = (1 / 3, 1, 3)
 
 
 def main() -> None:
@@ -47,40 +42,10 @@ def main() -> None:
     options = parser.parse_args()
     recipe = prepared(options.data, options.model, options.oracle, options.out)
     chosen = entries(options.method or [], HERE / "tofu-methods.toml", recipe.config)
-    chosen = {name: tried(recipe, name, config, options.out) for name, config in chosen.items()}
-    found = compare(recipe, chosen, options.out / "cells", seeds=options.seeds, relearn_rate=RELEARN_RATE)
-    write_json(options.out / "comparison.json", found.row())
-    write_page(found, options.out / "comparison.html")
-    columns = [name for name in COLUMNS if name in figures([found.original])]
-    lines = [f"| method | rate | {' | '.join(columns)} | steps | 1,000 tokens |", "|---" * (len(columns) + 4) + "|"]
-    for row in rows(found):
-        cells = [str(row.figures.get(name, "–")) for name in columns]
-        rate = f"{chosen[row.name].learning_rate:.2g}"
-        lines.append(f"| {row.name} | {rate} | {' | '.join(cells)} | {row.steps} | {row.tokens // 1000} |")
-    for name, score in (("original", found.original), ("oracle", found.oracle)):
-        cells = [str(value) for value in figures([score]).values()] if score else []
-        lines.append(f"| {name} | | {' | '.join(cells)} | | |")
+    lines = compared(recipe, chosen, options.out, seeds=options.seeds, relearn_rate=RELEARN_RATE)
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     text = HEAD.format(seeds=options.seeds, machine=machine, rate=RELEARN_RATE)
-    PAGE.write_text("\n".join([text, *lines, "", *(f"- *{k}*: {v}." for k, v in COLUMNS.items() if k in columns), ""]))
-
-
-def tried(recipe: Recipe, name: str, config: UnlearnConfig, out: Path) -> UnlearnConfig:
-    """With the best of three learning rates, by one seed; the default's is found already."""
-    if config.method == "default" or config.learning_rate is None:
-        return config
-    rates = [config.learning_rate * factor for factor in RATES]
-    configs = {f"{name} {rate:.2g}": replace(config, learning_rate=rate) for rate in rates}
-    cells = compare(recipe, configs, out / "cells", seeds=1, relearn_rate=RELEARN_RATE).cells
-    return replace(config, learning_rate=max(zip(map(worth, cells), rates, strict=True))[1])
-
-
-def worth(cell: Cell) -> tuple[float, float]:
-    """Overall; where a part of it is next to nothing, so that it says no more, the mean of the parts."""
-    if cell.score is None:
-        return -1.0, -1.0
-    parts = [x for x in (cell.score.forgetting, cell.score.privacy, cell.score.ability) if x is not None]
-    return (cell.score.overall if cell.score.overall > 0.05 else 0.0), fmean(parts)
+    PAGE.write_text("\n".join([text, *lines]))
 
 
 def prepared(data: Path, model: str, oracle: str, out: Path) -> Recipe:
