@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/town"))
     options = parser.parse_args()
-    recipe = read_recipe(demo.path("recipe.toml"))
+    recipe = read_recipe(demo.RECIPE)
     chosen = entries(options.method or [], HERE / "town-methods.toml", recipe.config)
     lines = compared(recipe, chosen, options.out, seeds=options.seeds)
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
