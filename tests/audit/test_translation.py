@@ -40,8 +40,8 @@ def test_the_maps_equal_least_squares(tiny: Path) -> None:
         x = np.concatenate([known_states, np.ones((len(known_states), 1))], 1)
         ridge = np.eye(x.shape[1]) * np.sqrt(RIDGE * np.diag(x.T @ x).mean())
         solved = np.linalg.lstsq(np.concatenate([x, ridge]), np.concatenate([wanted, 0 * ridge[:, 1:]]), rcond=None)[0]
-        got = x @ found[layer].double().numpy()
-        assert np.abs(got - x @ solved).max() < 1e-3 * np.abs(wanted).max()
+        got = x @ found[layer].numpy()
+        assert np.abs(got - x @ solved).max() < 1e-6 * np.abs(wanted).max()
 
 
 def test_a_row_is_read_as_by_hand(tiny: Path) -> None:
@@ -53,13 +53,13 @@ def test_a_row_is_read_as_by_hand(tiny: Path) -> None:
         shares = []
         for row in encode_old(after, Sets(FORGET)):
             with torch.no_grad():
-                state = slow_states(after.model, [*row.prompt, *row.response])[layer + 1][0].float()
+                state = slow_states(after.model, [*row.prompt, *row.response])[layer + 1][0]
                 last = torch.cat([state, torch.ones(len(state), 1)], 1) @ maps[layer]
-                log_p = before.model.lm_head(before.model.model.norm(last.double())).log_softmax(-1)
+                log_p = before.model.lm_head(before.model.model.norm(last)).log_softmax(-1)
             places = [len(row.prompt) - 1 + i for i, fault in enumerate(row.fault) if fault]
             tokens = [token for token, fault in zip(row.response, row.fault, strict=True) if fault]
             shares.append(float(log_p[places, tokens].mean().exp()))
-        assert found[f"depth_probed_layer{layer + 1}"].after.value == pytest.approx(average(shares), rel=1e-3)
+        assert found[f"depth_probed_layer{layer + 1}"].after.value == pytest.approx(average(shares), rel=1e-6)
 
 
 def turned(lm: LanguageModel) -> LanguageModel:

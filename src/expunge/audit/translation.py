@@ -41,7 +41,7 @@ def lessons(original: LanguageModel, rows: Sequence[Encoded]) -> list[Lesson]:
 def translators(lm: LanguageModel, given: Sequence[Lesson], places: Sequence[int]) -> list[torch.Tensor]:
     """For each of the layers `places` the map from `lm`'s state after it, with a 1 at its end: [width + 1, width].
 
-    Least squares over all tokens, with a small ridge; float32.
+    Least squares over all tokens, with a small ridge; at least float32.
     """
     width = given[0].wanted.shape[1]
     square = [torch.zeros(width + 1, width + 1, dtype=torch.float64) for _ in places]
@@ -55,16 +55,20 @@ def translators(lm: LanguageModel, given: Sequence[Lesson], places: Sequence[int
                 cross[k] += (known.T @ lesson.wanted).double().cpu()
         ridge = [torch.eye(width + 1, dtype=torch.float64) * (RIDGE * s.diagonal().mean()) for s in square]
         solved = (torch.linalg.solve(s + r, c) for s, r, c in zip(square, ridge, cross, strict=True))
-        return [w.float().to(lm.device) for w in solved]
+        return [w.to(given[0].wanted) for w in solved]
 
 
 def translated(state: torch.Tensor, translator: torch.Tensor) -> torch.Tensor:
     """States [rows, columns, width] as the original's last layer would hand them on, were the map exact."""
-    return _ended(state.float()) @ translator
+    return _ended(_exact(state)) @ translator
 
 
 def _tokens(state: torch.Tensor, batch: Batch) -> torch.Tensor:
-    return state[batch.attention_mask.bool()].float()
+    return _exact(state[batch.attention_mask.bool()])
+
+
+def _exact(state: torch.Tensor) -> torch.Tensor:
+    return state.to(torch.promote_types(state.dtype, torch.float32))
 
 
 def _ended(state: torch.Tensor) -> torch.Tensor:
