@@ -85,6 +85,12 @@ def test_what_a_turn_of_the_states_hides_is_found(tiny: Path) -> None:
     assert found["depth_probed"].after.low > 0.3
 
 
+def test_without_an_oracle_the_probe_decides_nothing(tiny: Path) -> None:
+    after, before, _ = three_models(tiny)
+    found = by_key(depth(Case(after, before, None, Sets(FORGET, ability=ORDINARY), ())))
+    assert {key for key in found if "probed" in key} == {"depth_probed_layer1", "depth_probed_layer2"}
+
+
 def test_without_ordinary_dialogues_there_is_no_probe(tiny: Path) -> None:
     after, before, oracle = three_models(tiny)
     assert not any("probed" in m.key for m in depth(Case(after, before, oracle, SETS, ())))

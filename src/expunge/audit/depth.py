@@ -136,6 +136,8 @@ def _measures(way: Way, places: Sequence[int], found: dict[str, Found]) -> list[
         )
         for i, place in enumerate(places)
     ]  # fmt: skip
+    if way == "probed" and "oracle" not in found:  # it is not known what the probe adds by itself
+        return parts
     return [whole, *parts]
 
 
@@ -148,7 +150,7 @@ def _excess(way: Way, found: dict[str, Found], name: str) -> Estimate:
     if "oracle" in found:
         over = right - found["oracle"].right[way]
     else:
-        over = (right[-1:] if way == "patched" else right) - found[name].right["lens"][-1:]
+        over = (right if way == "lens" else right[-1:]) - found[name].right["lens"][-1:]
     each = [intervals.difference(row.tolist()) for row in over]
     value, low, high = (max(getattr(e, end) for e in each) for end in ("value", "low", "high"))
     return Estimate(value, low, high, right.shape[1])
