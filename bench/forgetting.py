@@ -24,8 +24,9 @@ from textbook import Pair, TextbookNPO, arguments
 from transformers import TrainerCallback
 
 from expunge import demo
+from expunge.batches import Batch
 from expunge.dialogue import read_dialogues
-from expunge.encoding import Batch, Encoded
+from expunge.encoding import Encoded
 from expunge.generation import mean_probability, token_log_probs
 from expunge.judges import load_judge
 from expunge.judges.panel import judge_all

@@ -17,6 +17,7 @@ ORDER = [
     {"sources"},
     {"dialogue", "demo", "packing", "span"},
     {"encoding", "decoding", "rounding"},
+    {"batches"},
     {"model", "output_layer"},
     {"generation"},
     {"judges"},

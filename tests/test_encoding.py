@@ -1,4 +1,4 @@
-"""Dialogues to tokens: the same tokens that generation sees, faults on the right ones, padding without effect."""
+"""Dialogues to tokens: the same tokens that generation sees, faults on the right ones."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.dialogue import Dialogue, Message
-from expunge.encoding import Batch, ChatFormat, alike, forward_rows
+from expunge.encoding import ChatFormat
 from expunge.errors import InputError
 from expunge.model import LanguageModel
-from expunge.output_layer import OutputLayer
-from expunge.packing import by_length
 from expunge.span import Span
 
 CHATML = (
@@ -207,44 +204,37 @@ def test_end_tokens_are_found_wherever_they_are_named(lm: LanguageModel) -> None
         ChatFormat.of(tokenizer, None, model)
 
 
-def test_padding_changes_no_logits(lm: LanguageModel) -> None:
-    rows = [lm.format.encode(asked("word " * n, "why " * m)) for n, m in ((1, 9), (20, 1), (3, 3), (7, 20))]
-    batch = Batch.of(rows)
-    together, apart = batch.logits(lm.model), forward_rows(lm.model, rows, "cpu", (1, 2))
-    for i, row in enumerate(rows):
-        ids = torch.tensor([row.prompt + row.response])
-        single = lm.model(input_ids=ids, output_hidden_states=True)
-        alone = single.logits[0, len(row.prompt) - 1 : -1]
-        torch.testing.assert_close(together[i][batch.response[i]], alone, atol=1e-5, rtol=0)
-        torch.testing.assert_close(OutputLayer(lm.model)(apart[i].last), alone, atol=1e-5, rtol=0)
-        hidden = torch.stack([single.hidden_states[layer][0] for layer in (1, 2)], 1)
-        torch.testing.assert_close(apart[i].hidden, hidden, atol=1e-5, rtol=0)
-        assert batch.targets[i][batch.response[i]].tolist() == list(row.response)
-
-
-@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
-def test_batches_cover_every_row_once_within_their_budget(lengths: list[int], tokens: int) -> None:
-    batches = list(by_length(lengths, tokens=tokens))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        longest = max(lengths[i] for i in batch)
-        assert len(batch) == 1 or longest * len(batch) <= tokens
-        assert longest == lengths[batch[0]]
-
-
-@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 400))
-def test_groups_of_like_length_waste_little(lengths: list[int], tokens: int) -> None:
-    groups = list(alike(lengths, tokens=tokens))
-    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
-    for group in groups:
-        padded = max(lengths[i] for i in group) * len(group)
-        assert padded - sum(lengths[i] for i in group) <= 0.15 * padded
-        assert len(group) == 1 or padded <= tokens
-
-
 def test_random_dialogues_never_straddle_the_border(lm: LanguageModel) -> None:
     rng = random.Random(0)
     for _ in range(30):
         question, response = ("".join(rng.choices("ab 1-.?é", k=rng.randint(1, 12))).strip() or "x" for _ in range(2))
         row = lm.format.encode(asked(response, question))
         assert lm.format.text(row.response) == response
+
+
+def test_what_was_encoded_is_remembered(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    form, rendered = chat(lm, None), 0
+    render = ChatFormat._render
+
+    def counted(*args: Any, **options: Any) -> str:
+        nonlocal rendered
+        rendered += 1
+        return render(*args, **options)
+
+    monkeypatch.setattr(ChatFormat, "_render", counted)
+    row = form.encode(asked("It is here."))
+    spanned = form.encode(asked("It is here."), (Span(0, 2),))
+    assert rendered == 4 and row.response == spanned.response and row.fault != spanned.fault
+    assert form.encode(asked("It is here.", source="b.jsonl:2")) is row
+    assert form.encode_prompt(asked("")) == row.prompt and rendered == 4
+    monkeypatch.setattr("expunge.encoding.REMEMBERED", 2)
+    form.encode(asked("Not here."))
+    assert rendered == 6 and len(form._known) <= 2, "it began anew"
+    assert form.encode(asked("It is here.")) == row and rendered == 8
+
+
+def test_a_remembered_dialogue_is_still_too_long_by_its_own_name(lm: LanguageModel) -> None:
+    long = "word " * 2000
+    for source in ("a.jsonl:1", "b.jsonl:2"):
+        with pytest.raises(InputError, match=source):
+            lm.format.encode(asked(long, source=source))

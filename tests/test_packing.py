@@ -13,7 +13,8 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.encoding import Encoded, forward_rows
+from expunge.batches import forward_rows
+from expunge.encoding import Encoded
 from expunge.output_layer import OutputLayer
 from expunge.packing import pack, packable
 

@@ -12,8 +12,9 @@ import torch
 from expunge.audit import intervals
 from expunge.audit.private import mark, secrets
 from expunge.audit.result import Estimate, Sample, finite
+from expunge.batches import Batch, alike
 from expunge.dialogue import Dialogue
-from expunge.encoding import Batch, Encoded, alike
+from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import batch_tokens, generate
 from expunge.judges.panel import judge_all

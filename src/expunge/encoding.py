@@ -1,21 +1,18 @@
-"""Dialogues to token ids: chat template, response tokens, fault mask; padded batches of like length.
+"""Dialogues to token ids: chat template, response tokens, fault mask.
 
 Prompt and response are tokenized apart, as generation does, so that no token straddles the border between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, TypeVar
 
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.files import exists, read_text
-from expunge.packing import Packing, pack, packable, unwrapped
 from expunge.span import Span
 
 PLAIN_TEMPLATE = (
@@ -32,6 +29,11 @@ Line breaks are written as expressions, since chat templates lose those that fol
 
 _MARK = "Expunge0Response"
 
+REMEMBERED = 2**14
+"""Prompts and dialogues, the most of which a format remembers the tokens; then it begins anew."""
+
+Found = TypeVar("Found")
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -47,13 +49,14 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """How messages become tokens for one tokenizer. Build it with `of`."""
+    """How messages become tokens for one tokenizer. Build it with `of`. What it has encoded lately it remembers."""
 
     tokenizer: Any
     template: str | None
     plain: bool
     end_ids: tuple[int, ...]
     context: int
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
     def of(cls, tokenizer: Any, template: str | None, model: Any) -> ChatFormat:
@@ -82,7 +85,8 @@ class ChatFormat:
         Raises:
             InputError: it leaves no room in the model's context.
         """
-        ids = self.prompt_ids(dialogue.prompt, place=dialogue.place)
+        prompt = dialogue.prompt
+        ids = self._remembered(prompt, lambda: self.prompt_ids(prompt, place=dialogue.place))
         self._check_length(len(ids) + 1, dialogue)
         return ids
 
@@ -95,6 +99,19 @@ class ChatFormat:
         """
         if dialogue.response is None:
             raise _fault(dialogue, "this dialogue has no response", "Give one, or scan it as a prompt first.")
+        row = self._remembered((dialogue.messages, tuple(spans)), lambda: self._encoded(dialogue, spans))
+        self._check_length(len(row), dialogue)
+        return row
+
+    def _remembered(self, key: Any, find: Callable[[], Found]) -> Found:
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = find()
+        found: Found = self._known[key]
+        return found
+
+    def _encoded(self, dialogue: Dialogue, spans: Sequence[Span]) -> Encoded:
         prompt = self._render(dialogue.prompt, dialogue.place, answer_next=True)
         full = self._render(dialogue.messages, dialogue.place, answer_next=False)
         if not full.startswith(prompt):
@@ -110,13 +127,11 @@ class ChatFormat:
         closing = next((t for t in ids[keep:] if t in self.end_ids), self.end_ids[0])
         fault = [_inside(a - start, b - start, spans) for a, b in offsets[:keep]]
         whole = not any(fault)
-        row = Encoded(
-            prompt=self._prompt(prompt),
+        return Encoded(
+            prompt=self._remembered(dialogue.prompt, lambda: self._prompt(prompt)),
             response=(*ids[:keep], closing),
             fault=(True,) * (keep + 1) if whole else (*fault, not spans),
         )
-        self._check_length(len(row), dialogue)
-        return row
 
     def text(self, ids: Sequence[int]) -> str:
         """A generated response as text: up to its end token, without special tokens."""
@@ -192,107 +207,3 @@ def _inside(start: int, end: int, spans: Sequence[Span]) -> bool:
 
 def _fault(dialogue: Dialogue, message: str, remedy: str) -> InputError:
     return InputError(f"{dialogue.place}: {message}", remedy=remedy)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows padded on the left, so that all responses end in the last column and logits are needed in few columns.
-
-    input_ids, attention_mask, position_ids: int64 [rows, columns].
-    targets, response: [rows, width]; the last `width` columns hold every response token of every row.
-    """
-
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    position_ids: torch.Tensor
-    targets: torch.Tensor
-    response: torch.Tensor
-
-    @classmethod
-    def of(cls, rows: Sequence[Encoded], device: torch.device | str = "cpu") -> Batch:
-        columns = max(map(len, rows))
-        width = max(len(r.response) for r in rows)
-        ids = torch.zeros(len(rows), columns, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        response = torch.zeros(len(rows), width, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            ids[i, columns - len(row) :] = torch.tensor(row.prompt + row.response)
-            mask[i, columns - len(row) :] = 1
-            response[i, width - len(row.response) :] = True
-        positions = (mask.cumsum(1) - 1).clamp_min(0)
-        parts = (ids, mask, positions, ids[:, columns - width :].clone(), response)
-        return cls(*(part.to(device) for part in parts))
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
-    def logits(self, model: Any) -> torch.Tensor:
-        """What `model` predicts for every response position: float [rows, width, vocabulary]."""
-        width = self.targets.shape[1]
-        out = model(
-            input_ids=self.input_ids,
-            attention_mask=self.attention_mask,
-            position_ids=self.position_ids,
-            logits_to_keep=width + 1,
-            use_cache=False,
-        )
-        logits: torch.Tensor = out.logits[:, -width - 1 : -1]
-        return logits
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a model makes of one row.
-
-    last: float [response, width], what the output layer is to read for each response token (see `OutputLayer`).
-    hidden: float [prompt and response, layers, width], or None if not asked for.
-    """
-
-    last: torch.Tensor
-    hidden: torch.Tensor | None
-
-
-def forward_rows(
-    model: Any, rows: Sequence[Encoded], device: torch.device | str, layers: Sequence[int] = ()
-) -> list[Output]:
-    """What `model` makes of each row.
-
-    Rows lie side by side in few sequences, so that hardly anything is padded; a model that would not keep them apart
-    gets rows of like length, one in a sequence. No token goes through the output layer yet.
-    """
-    tokens = [row.prompt + row.response for row in rows]
-    if not layers:
-        tokens = [ids[:-1] for ids in tokens]  # nothing follows a row's last token, and its state is not asked for
-    lengths = [len(ids) for ids in tokens]
-    if packable(model):
-        packings = [pack(lengths, unwrapped(model).config.get_text_config().hidden_size)] if rows else []
-    else:
-        packings = [Packing(tuple((i,) for i in group), lengths[group[0]]) for group in alike(lengths)]
-    spans = [range(len(row.prompt) - 1, len(row) - 1) for row in rows]
-    found: dict[int, Output] = {}
-    for packing in packings:
-        last, states = packing.read(model, tokens, spans, device, layers)
-        # one split: a slice per row would fill a gradient as large as the whole for each of them
-        said = torch.split(last, [len(rows[i].response) for i in packing.order])
-        inner: Sequence[torch.Tensor | None] = [None] * len(said)
-        if states is not None:
-            inner = torch.split(states, [lengths[i] for i in packing.order])
-        found.update(zip(packing.order, map(Output, said, inner), strict=True))
-    return [found[i] for i in range(len(rows))]
-
-
-def alike(lengths: Sequence[int], *, waste: float = 0.15, tokens: int = 2**62) -> Iterator[list[int]]:
-    """Indices in groups, longest first, such that padding is at most `waste` of each group's tokens.
-
-    tokens: the most that a group may hold with padding (one row it holds in any case).
-    """
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    group: list[int] = []
-    for i in order:
-        padded = lengths[group[0] if group else i] * (len(group) + 1)
-        if group and (padded > tokens or padded - sum(lengths[k] for k in (*group, i)) > waste * padded):
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import torch
 
+from expunge.batches import Batch, alike
 from expunge.decoding import CACHED, alone, dropping
 from expunge.dialogue import Dialogue
-from expunge.encoding import Batch, Encoded, alike
+from expunge.encoding import Encoded
 from expunge.files import digest
 from expunge.model import LanguageModel
 from expunge.packing import by_length

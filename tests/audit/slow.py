@@ -11,8 +11,9 @@ import torch
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets
 from expunge.audit.result import Measure
+from expunge.batches import Batch
 from expunge.dialogue import Dialogue, Message
-from expunge.encoding import Batch, Encoded
+from expunge.encoding import Encoded
 from expunge.judges.verdict import Judged, Verdict
 from expunge.model import LanguageModel, load_model
 

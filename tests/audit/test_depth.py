@@ -20,7 +20,8 @@ from expunge.audit.depth import DEPTHS, chosen, depth
 from expunge.audit.layers import finish, layers_of, states
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets, encode_old
-from expunge.encoding import Batch, Encoded
+from expunge.batches import Batch
+from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import token_log_probs
 from expunge.judges.verdict import Judged

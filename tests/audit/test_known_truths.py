@@ -18,8 +18,9 @@ from expunge.audit.quantization import GROUPS, round_weight
 from expunge.audit.reading import Sets
 from expunge.audit.result import Audit
 from expunge.audit.thresholds import CLAIMS, Thresholds
+from expunge.batches import Batch
 from expunge.dialogue import read_dialogues
-from expunge.encoding import Batch, Encoded
+from expunge.encoding import Encoded
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.model import LanguageModel, load_model

@@ -16,8 +16,9 @@ from expunge.audit import relearning as probe
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.audit.relearning import Curve, default_rate, fine_tune, halves, relearning, steps_to_half
+from expunge.batches import Batch
 from expunge.dialogue import Dialogue, Message
-from expunge.encoding import Batch, Encoded
+from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import greedy
 from expunge.judges.verdict import Judged, Label, Verdict

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from expunge.encoding import Batch
+from expunge.batches import Batch
 from expunge.errors import OutputError
 from expunge.model import LanguageModel, load_model
 from expunge.output_layer import OutputLayer

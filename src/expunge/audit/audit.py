@@ -18,8 +18,8 @@ from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.audit.scores import Scores
 from expunge.audit.thresholds import Thresholds
+from expunge.batches import Batch, alike
 from expunge.dialogue import Dialogue
-from expunge.encoding import Batch, alike
 from expunge.expected import TEMPLATES
 from expunge.generation import batch_tokens
 from expunge.judges.verdict import Judge, Judged

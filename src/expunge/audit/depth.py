@@ -21,7 +21,8 @@ from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old
 from expunge.audit.result import Estimate, Measure
 from expunge.audit.translation import Lesson, lessons, translated, translators
-from expunge.encoding import Batch, Encoded, alike
+from expunge.batches import Batch, alike
+from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from expunge.audit.layers import layers_of
-from expunge.encoding import Batch, Encoded
+from expunge.batches import Batch
+from expunge.encoding import Encoded
 from expunge.model import LanguageModel
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from expunge.encoding import Batch
+from expunge.batches import Batch
 from expunge.errors import InputError
 
 

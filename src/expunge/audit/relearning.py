@@ -19,8 +19,9 @@ from expunge.audit.copies import copied
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old, read
 from expunge.audit.result import Estimate, Measure
+from expunge.batches import forward_rows
 from expunge.dialogue import Dialogue
-from expunge.encoding import Encoded, forward_rows
+from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import mean_probability, token_log_probs
 from expunge.judges.verdict import Judged

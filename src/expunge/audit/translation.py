@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from expunge.audit.layers import states
-from expunge.encoding import Batch, Encoded, alike
+from expunge.batches import Batch, alike
+from expunge.encoding import Encoded
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from expunge.encoding import Encoded, Output
+from expunge.batches import Output
+from expunge.encoding import Encoded
 from expunge.objective.chunks import Unsaid
 from expunge.objective.said import Inner, Said
 from expunge.objective.shares import row_shares

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from expunge.encoding import Encoded, Output, forward_rows
+from expunge.batches import Output, forward_rows
+from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.model import LanguageModel
 from expunge.objective.chunks import Unsaid, value

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from expunge.encoding import Encoded, Output, alike, forward_rows
+from expunge.batches import Output, alike, forward_rows
+from expunge.encoding import Encoded
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
 from expunge.objective.chunks import log_p
