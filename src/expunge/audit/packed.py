@@ -17,7 +17,8 @@ from expunge.rounding import by_output, linear_layers
 
 LEAST = (0, 50)
 """The oldest version of bitsandbytes that is used; old ones do not run on the CPU."""
-DEVICES = ("cuda", "cpu")
+DEVICES = {"int8": ("cuda",), "nf4": ("cuda", "cpu")}
+"""Where each is worth its time: on the CPU, LLM.int8() takes as long as all other roundings together."""
 BLOCK = 64
 """Weights that share a scale in NF4."""
 OUTLIER = 6.0

@@ -72,12 +72,9 @@ class Format:
 def formats(lm: LanguageModel) -> list[Format]:
     """Plain rounding, and where bitsandbytes is installed and runs on the model's device, what it makes of weights."""
     found = [Format(f"quantized{bits}", f"{bits} bits", partial(rounded, bits=bits)) for bits in GROUPS]
-    if installed() and lm.device.type in DEVICES:
-        found += [
-            Format("quantized_int8", "8 bits (LLM.int8)", int8),
-            Format("quantized_nf4", "4 bits (NF4)", nf4),
-        ]
-    return found
+    packed = [Format("quantized_int8", "8 bits (LLM.int8)", int8), Format("quantized_nf4", "4 bits (NF4)", nf4)]
+    here = [form for form in packed if lm.device.type in DEVICES[form.key.removeprefix("quantized_")]]
+    return [*found, *here] if installed() else found
 
 
 @dataclass(frozen=True, slots=True)
