@@ -95,7 +95,7 @@ def test_the_same_answers_as_transformers(
     The prompts are read all at once, or two at a time.
     """
     monkeypatch.setattr(torch, "multinomial", by_reach)
-    monkeypatch.setattr("expunge.decoding.CACHED", cached)
+    monkeypatch.setattr("expunge.prefill.CACHED", cached)
     lengths = set()
     for seed in range(4):
         torch.manual_seed(seed)

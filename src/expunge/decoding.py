@@ -3,15 +3,12 @@ far; transformers' own keeps all rows to the last one's end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import deepcopy
 from operator import itemgetter
 from typing import Any
 
 import torch
 
-CACHED = 4096
-"""Tokens that a CPU reads at a time: the activations of more do not stay in its caches, and take half as long again."""
+from expunge.prefill import each, prefill
 
 
 def dropping(
@@ -37,7 +34,7 @@ def dropping(
     said[:, : input_ids.shape[1]] = input_ids
     alive = torch.arange(len(input_ids), device=input_ids.device)
     own, input_ids = alive // samples, input_ids[::samples]  # samples that have said the same so far are one row
-    logits, options = _begun(model, input_ids, _each(options, itemgetter(slice(None, None, samples))))
+    logits, options = prefill(model, input_ids, each(options, itemgetter(slice(None, None, samples))))
     while True:  # the criteria stop all rows at the longest answer
         column, words = input_ids.shape[1], logits.shape[1]
         scores = logits_processor(input_ids, logits.float())
@@ -54,41 +51,10 @@ def dropping(
         input_ids, parents = input_ids[going], parents[going]
         if len(parents) != len(scores) or len(parents.unique()) != len(scores):
             options["cache"].batch_select_indices(parents)
-            options = _each(options, itemgetter(parents))
+            options = each(options, itemgetter(parents))
         inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **options)
         out = model(**inputs, return_dict=True)
         logits, options = out.logits[:, -1], model._update_model_kwargs_for_generation(out, options)
-
-
-def _begun(model: Any, input_ids: torch.Tensor, options: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The logits after each prompt [rows, vocabulary], and what the next step is handed."""
-    rows, columns = input_ids.shape
-    size = max(1, CACHED // columns) if input_ids.device.type == "cpu" else rows
-    empty, parts = options["cache"], []
-    for part in (slice(start, start + size) for start in range(0, rows, size)):
-        own = _each(options, itemgetter(part)) | {"cache": deepcopy(empty)}
-        inputs = model.prepare_inputs_for_generation(input_ids[part], is_first_iteration=True, **own)
-        out = model(**inputs, return_dict=True)
-        parts.append((out.logits[:, -1], model._update_model_kwargs_for_generation(out, own)))
-    logits, kept = zip(*parts, strict=True)
-    return torch.cat(logits), _joined(kept)
-
-
-def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the next step is handed for all rows, of what it is handed for some of them each."""
-    found, *more = parts
-    if not more:
-        return found
-    for k, layer in enumerate(found["cache"].layers):
-        others = [options["cache"].layers[k] for options in more]
-        layer.keys = torch.cat([layer.keys, *(other.keys for other in others)])
-        layer.values = torch.cat([layer.values, *(other.values for other in others)])
-    tensors = {name: torch.cat([options[name] for options in parts]) for name, v in found.items() if torch.is_tensor(v)}
-    return found | tensors
-
-
-def _each(options: dict[str, Any], change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
-    return {name: change(value) if torch.is_tensor(value) else value for name, value in options.items()}
 
 
 def alone() -> bool:

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import torch
 
 from expunge.batches import Batch, alike
-from expunge.decoding import CACHED, alone, dropping
+from expunge.decoding import alone, dropping
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.files import digest
 from expunge.model import LanguageModel
 from expunge.packing import by_length
+from expunge.prefill import CACHED
 
 TOKENS = 16_384
 """In one batch at most, padding included."""
@@ -102,7 +103,7 @@ def _parts(
     least = TOKENS * lm.vocabulary // LOGITS  # of an answer, one token at a time has logits
     cost = [max(len(prompts[i]) + rooms[i], least) * samples for i in open_]
     for places in by_length(cost, tokens=TOKENS):
-        batch = [open_[place] for place in places]
+        batch = sorted((open_[place] for place in places), key=lambda i: prompts[i])  # like beginnings side by side
         most = max(rooms[i] for i in batch)
         wide = {i: most if len(prompts[i]) + most <= lm.context else rooms[i] for i in batch}
         for room in sorted(set(wide.values())):  # nearly always one

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen3Config
 
-from expunge.decoding import CACHED
 from expunge.generation import LOGITS, TOKENS
 from expunge.objective.chunks import NUMBERS as CHUNK
 from expunge.planning import memory
 from expunge.planning.memory import Memory, Way, cache_bytes, layer_bytes, memory_of
 from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload
+from expunge.prefill import CACHED
 from expunge.training.config import UnlearnConfig
 from expunge.training.reference import CACHE_BYTES
 from expunge.training.trained import made_trainable

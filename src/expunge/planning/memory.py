@@ -22,7 +22,7 @@ TOKENS, LOGITS_READ = 16_384, 2**26
 """In one batch that is read or asked: `TOKENS` and `LOGITS` of `generation`, which takes torch to import."""
 
 CACHED = 4096
-"""Tokens that a CPU reads at a time: `decoding.CACHED`, which takes torch to import."""
+"""Tokens that a CPU reads at a time: `prefill.CACHED`, which takes torch to import."""
 
 LOGITS = 6
 """Copies of a chunk in the KL: the logits, log-probabilities of both models, and three between them."""
