@@ -33,10 +33,7 @@ def command(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="None takes more; default: as the settings say.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 3,
-    relearn_rate: Annotated[
-        float | None,
-        typer.Option(min=1e-9, max=1.0, help="Of the attack; default: by the model's width."),
-    ] = None,
+    relearn_rate: options.RelearnRate = None,
     allow_remote: options.AllowRemote = False,
     json: options.Json = False,
 ) -> None:

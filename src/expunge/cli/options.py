@@ -33,3 +33,6 @@ Reveal = Annotated[
     bool, typer.Option("--reveal", help="Show private values in the report (its file becomes mode 0600).")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 where a claim is NOT SHOWN too, not only on FAIL.")]
+RelearnRate = Annotated[
+    float | None, typer.Option(min=1e-9, max=1.0, help="Of the relearning attack; default: by the model's width.")
+]

@@ -21,10 +21,7 @@ def command(
     trials: Annotated[int, typer.Option(min=1, help="Trainings in all; those that are there count.")] = 20,
     seed: Annotated[int | None, typer.Option(min=0, max=options.SEEDS, help="Instead of the recipe's seed.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="None takes more; default: as the recipe says.")] = None,
-    relearn_rate: Annotated[
-        float | None,
-        typer.Option(min=1e-9, max=1.0, help="Of the attack; default: by the model's width."),
-    ] = None,
+    relearn_rate: options.RelearnRate = None,
     allow_remote: options.AllowRemote = False,
     json: options.Json = False,
 ) -> None:
