@@ -55,6 +55,9 @@ def command(
     ] = "privacy",
     method: Annotated[str, typer.Option(help="How; `expunge unlearn --methods` lists all.")] = "default",
     lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train a LoRA adapter; 0: all parameters.")] = 0,
+    base_bits: Annotated[
+        int, typer.Option(metavar="BITS", help="4: the base in 4 bits under the adapter (QLoRA); 0: as it is.")
+    ] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="At most so many steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(max=10.0, help="Default: by the model's width.")] = None,
     template: options.Template = None,
@@ -69,13 +72,13 @@ def command(
 
     \b
     expunge unlearn org/model verdicts.jsonl --normal ordinary.jsonl --out run
-    expunge unlearn org/model delete-these.jsonl --normal ordinary.jsonl --lora 8 --out run
+    expunge unlearn org/model delete-these.jsonl --normal ordinary.jsonl --lora 8 --base-bits 4 --out run
     """
     from expunge.model import check_model
     from expunge.recipe import Recipe, check_label
     from expunge.training.config import UnlearnConfig
 
-    given = {"lora_rank": lora, "learning_rate": learning_rate, "max_steps": steps}
+    given = {"lora_rank": lora, "base_bits": base_bits, "learning_rate": learning_rate, "max_steps": steps}
     config = UnlearnConfig.of(method, seed=seed, **{name: value for name, value in given.items() if value is not None})
     recipe = Recipe(
         model=model,
