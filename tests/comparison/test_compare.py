@@ -108,11 +108,11 @@ def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None
     path.write_text(
         '[npo]\nlearning_rate = 0.002\n[mine]\nmethod = "rmu"\nmax_steps = 7\n[mine.options]\ncoefficient = 4\n'
     )
-    found = entries([], path, UnlearnConfig(max_steps=9, lora_rank=2))
+    found = entries([], path, UnlearnConfig(max_steps=9, lora_rank=2, base_bits=4))
     assert list(found) == ["npo", "mine"]
     assert (found["npo"].learning_rate, found["npo"].max_steps, found["npo"].judged) == (0.002, 9, False)
     assert (found["mine"].method, found["mine"].max_steps, found["mine"].lora_rank) == ("rmu", 7, 2)
-    assert found["mine"].options == {"coefficient": 4}
+    assert found["mine"].options == {"coefficient": 4} and found["mine"].base_bits == 4
 
 
 @pytest.mark.parametrize(
