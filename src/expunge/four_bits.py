@@ -36,15 +36,17 @@ def bitsandbytes() -> Any:
     return bitsandbytes
 
 
-def loading(place: torch.device) -> dict[str, Any]:
+def loading(bits: int, place: torch.device) -> dict[str, Any]:
     """What `from_pretrained` takes to round each layer as it is read: the whole model is never in memory.
 
     All else is in the precision in which layers compute, since bitsandbytes would change biases to it at their first
     use: float32 on the CPU, else bfloat16.
 
     Raises:
-        MissingExtraError: there is no bitsandbytes that is new enough.
+        InputError: other bits than 4. MissingExtraError: there is no bitsandbytes that is new enough.
     """
+    if bits != 4:
+        raise InputError(f"bits = {bits}: a model can be loaded in 4 bits, or as it is (0)")
     if not installed():
         raise MissingExtraError(f"bitsandbytes>={'.'.join(map(str, LEAST))}", "quantization", "a model in 4 bits")
     bitsandbytes()

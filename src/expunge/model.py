@@ -81,10 +81,10 @@ def load_model(
         _need_peft(f"loading the adapter {name}")
     place = usable_device(device)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    held = loading(place) if bits else {"dtype": "auto"}
+    precision = loading(bits, place) if bits else {"dtype": "auto"}
     with quiet_transformers(), _told(name):
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
-            path, use_safetensors=True, output_loading_info=True, **held, **options
+            path, use_safetensors=True, output_loading_info=True, **precision, **options
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
     if info["missing_keys"]:  # transformers fills these at random

@@ -21,7 +21,7 @@ from expunge.comparison.ground import Ground
 from expunge.comparison.page import page
 from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
-from expunge.errors import InputError, OutputError
+from expunge.errors import InputError, MissingExtraError, OutputError
 from expunge.files import lock
 from expunge.recipe import Recipe, read_recipe
 from expunge.training.config import UnlearnConfig
@@ -75,6 +75,13 @@ def test_weights_that_break_in_the_last_step_are_a_row_too(recipe: Path, tmp_pat
     config = UnlearnConfig.of("grad_ascent", max_steps=1, learning_rate=1e30, warmup_steps=0)
     found = compare(read_recipe(recipe), {"ascent": config}, tmp_path / "out", seeds=1)
     assert found.cells[0].score is None and "not finite" in found.cells[0].reason and found.cells[0].steps == 1
+
+
+def test_a_base_in_4_bits_is_loaded_so(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expunge.four_bits.installed", lambda: False)
+    chosen = {"npo": UnlearnConfig.of("npo", max_steps=1, lora_rank=2, base_bits=4)}
+    with pytest.raises(MissingExtraError, match="a model in 4 bits needs"):
+        compare(read_recipe(recipe), chosen, tmp_path / "out", seeds=1)
 
 
 def test_other_weights_under_the_same_name_are_refused(recipe: Path, tiny: Path, tmp_path: Path) -> None:

@@ -202,6 +202,11 @@ def test_layers_that_a_cpu_multiplies_wrongly(tiny: Path) -> None:
         packed(tiny)
 
 
+def test_other_bits(tiny: Path) -> None:
+    with pytest.raises(InputError, match="bits = 8: a model can be loaded in 4 bits"):
+        load_model(tiny, device="cpu", bits=8)
+
+
 def test_without_bitsandbytes(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("expunge.four_bits.installed", lambda: False)
     with pytest.raises(MissingExtraError, match=r"(?s)'bitsandbytes>=0.50'.*pip install 'expunge\[quantization\]'"):
