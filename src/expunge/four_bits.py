@@ -71,12 +71,12 @@ def prepare(model: Any, place: torch.device) -> None:
     """Make a model that was loaded so compute the same in training and in evaluation.
 
     Raises:
-        InputError: a layer that bitsandbytes multiplies wrongly on a CPU, or none that can be held in 4 bits.
+        InputError: a layer that bitsandbytes multiplies wrongly on a CPU.
     """
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, bitsandbytes().nn.Linear4bit)}
-    if not layers:
-        raise InputError("the model has no linear layers that can be held in 4 bits", remedy="Leave base_bits at 0.")
-    for name, layer in layers.items():
+    packed = bitsandbytes().nn.Linear4bit
+    for name, layer in model.named_modules():
+        if not isinstance(layer, packed):
+            continue
         if place.type == "cpu" and layer.in_features % BLOCK:
             message = f"the layer {name} has {layer.in_features} inputs; on a CPU, 4 bits take multiples of {BLOCK}"
             raise InputError(message, remedy="Train it with base_bits = 0, or on a GPU.")

@@ -97,7 +97,7 @@ def load_model(
         prepare(model, place)
     else:
         model = (model.float() if place.type == "cpu" else model).to(place)
-    model = model.eval()
+    model.eval()
     return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored)
 
 

@@ -72,7 +72,7 @@ def command(
 
     \b
     expunge unlearn org/model verdicts.jsonl --normal ordinary.jsonl --out run
-    expunge unlearn org/model delete-these.jsonl --normal ordinary.jsonl --lora 8 --base-bits 4 --out run
+    expunge unlearn org/model delete-these.jsonl --normal ordinary.jsonl --lora 8 --out run
     """
     from expunge.model import check_model
     from expunge.recipe import Recipe, check_label
