@@ -16,7 +16,7 @@ ORDER = [
     {"files"},
     {"sources"},
     {"dialogue", "demo", "packing", "span"},
-    {"encoding", "prefill", "rounding"},
+    {"encoding", "four_bits", "prefill", "rounding"},
     {"decoding"},
     {"batches"},
     {"model", "output_layer"},

@@ -142,6 +142,18 @@ def test_a_dialogue_longer_than_the_context(expunge: Run, tiny: Path, tmp_path: 
     refused(told, "in.jsonl:2", "context is 128", "Shorten")
 
 
+def test_a_base_in_4_bits(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    data, normal = write(tmp_path / "in.jsonl", BAD), write(tmp_path / "n.jsonl", *GOOD)
+    words = ("unlearn", tiny, data, "--normal", normal, "--base-bits", "4", "--out", tmp_path / "run")
+    refused(expunge(*words), "base_bits = 4: needs a lora_rank (--lora)")
+    pytest.importorskip("bitsandbytes")
+    refused(expunge(*words, "--lora", "2", "--device", "cpu"), "32 inputs; on a CPU, 4 bits take multiples of 64")
+    assert not (tmp_path / "run").exists()
+    told = expunge("unlearn", "town", *words[2:], "--lora", "2", "--steps", "1", "--device", "cpu", "--json")
+    assert told[0] == 0 and json.loads(told[1])["base"] == "4 bits (NF4) while the adapter was trained"
+    assert (tmp_path / "run" / "adapter").exists()
+
+
 def test_sets_that_contradict_each_other(expunge: Run, tiny: Path, tmp_path: Path) -> None:
     data, normal = write(tmp_path / "in.jsonl", BAD), write(tmp_path / "n.jsonl", *GOOD, BAD)
     told = expunge("unlearn", tiny, data, "--normal", normal, "--out", tmp_path / "run")

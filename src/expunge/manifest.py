@@ -22,7 +22,7 @@ NAME = "manifest.json"
 SPLIT = "split"
 """Folder of the forget set and the normal set, as a run took them."""
 
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "scikit-learn")
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True, slots=True)

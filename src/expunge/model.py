@@ -15,6 +15,7 @@ import torch
 from expunge.encoding import ChatFormat, context_of
 from expunge.errors import InputError, MissingExtraError
 from expunge.files import exists
+from expunge.four_bits import loading, prepare
 
 BUILT_IN = {"town": "model", "town-oracle": "oracle"}
 """Names of the packaged demo models, and their folders."""
@@ -54,17 +55,24 @@ def resolve(name: str | Path) -> str:
 
 
 def load_model(
-    name: str | Path, *, template: str | None = None, device: str | None = None, trust_remote_code: bool = False
+    name: str | Path,
+    *,
+    template: str | None = None,
+    device: str | None = None,
+    bits: int = 0,
+    trust_remote_code: bool = False,
 ) -> LanguageModel:
     """Load a model by hub name or folder (a PEFT adapter folder too), for reading: evaluation mode, no gradients kept.
 
     template: a Jinja chat template, or the path of a file that holds one; `plain` is the built-in question/answer
         template, which is also taken where the tokenizer has none.
     device: default: the first accelerator, else the CPU. On the CPU weights are float32; elsewhere as stored.
+    bits: 4 holds linear layers in NF4, for an adapter to be trained on them; 0: as above.
 
     Raises:
-        InputError: no such model, no safetensors weights, not a causal model, or a template that cannot be used.
-        MissingExtraError: an adapter folder without PEFT installed.
+        InputError: no such model, no safetensors weights, not a causal model, a template that cannot be used, or layers
+            that cannot be held in 4 bits.
+        MissingExtraError: an adapter folder without PEFT installed, or 4 bits without bitsandbytes.
     """
     import transformers
 
@@ -73,9 +81,10 @@ def load_model(
         _need_peft(f"loading the adapter {name}")
     place = usable_device(device)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    precision = loading(bits, place) if bits else {"dtype": "auto"}
     with quiet_transformers(), _told(name):
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype="auto", use_safetensors=True, output_loading_info=True, **options
+            path, use_safetensors=True, output_loading_info=True, **precision, **options
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
     if info["missing_keys"]:  # transformers fills these at random
@@ -84,9 +93,11 @@ def load_model(
         message = f"the model {str(name)!r} lacks weights: {lacking[0]}"
         raise InputError(message + f" and {len(lacking) - 1} more" * (len(lacking) > 1), remedy=remedy)
     stored: torch.dtype = next(model.parameters()).dtype
-    if place.type == "cpu":
-        model = model.float()
-    model = model.to(place).eval()
+    if bits:
+        prepare(model, place)
+    else:
+        model = (model.float() if place.type == "cpu" else model).to(place)
+    model.eval()
     return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored)
 
 

@@ -163,7 +163,7 @@ def _split(
     path = out / FORGET
     if path.exists():
         return replace(parts, forget=tuple(read_verdicts(path)))
-    lm = _load(recipe, recipe.model)
+    lm = _base(recipe)
     templates: Mapping[str, Sequence[str]] = TEMPLATES
     if recipe.expected == "sampled":
         templates = sample_expected(lm, parts.forget, judges, seed=recipe.seed)
@@ -197,14 +197,15 @@ def _unlearn(
     with main_first():
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         if "unlearn" not in manifest.read()["steps"]:
-            manifest.add("unlearn", _done(parts, target, _since(start)))
+            manifest.add("unlearn", _done(recipe, parts, target, _since(start)))
     return target
 
 
-def _done(parts: Split, target: Path, seconds: float) -> dict[str, Any]:
+def _done(recipe: Recipe, parts: Split, target: Path, seconds: float) -> dict[str, Any]:
     """What the manifest keeps of an unlearning."""
     result = read_unlearned(target)
-    return {
+    base = {"base": f"{recipe.config.base_bits} bits (NF4) while the adapter was trained"}
+    return (base if recipe.config.base_bits else {}) | {
         "forget": len(parts.forget),
         "normal": len(parts.normal),
         "neighbours": len(parts.neighbours),
@@ -218,7 +219,7 @@ def _done(parts: Split, target: Path, seconds: float) -> dict[str, Any]:
 
 
 def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progress: Progress) -> None:
-    lm = _load(recipe, recipe.model)
+    lm = _base(recipe)
     total, done = len(parts.forget), 0
     with progress.stage("Forgetting", total) as advance:
 
@@ -271,8 +272,13 @@ def _tell_usage(judges: Sequence[Judge], progress: Progress) -> None:
         progress.note(str(usage))
 
 
-def _load(recipe: Recipe, name: str) -> LanguageModel:
-    return load_model(name, template=recipe.template, device=recipe.device)
+def _base(recipe: Recipe) -> LanguageModel:
+    """The model to be trained, as it is held meanwhile; a large one may fit only so."""
+    return _load(recipe, recipe.model, bits=recipe.config.base_bits)
+
+
+def _load(recipe: Recipe, name: str, *, bits: int = 0) -> LanguageModel:
+    return load_model(name, template=recipe.template, device=recipe.device, bits=bits)
 
 
 def _since(start: float) -> float:

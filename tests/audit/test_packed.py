@@ -14,10 +14,11 @@ from test_quantization import NUMBER, SETS, as_lm, small, state, unchanged
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from expunge.audit import quantization
-from expunge.audit.packed import DEVICES, installed, int8, nf4
+from expunge.audit.packed import DEVICES, int8, nf4
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.errors import InputError
+from expunge.four_bits import installed
 from expunge.model import load_model
 
 ALL = ["quantized8", "quantized4", "quantized_int8", "quantized_nf4"]

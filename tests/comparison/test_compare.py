@@ -21,7 +21,7 @@ from expunge.comparison.ground import Ground
 from expunge.comparison.page import page
 from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
-from expunge.errors import InputError, OutputError
+from expunge.errors import InputError, MissingExtraError, OutputError
 from expunge.files import lock
 from expunge.recipe import Recipe, read_recipe
 from expunge.training.config import UnlearnConfig
@@ -77,6 +77,13 @@ def test_weights_that_break_in_the_last_step_are_a_row_too(recipe: Path, tmp_pat
     assert found.cells[0].score is None and "not finite" in found.cells[0].reason and found.cells[0].steps == 1
 
 
+def test_a_base_in_4_bits_is_loaded_so(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expunge.four_bits.installed", lambda: False)
+    chosen = {"npo": UnlearnConfig.of("npo", max_steps=1, lora_rank=2, base_bits=4)}
+    with pytest.raises(MissingExtraError, match="a model in 4 bits needs"):
+        compare(read_recipe(recipe), chosen, tmp_path / "out", seeds=1)
+
+
 def test_other_weights_under_the_same_name_are_refused(recipe: Path, tiny: Path, tmp_path: Path) -> None:
     model = shutil.copytree(tiny, tmp_path / "mine")
     what = replace(read_recipe(recipe), model=str(model))
@@ -108,11 +115,11 @@ def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None
     path.write_text(
         '[npo]\nlearning_rate = 0.002\n[mine]\nmethod = "rmu"\nmax_steps = 7\n[mine.options]\ncoefficient = 4\n'
     )
-    found = entries([], path, UnlearnConfig(max_steps=9, lora_rank=2))
+    found = entries([], path, UnlearnConfig(max_steps=9, lora_rank=2, base_bits=4))
     assert list(found) == ["npo", "mine"]
     assert (found["npo"].learning_rate, found["npo"].max_steps, found["npo"].judged) == (0.002, 9, False)
     assert (found["mine"].method, found["mine"].max_steps, found["mine"].lora_rank) == ("rmu", 7, 2)
-    assert found["mine"].options == {"coefficient": 4}
+    assert found["mine"].options == {"coefficient": 4} and found["mine"].base_bits == 4
 
 
 @pytest.mark.parametrize(

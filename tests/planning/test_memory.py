@@ -89,6 +89,12 @@ def test_adapters_in_half_precision_and_in_four_bits() -> None:
     assert qlora.weights == pytest.approx(0.516 * LINEAR + 2 * (PARAMETERS - LINEAR) + 4 * ADAPTER)
     assert qlora.casts == 2 * 8 * 16  # the one matrix at work
     assert qlora.activations == lora.activations
+    assert memory_of(llama(dtype="float32"), WORK, CONFIG, Way("qlora", 3, cpu=False)) == qlora, (
+        "it is loaded in bfloat16"
+    )
+    alone = memory_of(llama(), WORK, CONFIG, Way("qlora", 3, cpu=True))
+    assert alone.weights == pytest.approx(0.516 * LINEAR + 4 * (PARAMETERS - LINEAR + ADAPTER))
+    assert alone.casts == 4 * 8 * 16
 
 
 def test_checkpointing_keeps_one_layer_and_the_inputs_of_the_others() -> None:

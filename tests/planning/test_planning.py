@@ -96,7 +96,7 @@ BIG = {"vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "n
 
 @pytest.mark.parametrize(
     ("gib", "name", "parts"),
-    [(1000, "full", 1), (160, "LoRA 8", 1), (70, "LoRA 8", 4), (20, None, None)],
+    [(1000, "full", 1), (160, "LoRA 8", 1), (70, "LoRA 8", 4), (20, "QLoRA 8", 16), (4, None, None)],
 )
 def test_the_first_that_fits(gib: float, name: str | None, parts: int | None) -> None:
     found = plan(sizes(**BIG), Workload(), UnlearnConfig(), room(gib), rank=8)
@@ -170,8 +170,13 @@ def test_the_command(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_nothing_fits_and_all_is_well(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert command(monkeypatch, model, "--gpu", "l4", "--response", "4000") == 0
+    told = capsys.readouterr().out
+    assert "Nothing fits that can be done today. The first that would: QLoRA 8, checkpointing" in told
     assert command(monkeypatch, model, "--gpu", "l4") == 0
-    assert "Nothing fits that can be done today. The first that would: QLoRA 8" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "QLoRA is `expunge unlearn … --lora RANK --base-bits 4`" in told
+    assert "The first that fits: QLoRA 8, with accumulation = 16" in told
 
 
 def test_json_and_a_recipe(

@@ -68,6 +68,10 @@ def test_no_dialogue_and_no_path_is_told(fake: Fake, tmp_path: Path) -> None:
         assert private not in text
 
 
+def test_a_base_that_was_in_4_bits_is_told(fake: Fake) -> None:
+    assert "- base: 4 bits (NF4) while" in card(fake(facts={"unlearn": {"base": "4 bits (NF4) while it was trained"}}))
+
+
 def test_a_folder_that_looks_like_a_hub_name_is_no_base(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

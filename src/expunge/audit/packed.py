@@ -5,33 +5,19 @@ As transformers' `BitsAndBytesConfig` would load them: all linear layers; embedd
 
 from __future__ import annotations
 
-import importlib.metadata
-import logging
 from typing import Any
 
 import torch
 
 from expunge.audit.copies import copied, rounded_copy
+from expunge.four_bits import BLOCK, bitsandbytes
 from expunge.model import LanguageModel
 from expunge.rounding import by_output, linear_layers
 
-LEAST = (0, 50)
-"""The oldest version of bitsandbytes that is used; old ones do not run on the CPU."""
 DEVICES = {"int8": ("cuda",), "nf4": ("cuda", "cpu")}
 """Where each is worth its time: on the CPU, LLM.int8() takes as long as all other roundings together."""
-BLOCK = 64
-"""Weights that share a scale in NF4."""
 OUTLIER = 6.0
 """Columns of inputs with a value beyond it are multiplied without rounding."""
-
-
-def installed() -> bool:
-    """Whether there is a bitsandbytes that is new enough; it is not imported."""
-    try:
-        major, minor, *_ = importlib.metadata.version("bitsandbytes").split(".")
-        return (int(major), int(minor)) >= LEAST
-    except importlib.metadata.PackageNotFoundError:
-        return False
 
 
 def nf4(lm: LanguageModel) -> LanguageModel:
@@ -42,7 +28,7 @@ def nf4(lm: LanguageModel) -> LanguageModel:
     Raises:
         InputError: there is no such weight.
     """
-    functional = _bitsandbytes().functional
+    functional = bitsandbytes().functional
 
     def change(weight: torch.Tensor) -> torch.Tensor:
         flat = weight.reshape(-1)
@@ -67,7 +53,7 @@ def int8(lm: LanguageModel) -> LanguageModel:
 
 
 def _int8(layer: Any) -> torch.nn.Module:
-    nn, weight = _bitsandbytes().nn, by_output(layer).detach()
+    nn, weight = bitsandbytes().nn, by_output(layer).detach()
     outputs, inputs = weight.shape
     bias = layer.bias is not None
     made = nn.Linear8bitLt(inputs, outputs, bias=bias, has_fp16_weights=False, threshold=OUTLIER, device="meta")
@@ -75,10 +61,3 @@ def _int8(layer: Any) -> torch.nn.Module:
     made.bias = layer.bias
     found: torch.nn.Module = made.to(weight.device)  # the weight is rounded on its way from the CPU
     return found.eval()
-
-
-def _bitsandbytes() -> Any:
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of faster kernels that could be fetched
-    import bitsandbytes
-
-    return bitsandbytes

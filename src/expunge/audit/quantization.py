@@ -15,10 +15,11 @@ import torch
 from expunge.audit import intervals
 from expunge.audit.copies import rounded_copy
 from expunge.audit.measures import Unit
-from expunge.audit.packed import DEVICES, installed, int8, nf4
+from expunge.audit.packed import DEVICES, int8, nf4
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old, read
 from expunge.audit.result import Estimate, Measure
+from expunge.four_bits import installed
 from expunge.generation import mean_probability
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.model import LanguageModel

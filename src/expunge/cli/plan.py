@@ -86,7 +86,7 @@ def _print(model: str, found: Plan) -> None:
         + "".join(f"{_time(option.duration.most):>12}" for option in plain)
     )
     print(f"\nTimes are estimates: {machine.used:.0%} of the machine's rate is taken to be reached.")
-    print("`expunge unlearn` does neither QLoRA nor checkpointing yet.")
+    print("QLoRA is `expunge unlearn … --lora RANK --base-bits 4`. Checkpointing is not built yet.")
     print(_choice(found))
 
 

@@ -55,6 +55,9 @@ def command(
     ] = "privacy",
     method: Annotated[str, typer.Option(help="How; `expunge unlearn --methods` lists all.")] = "default",
     lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train a LoRA adapter; 0: all parameters.")] = 0,
+    base_bits: Annotated[
+        int, typer.Option(metavar="BITS", help="4: the base in 4 bits under the adapter (QLoRA); 0: as it is.")
+    ] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="At most so many steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(max=10.0, help="Default: by the model's width.")] = None,
     template: options.Template = None,
@@ -75,7 +78,7 @@ def command(
     from expunge.recipe import Recipe, check_label
     from expunge.training.config import UnlearnConfig
 
-    given = {"lora_rank": lora, "learning_rate": learning_rate, "max_steps": steps}
+    given = {"lora_rank": lora, "base_bits": base_bits, "learning_rate": learning_rate, "max_steps": steps}
     config = UnlearnConfig.of(method, seed=seed, **{name: value for name, value in given.items() if value is not None})
     recipe = Recipe(
         model=model,

@@ -148,7 +148,7 @@ def _read(path: Path, name: str) -> Cell:
 
 def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch | None) -> Cell:
     start = time.monotonic()
-    lm = load(ground.recipe, ground.recipe.model)
+    lm = load(ground.recipe, ground.recipe.model, bits=config.base_bits)
 
     def broken(outcome: str, reason: str, steps: int = 0, tokens: int = 0) -> Cell:
         return Cell(name, config.seed, None, reason, outcome, steps, tokens, round(time.monotonic() - start, 1))

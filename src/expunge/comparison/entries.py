@@ -14,7 +14,7 @@ from expunge.files import exists, read_text
 from expunge.objective.methods import METHODS
 from expunge.training.config import UnlearnConfig
 
-SHARED = ("max_steps", "forget_rows", "normal_rows", "accumulation", "lora_rank", "dora", "modules")
+SHARED = ("max_steps", "forget_rows", "normal_rows", "accumulation", "lora_rank", "dora", "base_bits", "modules")
 """What the recipe gives to every method, where it says otherwise than the default: the budget, and what is trained."""
 
 

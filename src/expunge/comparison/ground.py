@@ -74,9 +74,9 @@ class Ground:
         return cls(recipe, parts, tuple(judges), scorer, relearn_rate, width, out)
 
 
-def load(recipe: Recipe, name: str) -> LanguageModel:
+def load(recipe: Recipe, name: str, *, bits: int = 0) -> LanguageModel:
     """A model as the recipe says."""
-    return load_model(name, template=recipe.template, device=recipe.device)
+    return load_model(name, template=recipe.template, device=recipe.device, bits=bits)
 
 
 def _same_weights(recipe: Recipe, path: Path) -> None:

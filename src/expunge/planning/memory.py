@@ -33,7 +33,10 @@ QUANTIZED = 0.516
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to train. cpu: all in float32. checkpointing: activations computed anew, layer by layer."""
+    """One way to train. cpu: all in float32; on a GPU, what QLoRA does not quantize is in bfloat16.
+
+    checkpointing: activations computed anew, layer by layer.
+    """
 
     method: Method
     rank: int = 0
@@ -45,11 +48,13 @@ class Way:
 
     def stored(self, sizes: Sizes) -> int:
         """Bytes of a weight outside the quantized matrices."""
-        return 4 if self.cpu or self.method == "full" or sizes.dtype == "float32" else 2
+        return 4 if self.cpu or self.method == "full" or (self.method == "lora" and sizes.dtype == "float32") else 2
 
     def single(self, sizes: Sizes) -> bool:
         """Whether the layers compute in float32. Full training does, unless the weights came in bfloat16."""
-        return self.cpu or sizes.dtype == "float32" or (self.method == "full" and sizes.dtype != "bfloat16")
+        if self.cpu or self.method == "qlora":
+            return self.cpu
+        return sizes.dtype == "float32" or (self.method == "full" and sizes.dtype != "bfloat16")
 
     def changed(self, sizes: Sizes) -> int:
         """Parameters that are trained."""
@@ -113,14 +118,16 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
 def _weights(sizes: Sizes, way: Way) -> float:
     if way.method != "qlora":
         return way.stored(sizes) * sizes.parameters + (4 * sizes.adapter(way.rank) if way.rank else 0)
-    return QUANTIZED * sizes.linear + 2 * (sizes.parameters - sizes.linear) + 4 * sizes.adapter(way.rank)
+    return (
+        QUANTIZED * sizes.linear + way.stored(sizes) * (sizes.parameters - sizes.linear) + 4 * sizes.adapter(way.rank)
+    )
 
 
 def _casts(sizes: Sizes, way: Way) -> float:
     """Autocast keeps a bfloat16 copy of every float32 matrix for the backward pass."""
     largest = max(m.weights for m in sizes.matrices)
     if way.method == "qlora":
-        return 2 * largest  # the one that is just being multiplied with
+        return way.stored(sizes) * largest  # the one that is just being multiplied with
     if way.single(sizes) or way.method == "lora":
         return 0
     return 2 * (sizes.linear / (sizes.layers if way.checkpointing else 1) + sizes.table)

@@ -37,7 +37,7 @@ class Option:
     @property
     def built(self) -> bool:
         """Whether `expunge unlearn` can do it today."""
-        return self.way.method != "qlora" and not self.way.checkpointing
+        return not self.way.checkpointing
 
     def row(self) -> dict[str, Any]:
         """For JSON: bytes and seconds."""

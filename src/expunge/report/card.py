@@ -112,11 +112,13 @@ def _row(m: Measure) -> str:
 
 
 def _lineage(audit: Audit) -> Iterator[tuple[str, str]]:
-    """Hashes, seed and versions; inputs and models are named by paths, and so left out."""
+    """Hashes, a base in 4 bits, seed and versions; inputs and models are named by paths, and so left out."""
     yield "audit.json, SHA-256", audit.digest
     facts = audit.facts
     if weights := facts.get("unlearn", {}).get("weights"):
         yield "weights, SHA-256", str(weights)
+    if base := facts.get("unlearn", {}).get("base"):
+        yield "base", str(base)
     if "seed" in facts:
         yield "seed", str(facts["seed"])
     yield from ((str(name), str(version)) for name, version in facts.get("versions", {}).items())

@@ -51,6 +51,8 @@ class UnlearnConfig:
     modules: what is trained: `matrices` (all weight matrices but the embeddings and the output layer, whose change
         reaches every token), `all`, or a regular expression that is looked for in parameters' names.
     lora_rank: 0 trains the weights themselves. dora: LoRA with lengths and directions apart (arXiv 2402.09353).
+    base_bits: 4 holds the base's linear layers in NF4 while an adapter is trained on them (QLoRA, arXiv 2305.14314).
+        0: as they are.
     noise: added to the embeddings while training (α of NEFTune, arXiv 2310.05914), so that what is learnt on one
         phrasing holds on another. Drawn for each forward, so another accumulation gives other losses; with 0 the same.
     surgery: what of the forgetting gradient opposes the normal one is taken out of it.
@@ -85,6 +87,7 @@ class UnlearnConfig:
     modules: str = "matrices"
     lora_rank: int = 0
     dora: bool = False
+    base_bits: int = 0
     noise: float = 1.0
     surgery: bool = False
     sharpness: float = 0.0
@@ -121,6 +124,8 @@ class UnlearnConfig:
         check(self.bits == 0 or 2 <= self.bits <= 8, "bits", "must be 0, or from 2 to 8")
         check(not (self.bits and self.lora_rank), "bits", "an adapter's weights are not what is rounded")
         check(not (self.dora and not self.lora_rank), "dora", "needs a lora_rank")
+        check(self.base_bits in (0, 4), "base_bits", "must be 0 or 4")
+        check(not (self.base_bits and not self.lora_rank), "base_bits", "needs a lora_rank (--lora)")
         check(not (self.modules == "all" and self.lora_rank), "modules", "an adapter takes `matrices` or an expression")
         check(_is_expression(self.modules), "modules", "is no regular expression")
         method_of(self.method)

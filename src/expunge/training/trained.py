@@ -36,7 +36,10 @@ def made_trainable(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
 
 
 def fixed_digests(model: Any) -> dict[str, str]:
-    """Digests of the parameters that are not trained, by name: the same before a training and after it."""
+    """Digests of the parameters that are not trained, by name: the same before a training and after it.
+
+    Those in 4 bits are taken with their scales.
+    """
     return {name: _digest(p) for name, p in model.named_parameters() if not p.requires_grad}
 
 
@@ -66,5 +69,8 @@ def _nothing_named(config: UnlearnConfig, remedy: str) -> InputError:
 
 
 def _digest(parameter: torch.Tensor) -> str:
-    flat = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.blake2b(flat.numpy().data, digest_size=16).hexdigest()
+    packed = getattr(parameter, "quant_state", None)
+    found = hashlib.blake2b(digest_size=16)
+    for part in (parameter, *(packed.as_dict(packed=True).values() if packed else ())):
+        found.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

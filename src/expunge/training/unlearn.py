@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from expunge.errors import OutputError
+from expunge.errors import InputError, OutputError
 from expunge.expected import with_expected
 from expunge.files import digest, folder_digest, make_folder, read_text, write_json
+from expunge.four_bits import held
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel, quiet_transformers, resolve
@@ -64,7 +65,8 @@ def unlearn(
 
     Raises:
         OutputError: `out` cannot be written, holds a finished result, or a run with other input or settings.
-        InputError: a dialogue does not fit the model's context, or the settings choose no weights.
+        InputError: a dialogue does not fit the model's context, the settings choose no weights, or the base is to be in
+            4 bits and was not loaded so.
         MissingExtraError: LoRA without PEFT installed.
     """
     config = config or UnlearnConfig()
@@ -72,6 +74,9 @@ def unlearn(
     if target.exists():
         remedy = "Choose another --out, or remove that folder."
         raise OutputError("this folder already holds a finished result", file=target, remedy=remedy)
+    if config.base_bits and not held(lm.model):
+        remedy = "Load it with load_model(name, bits=4)."
+        raise InputError(f"base_bits = {config.base_bits}: the model was not loaded in 4 bits", remedy=remedy)
     parts = dataclasses.replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
     join(cpu=lm.device.type == "cpu")
