@@ -238,3 +238,19 @@ def test_a_remembered_dialogue_is_still_too_long_by_its_own_name(lm: LanguageMod
     for source in ("a.jsonl:1", "b.jsonl:2"):
         with pytest.raises(InputError, match=source):
             lm.format.encode(asked(long, source=source))
+
+
+def test_formats_that_are_alike_share_what_they_remember(lm: LanguageModel) -> None:
+    one, other = chat(lm, None), ChatFormat.of(copy.deepcopy(lm.format.tokenizer), None, lm.model)
+    assert other.shared(one) is one
+    assert chat(lm, "plain").shared(one) is not one
+    for change in ({"chat_template": CHATML}, {"pad_token": "end"}):
+        tokenizer = copy.deepcopy(lm.format.tokenizer)
+        for name, value in change.items():
+            setattr(tokenizer, name, value)
+        changed = ChatFormat.of(tokenizer, None, lm.model)
+        assert changed.shared(one) is changed
+    tokenizer = copy.deepcopy(lm.format.tokenizer)
+    tokenizer.add_tokens(["lighthouse"])
+    changed = ChatFormat.of(tokenizer, None, lm.model)
+    assert changed.shared(one) is changed

@@ -75,6 +75,15 @@ class ChatFormat:
         chat.encode(Dialogue((Message("user", "a"), Message("assistant", "b"))))
         return chat
 
+    def shared(self, other: ChatFormat) -> ChatFormat:
+        """The other, with what it remembers, where it makes the same tokens of everything; else this one."""
+        mine, theirs = (
+            (f.template, f.plain, f.end_ids, f.context, f.tokenizer.chat_template, f.tokenizer.special_tokens_map)
+            for f in (self, other)
+        )
+        same = mine == theirs and _rules(self.tokenizer) == _rules(other.tokenizer)
+        return other if same else self
+
     def prompt_ids(self, messages: Sequence[Message], *, place: str = "") -> tuple[int, ...]:
         """Token ids up to the place where the response begins; `place` is what an error calls it."""
         return self._prompt(self._render(messages, place, answer_next=True))
@@ -178,6 +187,10 @@ class ChatFormat:
         if place is None:
             raise _fault(dialogue, "the chat template changes the response's text", "Give another (--template FILE).")
         return place
+
+
+def _rules(tokenizer: Any) -> str:
+    return str(tokenizer.backend_tokenizer.to_str())
 
 
 def _template_file(path: Path) -> str:
