@@ -63,6 +63,17 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
         raise
 
 
+def check_new(path: Path) -> None:
+    """Make sure, before long work, that a file can be written at `path`, and that none is there. Creates nothing.
+
+    Raises:
+        OutputError: it cannot, or there is one.
+    """
+    if exists(path):
+        raise OutputError("this file exists; nothing was overwritten", file=path, remedy="Choose another --out.")
+    check_writable(path)
+
+
 def check_writable(path: Path) -> None:
     """Make sure, before long work, that a file can be written at `path`. Creates nothing.
 

@@ -119,7 +119,7 @@ def fine_tune(lm: LanguageModel, rows: Sequence[Encoded], seed: int, *, rate: fl
     rate: default: `default_rate`.
     """
     model = lm.model.requires_grad_(True).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate or default_rate(lm), weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate or default_rate(lm), weight_decay=0.0)
     order, head = _rounds(len(rows), seed), OutputLayer(model)
     for step in range(1, STEPS[-1] + 1):
         picked = [rows[next(order)] for _ in range(BATCH)]

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import hmean
 
 from expunge.audit.result import Estimate
 
 Table = Sequence[Sequence[float]]
 """Several figures of the same rows: [figures, rows]."""
-
-
-def harmonic_mean(values: np.ndarray) -> np.ndarray:
-    """n / Σ 1/x over the first axis; 0 where any of them is 0."""
-    found = np.zeros(values.shape[1:])
-    sound = (values > 0).all(0)
-    found[sound] = len(values) / (1 / values[:, sound]).sum(0)
-    return found
 
 
 def utility(sets: Sequence[Table], *, draws: int = 2000) -> Estimate:
@@ -31,11 +24,11 @@ def utility(sets: Sequence[Table], *, draws: int = 2000) -> Estimate:
     tables = [np.asarray(table, dtype=np.float64) for table in sets]
     if not tables or not all(table.size for table in tables):
         raise ValueError("no values")
-    value = harmonic_mean(np.concatenate([table.mean(1) for table in tables])[:, None])
+    value = hmean(np.concatenate([table.mean(1) for table in tables]))
     generator = np.random.default_rng([table.shape[1] for table in tables])
     drawn = []
     for table in tables:
         rows = generator.integers(0, table.shape[1], (draws, table.shape[1]))
         drawn.append(np.stack([figures[rows].mean(1) for figures in table]))
-    low, high = np.quantile(harmonic_mean(np.concatenate(drawn)), [0.025, 0.975])
-    return Estimate(float(value[0]), float(low), float(high), sum(table.shape[1] for table in tables))
+    low, high = np.quantile(hmean(np.concatenate(drawn)), [0.025, 0.975])
+    return Estimate(float(value), float(low), float(high), sum(table.shape[1] for table in tables))

@@ -161,14 +161,11 @@ COMMANDS = (tofu, muse, rwku, wmdp, tasks)
 
 def _check(out: Path | None, model: str, oracle: str | None, device: str | None) -> None:
     """What can be wrong before anything is read."""
-    from expunge.errors import OutputError
-    from expunge.files import check_writable, exists
+    from expunge.files import check_new
     from expunge.model import check_model
 
-    if out and exists(out):
-        raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
     if out:
-        check_writable(out)
+        check_new(out)
     for name in filter(None, (model, oracle)):
         check_model(name, device=device)
 

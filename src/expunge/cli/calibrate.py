@@ -29,8 +29,8 @@ def command(
     expunge calibrate harm=org/classifier --gold labelled.jsonl --precision 0.95 --out judge.toml
     expunge scan org/model logged.jsonl --judge judge.toml --out verdicts.jsonl
     """
-    from expunge.errors import ExpungeError, InputError, OutputError
-    from expunge.files import check_writable, exists, write_json, write_text
+    from expunge.errors import ExpungeError, InputError
+    from expunge.files import check_new, write_json, write_text
     from expunge.judges.calibration import calibrate, read_gold
     from expunge.judges.judge_file import calibrated
     from expunge.judges.names import load_judge
@@ -40,9 +40,7 @@ def command(
     asked = [(goal, share) for goal, share in goals if share is not None]
     if len(asked) != 1:
         raise InputError("either a precision or a recall is wanted", remedy="Give --precision 0.95, or --recall 0.9.")
-    if exists(out):
-        raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
-    check_writable(out)
+    check_new(out)
     label = check_label(fault) if fault else None
     rows = read_gold(gold)
     made = load_judge(judge, allow_remote=allow_remote)

@@ -36,13 +36,10 @@ def command(
     \b
     expunge diff town run/model --prompts prompts.jsonl --judge privacy --out diff.json
     """
-    from expunge.errors import OutputError
-    from expunge.files import PRIVATE, PUBLIC, check_writable, exists, write_json
+    from expunge.files import PRIVATE, PUBLIC, check_new, write_json
 
-    if out and exists(out):
-        raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
     if out:
-        check_writable(out)
+        check_new(out)
     from expunge.dialogue import read_dialogues
     from expunge.judges.names import load_judge
     from expunge.model import check_model, limit_threads, load_model

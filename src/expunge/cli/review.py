@@ -67,14 +67,11 @@ def _page(verdicts: Path, port: int, json: bool) -> None:
 
 
 def _write(verdicts: Path, out: Path, json: bool) -> None:
-    from expunge.errors import OutputError
-    from expunge.files import check_writable, exists
+    from expunge.files import check_new
     from expunge.judges.verdict import Judged, write_verdicts
     from expunge.review import reviewed
 
-    if exists(out):
-        raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
-    check_writable(out)
+    check_new(out)
     labels: Counter[str] = Counter()
     done = 0
 

@@ -46,19 +46,17 @@ def command(
     expunge scan town prompts.jsonl --judge facts --out verdicts.jsonl
     expunge scan org/model logged.parquet --judge judges.toml --shard 3/16 --out verdicts.jsonl
     """
-    from expunge.errors import InputError, OutputError
-    from expunge.files import check_writable, exists
+    from expunge.errors import InputError
+    from expunge.files import check_new
     from expunge.scan.run import Shard, scan
 
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1 and shard:
         raise InputError("accelerate shares the work out by itself", remedy="Leave --shard out.")
     part = Shard(int(os.environ["RANK"]) + 1, ranks) if ranks > 1 else _shard(shard)
-    if exists(out):
-        raise OutputError("this file exists; nothing was overwritten", file=out, remedy="Choose another --out.")
+    check_new(out)
     if not judge:
         raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
-    check_writable(out)
     from expunge.model import check_model, limit_threads, load_model  # slow to import: after what is quick to check
     from expunge.scan.asking import Asking
 
