@@ -98,7 +98,10 @@ def in_chunks(last: torch.Tensor, layer: Layer, value: Value, size: int) -> torc
     """
     places = [slice(start, start + size) for start in range(0, len(last), size)]
     if not torch.is_grad_enabled():
-        return torch.cat([value(layer(last[place]), place).reshape(-1) for place in places])
+        given = _Row(last)
+        for place in places:
+            given.add(value(layer(last[place]), place))
+        return given.joined()
     if layer.trained:
 
         def again(part: torch.Tensor, place: slice) -> torch.Tensor:
@@ -109,22 +112,40 @@ def in_chunks(last: torch.Tensor, layer: Layer, value: Value, size: int) -> torc
     return found
 
 
+class _Row:
+    """Values of chunks, joined as they come: a small tensor kept from each would lie where logits were, and the next
+    chunk's would find no room there (a CPU's peak memory was three times as high).
+    """
+
+    def __init__(self, last: torch.Tensor) -> None:
+        self._values = last.new_empty(len(last), dtype=torch.promote_types(last.dtype, torch.float32))
+        self.lengths: list[int] = []
+
+    def add(self, found: torch.Tensor) -> None:
+        """A scalar, or float [tokens of the chunk]."""
+        start = sum(self.lengths)
+        self._values[start : start + found.numel()] = found
+        self.lengths.append(found.numel())
+
+    def joined(self) -> torch.Tensor:
+        return self._values[: sum(self.lengths)]
+
+
 class _AtOnce(torch.autograd.Function):
     """Keeps of each chunk its slope ∂ value / ∂ last: float [tokens, width] in all, instead of [tokens, vocabulary]."""
 
     @staticmethod
     def forward(ctx: Any, last: torch.Tensor, layer: Layer, value: Value, places: Sequence[slice]) -> torch.Tensor:
-        values, slopes = [], []
+        values, slopes = _Row(last), torch.empty_like(last)
         for place in places:
             part = last[place].detach().requires_grad_()
             with torch.enable_grad():
-                found = value(layer(part), place).reshape(-1)
-                (slope,) = torch.autograd.grad(found.sum(), part)
-            values.append(found.detach())
-            slopes.append(slope)
-        ctx.lengths = [(len(found), len(slope)) for found, slope in zip(values, slopes, strict=True)]
-        ctx.save_for_backward(torch.cat(slopes))
-        return torch.cat(values)
+                found = value(layer(part), place)
+                (slopes[place],) = torch.autograd.grad(found.sum(), part)
+            values.add(found.detach())
+        ctx.lengths = [(given, len(last[place])) for given, place in zip(values.lengths, places, strict=True)]
+        ctx.save_for_backward(slopes)
+        return values.joined()
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
