@@ -96,6 +96,7 @@ TOKEN: Mapping[str, Callable[[Place], float]] = {
     "cluster_mean": lambda t: sum(q * (log(q) - t.log_p[v]) for v, q in t.mean if q > 0),
     "expected_nll": lambda t: -t.log_py,
     "normal_nll": lambda t: -t.log_py,
+    "rise": lambda t: t.reference_y - t.log_py,
     "kl": lambda t: sum(exp(r) * (r - lp) for r, lp in zip(t.reference, t.log_p, strict=True)),
     "jsd": jsd,
     "hidden_mse": lambda t: squares(t.states[0], t.kept[0]) / len(t.kept[0]),

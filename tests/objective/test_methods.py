@@ -175,13 +175,14 @@ def test_methods_are_computable_from_what_their_terms_declare(method: Method) ->
 def test_the_default_is_that_of_the_configuration() -> None:
     default = UnlearnConfig()
     assert all(getattr(default, name) == value for name, value in METHODS["default"].settings.items())
-    assert METHODS["default"].terms == ("distance", "cluster_mean", "kl", "hidden")
+    assert METHODS["default"].terms == ("distance", "cluster_mean", "rise", "hidden")
 
 
-def test_the_paper_is_the_default_without_hidden_states_and_noise() -> None:
+def test_the_paper_pushes_and_teaches_as_the_default_does() -> None:
     default, paper = METHODS["default"], METHODS["paper"]
-    assert paper.terms == tuple(name for name in default.terms if name != "hidden")
-    assert paper.settings == {**default.settings, "hidden_weight": 0.0, "noise": 0.0}
+    assert paper.terms == (*default.terms[:2], "kl")
+    weights = {"normal_weight": 20.0, "hidden_weight": 0.0}
+    assert paper.settings == {**default.settings, **weights, "noise": 0.0}
 
 
 def test_the_table_is_complete() -> None:

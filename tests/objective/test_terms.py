@@ -44,6 +44,20 @@ def test_rows_count_the_same_however_long() -> None:
     assert value("ascent", rows()) == pytest.approx(-1.75 * LN(2), abs=1e-6)
 
 
+def test_rise_by_hand() -> None:
+    """log p_ref − log p: 0 in the first row; ln 2 and 2 ln 2 in the second, whose mean is 1.5 ln 2."""
+    normal = with_original(rows(), LN(1 / 2), LN(1 / 2), LN(1 / 2))
+    assert value("rise", normal) == pytest.approx(0.75 * LN(2), abs=1e-6)
+
+
+def test_rise_of_the_untouched_model_is_nothing_and_its_slope_that_of_cross_entropy() -> None:
+    normal = with_original(rows(), LN(1 / 2), LN(1 / 4), LN(1 / 8))
+    assert value("rise", normal) == pytest.approx(0.0, abs=1e-6)
+    logits = normal.logits.requires_grad_()
+    slopes = [torch.autograd.grad(TERMS[name].value({"normal": normal}), logits)[0] for name in ("rise", "normal_nll")]
+    torch.testing.assert_close(*slopes)
+
+
 def test_npo_by_hand() -> None:
     """β = 1: r = −ln 2 − (−ln 2) = 0 and −5 ln 2 − (−3 ln 2) = −2 ln 2. −2 log σ(−r): 2 ln 2 and 2 ln(1 + ¼); mean."""
     forget = with_original(rows(), LN(1 / 2), LN(1 / 4), LN(1 / 2))

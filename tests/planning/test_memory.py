@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaC
 
 from expunge.generation import LOGITS, TOKENS
 from expunge.objective.chunks import NUMBERS as CHUNK
+from expunge.objective.terms import TERMS
 from expunge.planning import memory
 from expunge.planning.memory import Memory, Way, cache_bytes, layer_bytes, memory_of
 from expunge.planning.sizes import Sizes, sizes_of
@@ -41,8 +42,8 @@ LINEAR = 2 * (8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 16)  # 1152
 PARAMETERS = LINEAR + 2 * 2 * 8 + 8 + 2 * 10 * 8  # 1352
 ADAPTER = 2 * 3 * ((8 + 8) + 2 * (8 + 4) + (8 + 8) + 3 * (8 + 16))  # rank 3: 768
 LAYER = 4 * (4 * 8 + 4 * 8 + 4 * 16 + 44 + 2 + 2)  # norms, attention, MLP, mask, statistics: 704 bytes a token
-READ = 4 * 8 * (8 * (3 * 7 + 3) + 2 * 20 * (7 + 3 * 3))  # for the output layer; hidden states
-CACHE = 4 * 20 * 8 * (8 + 2 * 20)
+READ = 4 * 8 * (8 * 3 * 7 + 2 * 20 * (7 + 3 * 3))  # for the output layer; hidden states
+CACHE = 4 * 20 * (8 + 8 * 2 * 20)
 JUDGING = 5 * 20 * (4 * (2 * 8 + 3 * 16) + 4 * 10 * 8 / 20)  # the old responses are read all at once
 
 
@@ -117,6 +118,14 @@ def test_logits_are_there_in_chunks() -> None:
     assert memory.CACHED == CACHED
     found = memory_of(llama(vocab_size=2**20), WORK, CONFIG, Way("full"))
     assert found.logits == 4 * 6 * 2**22
+
+
+def test_a_kl_needs_all_that_the_original_says() -> None:
+    assert {name for name, t in TERMS.items() if t.slot == "normal" and t.original == "vocabulary"} == memory.WHOLE
+    config = dataclasses.replace(CONFIG, terms=("distance", "cluster_mean", "kl", "hidden"))
+    found = memory_of(llama(), WORK, config, Way("full"))
+    assert found.reference == cache_bytes(llama(), WORK, config) == 4 * 20 * 8 * (8 + 2 * 20)
+    assert found.activations == 2 * LAYER * 146 + READ + 4 * 8 * 8 * 3
 
 
 def test_terms_left_out_take_nothing() -> None:

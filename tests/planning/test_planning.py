@@ -186,9 +186,9 @@ def test_json_and_a_recipe(
     file = tmp_path / "r.toml"
     settings = "[unlearn]\nlora_rank = 16\nforget_rows = 1\naccumulation = 2\n"
     file.write_text(f'model = "m"\n[scan]\ndialogues = "{rows}"\n{settings}')
-    assert command(monkeypatch, model, file, "--gpu", "h200", "--response", "50", "--json") == 0
+    assert command(monkeypatch, model, file, "--gpu", "h200", "--response", "100", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["rows"] == {"forget": 2, "normal": 1000, "prompt": 15, "response": 50}
+    assert found["rows"] == {"forget": 2, "normal": 1000, "prompt": 15, "response": 100}
     assert found["step"] == {"forget_rows": 1, "normal_rows": UnlearnConfig().normal_rows, "accumulation": 2}
     assert found["options"][1]["name"] == "LoRA 16" and found["options"][1]["bytes"]["peak"] > 2**30
     assert found["first"] == {"name": "LoRA 16", "accumulation": 2}

@@ -161,7 +161,7 @@ def test_the_result_says_how_it_ended(tiny: Path, parts: Split, tmp_path: Path) 
 def test_without_settling_few_active_rows_are_trained_on_at_the_full_rate(
     tiny: Path, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`settle_steps` 0 with a row in fifty still active once divided by zero."""
+    """`settle_steps` 0 with few rows still active once divided by zero."""
     monkeypatch.setattr("expunge.training.active.FEW", 1.0)
     done = unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
     assert done.steps == QUICK.max_steps and done.history[-1]["active"] > 0

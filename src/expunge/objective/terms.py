@@ -27,6 +27,7 @@ _ALL = (
     Term("cluster_mean", "positive", positive.cluster_mean, ("expected",), mean=True),
     Term("expected_nll", "positive", positive.nll, ("expected",), targets=True),
     Term("normal_nll", "normal", positive.nll, ("normal",), targets=True),
+    Term("rise", "normal", normal.rise, ("normal",), targets=True, original="targets"),
     Term("kl", "normal", normal.kl, ("normal",), original="vocabulary"),
     Term("jsd", "normal", normal.jsd, ("normal",), original="vocabulary"),
     Term("hidden_mse", "normal", normal.hidden_mse, ("normal",), original="states", hidden=True),

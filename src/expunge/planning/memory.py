@@ -8,7 +8,7 @@ from typing import Literal
 
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Step, Workload
-from expunge.training.config import UnlearnConfig
+from expunge.training.config import UnlearnConfig, method_of
 
 Method = Literal["full", "lora", "qlora"]
 
@@ -24,8 +24,11 @@ TOKENS, LOGITS_READ = 16_384, 2**26
 CACHED = 4096
 """Tokens that a CPU reads at a time: `prefill.CACHED`, which takes torch to import."""
 
+WHOLE = frozenset({"kl", "jsd"})
+"""Normal terms that compare with all that the original says; others know of it one number a token at most."""
+
 LOGITS = 6
-"""Copies of a chunk in the KL: the logits, log-probabilities of both models, and three between them."""
+"""Copies of a chunk in a KL: the logits, log-probabilities of both models, and three between them."""
 
 QUANTIZED = 0.516
 """Bytes of a weight in four bits: 4 bits, and 0.127 for the doubly quantized scales (QLoRA, arXiv 2305.14314)."""
@@ -137,10 +140,10 @@ def read_bytes(sizes: Sizes, step: Step, config: UnlearnConfig) -> float:
     """What the terms read, in float32, besides what layers keep.
 
     At response tokens what the output layer reads: as the model gives it, joined by kind, and its slope; of kept rows
-    the original's too. With hidden states, two layers' of every token, and of kept rows joined, the original's, and
-    what is between them.
+    the original's too, where a term needs it. With hidden states, two layers' of every token, and of kept rows joined,
+    the original's, and what is between them.
     """
-    found = step.response * (3 * step.rows + step.kept)
+    found = step.response * (3 * step.rows + (step.kept if _whole(config) else 0))
     if config.hidden_weight and step.kept:
         found += 2 * step.row * (step.rows + 3 * step.kept)
     return 4 * sizes.hidden * found
@@ -182,9 +185,14 @@ def _backward(sizes: Sizes, way: Way) -> float:
 
 
 def cache_bytes(sizes: Sizes, work: Workload, config: UnlearnConfig) -> int:
-    """Of the normal rows: what the original's output layer reads at response tokens, and two layers' hidden states."""
-    read = (work.response if config.normal_weight else 0) + (2 * work.row if config.hidden_weight else 0)
-    return 4 * work.kept(config) * sizes.hidden * read
+    """Of the normal rows: what the original's output layer reads at response tokens, or its tokens' log-probabilities
+    alone, and two layers' hidden states."""
+    read = work.response * (sizes.hidden if _whole(config) else 1) if config.normal_weight else 0
+    return 4 * work.kept(config) * (read + (2 * work.row * sizes.hidden if config.hidden_weight else 0))
+
+
+def _whole(config: UnlearnConfig) -> bool:
+    return bool(config.normal_weight) and not WHOLE.isdisjoint(config.terms or method_of(config.method).terms)
 
 
 def _reference(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> float:

@@ -32,8 +32,11 @@ LIKE = 0.6
 OFF = 0.5
 """Nats, of a row's mean log-probability, from the level of rows that were never seen: near enough to leave."""
 
-FEW = 0.02
-"""Share of the forget set down to which the active set must shrink before the model settles."""
+FEW = 0.1
+"""Share of the forget set down to which the active set must shrink before the model settles.
+
+Settling teaches the rest, and what comes before it, at the full rate, costs most of the ability that is lost.
+"""
 
 
 class DivergedError(InputError):
@@ -45,7 +48,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     rows: places in `material.forget`, ascending. since: the step (0-based) from which they hold.
     known: rows whose tokens at fault were more likely than ignorance when last judged; the others are not pushed.
-    settling: few or none are active; mostly normal rows are trained on while the learning rate falls to 0.
+    settling: few or none are active; all rows are trained on while the learning rate falls to 0.
     peak: the learning rate as a share of the configured one; halved whenever settling left a row active.
     multiplier: the weight of the normal term; it changes where the normal loss has a limit.
     tokens: that went through the model in training, judging aside.
@@ -97,8 +100,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def plan(self, step: int) -> Step:
         """The rows of a step (0-based)."""
-        known = set(self.known)
-        return plan_step(step, self.since, self.rows, known, self._material, self._config, settling=self.settling)
+        return plan_step(step, self.since, self.rows, set(self.known), self._material, self._config)
 
     def pace(self, step: int) -> float:
         """The learning rate at a step (0-based), as a share of the configured: warming up, level, or down to 0."""
@@ -163,7 +165,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         if self.settling and active:
             self.peak /= 2
         self.settling = bool(self._config.settle_steps) and len(active) <= FEW * len(self._dialogues)
-        rows = active or list(range(len(self._dialogues)))
+        rows = list(range(len(self._dialogues))) if self.settling or not active else active
         if rows != self.rows or self.settling:
             self.rows, self.since = rows, step
         entry |= {"active": len(active), "flagged": flagged}

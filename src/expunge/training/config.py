@@ -41,10 +41,10 @@ class UnlearnConfig:
         judge flags the greedy answer, and that answer is like an expected output. It comes back when one of these
         fails, the first by a factor of three. Where rows that were never seen are given, their level takes the place of
         `forgotten`.
-    settle_steps: once one dialogue in fifty is active, so many steps on mostly normal rows, at a rate that falls to
-        0; then all are judged once more, and if any is still active, training goes on at half the rate.
+    settle_steps: once one dialogue in ten is active, so many steps on all rows, at a rate that falls to 0; then all are
+        judged once more, and if any is still active, training goes on at half the rate.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this.
-    learning_rate: default 6.2e-4 · (192 / hidden size)^1.5, ten times that for LoRA.
+    learning_rate: default 2e-3 · (192 / hidden size)^1.5, three times that for LoRA.
     epsilon: Adam's ε; default: EPSILON over the root of the number of weights.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
     judge_every: steps from one judging of the active set to the next; also the interval of checkpoints.
@@ -75,15 +75,15 @@ class UnlearnConfig:
     accumulation: int = 1
     negative_weight: float = 2.0
     positive_weight: float = 3.0
-    normal_weight: float = 20.0
-    hidden_weight: float = 20.0
+    normal_weight: float = 2.0
+    hidden_weight: float = 4.0
     normal_limit: float = 0.0
     judged: bool = True
-    ignorance: float = 0.0005
+    ignorance: float = 0.0001
     forgotten: float = 0.01
     normal_budget: float = 0.5
     judge_every: int = 20
-    settle_steps: int = 60
+    settle_steps: int = 120
     modules: str = "matrices"
     lora_rank: int = 0
     dora: bool = False
@@ -153,8 +153,8 @@ class UnlearnConfig:
         """The learning rate: as given, or by the width of the model."""
         if self.learning_rate is not None:
             return self.learning_rate
-        full = 6.2e-4 * float((192 / hidden_size) ** 1.5)
-        return full * 10 if self.lora_rank else full
+        full = 2e-3 * float((192 / hidden_size) ** 1.5)
+        return full * 3 if self.lora_rank else full
 
     def adam_epsilon(self, weights: int) -> float:
         """Adam's ε, where so many weights are trained."""

@@ -118,8 +118,6 @@ def plan_step(
     known: Collection[int],
     material: Material,
     config: UnlearnConfig,
-    *,
-    settling: bool = False,
 ) -> Step:
     """The rows of step `step` (0-based), a pure function of its arguments: a resumed run plans the same steps.
 
@@ -127,9 +125,9 @@ def plan_step(
     set last changed. Once most rows are not, half of the places (more, where fewer are active) go to rehearsing those,
     so that what has been forgotten does not come back meanwhile. Only rows in `known` are pushed away from; the members
     of a cluster are taught in turn. NEAR of the normal rows are neighbours, where there are any; the others go through
-    the rest. While the model settles, two thirds of the places of forget rows go to normal ones.
+    the rest.
     """
-    rows = max(1, config.forget_rows // 3) if settling else config.forget_rows
+    rows = config.forget_rows
     resting = sorted(set(range(len(material.forget))) - set(active))
     spare = min(max(rows - len(active), rows // 2 if len(resting) > len(active) else 0), len(resting))
     size = min(rows - spare, len(active))
@@ -141,7 +139,7 @@ def plan_step(
         forget=tuple(row for row, _ in places),
         members=tuple((turn + row) % len(material.expected[row]) for row, turn in places),
         pushed=tuple(row for row, _ in places if row in known),
-        normal=_normal(step, config.normal_rows + config.forget_rows - rows, material, config),
+        normal=_normal(step, config.normal_rows, material, config),
     )
 
 
@@ -150,9 +148,7 @@ def reachable_normal(material: Material, config: UnlearnConfig) -> set[int]:
     if config.max_steps * config.normal_rows >= 4 * len(material.normal):
         return set(range(len(material.normal)))
     rows = range(len(material.forget))
-    plans = (
-        plan_step(n, 0, rows, (), material, config, settling=s) for n in range(config.max_steps) for s in (False, True)
-    )
+    plans = (plan_step(n, 0, rows, (), material, config) for n in range(config.max_steps))
     return {i for step in plans for i in step.normal}
 
 
