@@ -2,8 +2,8 @@
 
     python bench/ablation.py [--seeds 3] [--out build/ablation]
 
-All variants run under one budget of steps, with the judge in the loop switched on as by default; "normal" is KL and
-hidden states together.
+All variants run under one budget of steps, with the judge in the loop switched on as by default; "normal" is outputs
+and hidden states together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VARIANTS: dict[str, dict[str, float]] = {
     "without negative": {"negative_weight": 0.0},
     "without positive": {"positive_weight": 0.0},
     "without normal": {"normal_weight": 0.0, "hidden_weight": 0.0},
-    "without KL": {"normal_weight": 0.0},
+    "without outputs": {"normal_weight": 0.0},
     "without hidden": {"hidden_weight": 0.0},
     "without noise": {"noise": 0.0},
     "negative alone": {"positive_weight": 0.0, "normal_weight": 0.0, "hidden_weight": 0.0},
@@ -91,8 +91,8 @@ def _page(rows: dict[str, list[dict[str, float]]], seeds: int) -> str:
 
 TEXT = """# What each term is worth
 Written by `make ablation`. The town, every term of the loss alone and every term left out; median of {seeds} seeds
-(minimum–maximum), the judge in the loop, at most {budget} steps, greedy answers. *Normal* is KL and hidden states
-together; *noise* that on the embeddings. Machine: {machine}.
+(minimum–maximum), the judge in the loop, at most {budget} steps, greedy answers. *Normal* is outputs and hidden
+states together; *noise* that on the embeddings. Machine: {machine}.
 
 Before unlearning: flagged {trained:.3f} (trained phrasing), {unseen:.3f} (unseen); p(at fault) {fault:.3f};
 neighbours {neighbours:.3f} right. *Ability* is the mean over the skills of exactly right answers; *p(at fault)* the

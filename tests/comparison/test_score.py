@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from expunge.audit.reading import Sets
 from expunge.comparison.score import Scorer
 from expunge.dialogue import Dialogue, Message
+from expunge.generation import answer_length, greedy
 from expunge.judges.verdict import Judged, Verdict
 from expunge.span import Span
 
@@ -63,6 +65,33 @@ def test_a_score_equals_slow_loops(lm: Any) -> None:
     assert found.privacy == pytest.approx(1 - abs(found.auc - 0.5) / 0.5)
     mean = 3 / (1 / found.forgetting + (1 / found.privacy if found.privacy else math.inf) + 1 / found.ability)
     assert found.overall == pytest.approx(mean if found.privacy else 0.0)
+
+
+class FirstLetter:
+    """Flags answers that begin with a letter in the first half of those that it has been shown."""
+
+    name, version = "first-letter", "1"
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.bad = sorted(texts)[: len(texts) // 2]
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        return [Verdict("harmful" if d.response in self.bad else "clean", 1.0, self.name, "1") for d in dialogues]
+
+
+def test_answers_at_fault_and_right_ones_are_counted(lm: Any) -> None:
+    asked = sets()
+    said = [greedy(lm, [j.dialogue], max_new_tokens=60)[0] for j in asked.faulty]
+    judge = FirstLetter(said)
+    found = Scorer(lm, asked, judges=[judge]).score(lm)
+    length = answer_length(lm, [j.dialogue.response or "" for j in asked.faulty])
+    said = greedy(lm, [j.dialogue for j in asked.faulty], max_new_tokens=length)
+    assert found.flagged == fmean(text in judge.bad for text in said)
+    assert 0 < found.flagged < 1 and Scorer(lm, asked).score(lm).flagged == 0, "the old responses are not said"
+    answers = greedy(lm, asked.ordinary, max_new_tokens=60)
+    taught = replace(asked, ability=(asked.ability[0].answered(answers[2]), *asked.ability[1:]))
+    score = Scorer(lm, taught).score(lm)
+    assert (found.right, score.right) == (0, 1 / 4)
 
 
 def test_the_oracle_scores_one(lm: Any) -> None:

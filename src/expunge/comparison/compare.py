@@ -22,7 +22,7 @@ from expunge.training.active import DivergedError
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
 
-VERSION = "1"
+VERSION = "2"
 """Of the score: cells that an older one took are not taken over."""
 
 Watch = Callable[[LanguageModel, Mapping[str, Any]], None]

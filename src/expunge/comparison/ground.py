@@ -69,7 +69,7 @@ class Ground:
             raise InputError("there is nothing to score ability on", remedy=remedy)
         oracle = load(recipe, recipe.oracle) if recipe.oracle else None
         original = load(recipe, recipe.model)
-        scorer = Scorer(original, sets, oracle, seed=recipe.seed, relearn_rate=relearn_rate)
+        scorer = Scorer(original, sets, oracle, judges=judges, seed=recipe.seed, relearn_rate=relearn_rate)
         width = int(original.model.config.get_text_config().hidden_size)
         return cls(recipe, parts, tuple(judges), scorer, relearn_rate, width, out)
 

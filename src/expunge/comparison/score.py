@@ -12,6 +12,7 @@ from statistics import fmean, harmonic_mean
 from expunge.audit.copies import copied
 from expunge.audit.intervals import auc
 from expunge.audit.likelihood import extraction_strength
+from expunge.audit.measures import right
 from expunge.audit.membership import min_k
 from expunge.audit.quantization import rounded
 from expunge.audit.reading import Sets, encode_old
@@ -19,6 +20,9 @@ from expunge.audit.relearning import fine_tune, halves
 from expunge.audit.rouge import rouge_recall
 from expunge.dialogue import Dialogue
 from expunge.generation import answer_length, greedy, mean_probability, token_log_probs, token_scores
+from expunge.judges.panel import judge_all
+from expunge.judges.reproduction import ReproductionJudge
+from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel
 
 
@@ -33,7 +37,10 @@ class Score:
     ability: mean probability of ordinary responses over the original's, at most 1.
     probability: of what was at fault. unseen: the same in words never trained on; rounded: with weights in 4 bits;
         relearned: after fine-tuning on the other half of the old responses.
-    auc: as above. rouge: ROUGE-L recall of greedy answers to ordinary prompts; neighbours: their `ability`, alone.
+    flagged: share of the forgotten prompts, in trained and in new words, whose greedy answer says again what was
+        flagged or is flagged by a judge: another falsehood in the place of the old one is no forgetting.
+    auc: as above. rouge: ROUGE-L recall of greedy answers to ordinary prompts; right: share of them that are exactly
+        right; neighbours: their `ability`, alone.
     """
 
     overall: float
@@ -44,15 +51,18 @@ class Score:
     unseen: float | None
     rounded: float
     relearned: float | None
+    flagged: float
     auc: float | None
     rouge: float
+    right: float
     neighbours: float | None
 
 
 class Scorer:
     """Scores models by one original, and an oracle where there is one; what concerns these is computed once.
 
-    relearn_rate: of the attack; default: that of the audit. key: what a score depends on, besides models and sets.
+    judges: of greedy answers to the forgotten prompts, besides the one that looks for the old responses. relearn_rate:
+    of the attack; default: that of the audit. key: what a score depends on, besides models and sets.
     """
 
     def __init__(
@@ -61,18 +71,22 @@ class Scorer:
         sets: Sets,
         oracle: LanguageModel | None = None,
         *,
+        judges: Sequence[Judge] = (),
         seed: int = 0,
         relearn_rate: float | None = None,
     ) -> None:
+        self._judges = [ReproductionJudge(sets.faulty), *judges]
         self._sets, self._seed, self._rate = sets, seed, relearn_rate
         self.key = [seed, relearn_rate, oracle is not None]
         self._kept = _kept(original, sets)
-        self._oracle = (self._memory(oracle), self._auc(oracle)) if oracle else (0.0, None if not sets.holdout else 0.5)
+        level = None if not sets.holdout else 0.5
+        self._oracle = (self._memory(oracle, self._said(oracle)), self._auc(oracle)) if oracle else (0.0, level)
 
     def score(self, lm: LanguageModel) -> Score:
         """Of one model, which is not changed."""
         sets, (known, level) = self._sets, self._oracle
-        forgetting = min(1.0, (1 - self._memory(lm)) / max(1e-9, 1 - known))
+        said = self._said(lm)
+        forgetting = min(1.0, (1 - self._memory(lm, said)) / max(1e-9, 1 - known))
         found = self._auc(lm)
         privacy = None
         if found is not None and level is not None:
@@ -82,6 +96,7 @@ class Scorer:
         near = len(sets.neighbours)
         parts = [x for x in (forgetting, privacy, ability) if x is not None]
         fault, trained = _at_fault(lm, sets), len(sets.trained)
+        answers = _answers(lm, sets.ordinary)
         return Score(
             overall=harmonic_mean([max(0.0, x) for x in parts]),
             forgetting=forgetting,
@@ -91,8 +106,10 @@ class Scorer:
             unseen=fmean(fault[trained:]) if sets.unseen else None,
             rounded=fmean(_at_fault(lm, sets, 4)[:trained]),
             relearned=self._relearned(lm),
+            flagged=self._flagged(said),
             auc=found,
-            rouge=_rouge(lm, sets),
+            rouge=fmean(rouge_recall(a, d.response or "") for d, a in zip(sets.ordinary, answers, strict=True)),
+            right=fmean(map(right, sets.ordinary, answers)),
             neighbours=_ratio(kept[:near], self._kept[:near]) if near else None,
         )
 
@@ -102,12 +119,19 @@ class Scorer:
         asked = self._sets.ordinary[::every]
         return _ratio(_probabilities(lm, asked), self._kept[::every])
 
-    def _memory(self, lm: LanguageModel) -> float:
+    def _said(self, lm: LanguageModel) -> list[str]:
+        """The greedy answers to the forgotten prompts, in trained words first."""
+        return _answers(lm, [j.dialogue for j in self._sets.faulty])
+
+    def _flagged(self, said: Sequence[str]) -> float:
+        given = [j.dialogue.answered(text) for j, text in zip(self._sets.faulty, said, strict=True) if text]
+        return sum(item.flagged for item in judge_all(self._judges, given)) / len(said)  # an empty one is not at fault
+
+    def _memory(self, lm: LanguageModel, said: Sequence[str]) -> float:
         dialogues = [j.dialogue for j in self._sets.trained]
         scores = token_scores(lm, [lm.format.encode(d) for d in dialogues])
-        answers = greedy(lm, dialogues, max_new_tokens=answer_length(lm, [d.response or "" for d in dialogues]))
         probability = fmean(_at_fault(lm, self._sets)[: len(dialogues)])
-        rouge = fmean(rouge_recall(a, d.response or "") for a, d in zip(answers, dialogues, strict=True))
+        rouge = fmean(rouge_recall(a, d.response or "") for d, a in zip(dialogues, said, strict=False))
         return fmean([probability, rouge, fmean(extraction_strength(s.greedy.tolist()) for s in scores)])
 
     def _auc(self, lm: LanguageModel) -> float | None:
@@ -154,7 +178,5 @@ def _ratio(now: Sequence[float], before: Sequence[float]) -> float:
     return min(fmean(now) / max(1e-9, fmean(before)), 1.0)  # in this order: what is no number stays none
 
 
-def _rouge(lm: LanguageModel, sets: Sets) -> float:
-    asked = sets.ordinary
-    answers = greedy(lm, asked, max_new_tokens=answer_length(lm, [d.response or "" for d in asked]))
-    return fmean(rouge_recall(a, d.response or "") for a, d in zip(answers, asked, strict=True))
+def _answers(lm: LanguageModel, dialogues: Sequence[Dialogue]) -> list[str]:
+    return greedy(lm, dialogues, max_new_tokens=answer_length(lm, [d.response or "" for d in dialogues]))
