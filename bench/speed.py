@@ -78,6 +78,18 @@ def step_table(turns: int) -> list[str]:
     return lines
 
 
+def large(turns: int) -> list[str]:
+    found: dict[str, list[Found]] = {"ours": [], "textbook": []}
+    for _ in range(turns):
+        for name, runs in found.items():
+            runs.append(contest(name, LARGE | FEW))
+    lines = ["| trainer | seconds a step | peak memory above the model, MiB |", "|---|---|---|"]
+    for name, runs in found.items():
+        seconds, peak = (spread([run[key] for run in runs], d) for key, d in (("step", 3), ("memory", 0)))
+        lines.append(f"| {NAMES[name]} | {seconds} | {peak} |")
+    return [*lines, f"| ratio | {ratios(found, 'textbook', 'step')} | {ratios(found, 'textbook', 'memory')} |"]
+
+
 def sweep(what: str, cases: list[dict[str, Any]]) -> list[str]:
     lines = [f"| {what} | Expunge, s | textbook, s | ratio | Expunge, MiB | textbook, MiB | ratio |", "|---" * 7 + "|"]
     for case in cases:
@@ -134,7 +146,7 @@ def main() -> None:
     options = parser.parse_args()
     tables = {
         "step": step_table(options.turns),
-        "large": sweep("length", [LARGE | FEW]),
+        "large": large(options.turns),
         "growth": growth(5),
         "vocabulary": sweep("vocabulary", [SMALL | FEW | {"vocabulary": v} for v in (2048, 8192, 32_768, 131_072)]),
         "length": sweep("length", [SMALL | FEW | {"batch": 2, "length": n} for n in (64, 256, 1024, 2048)]),

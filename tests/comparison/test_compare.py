@@ -26,7 +26,7 @@ from expunge.files import lock
 from expunge.recipe import Recipe, read_recipe
 from expunge.training.config import UnlearnConfig
 
-SCORE = Score(0.5, 0.6, None, 0.9, 0.1, None, 0.2, 0.3, None, 0.8, None)
+SCORE = Score(0.5, 0.6, None, 0.9, 0.1, None, 0.2, 0.3, 0.0, None, 0.8, 0.7, None)
 
 
 def test_each_cell_is_done_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

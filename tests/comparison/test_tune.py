@@ -31,7 +31,7 @@ from expunge.objective.methods import METHODS
 from expunge.recipe import Recipe, read_recipe
 from expunge.training.config import UnlearnConfig
 
-SCORE = Score(0.5, 0.6, None, 1.0, 0.1, None, 0.2, 0.3, None, 0.8, None)
+SCORE = Score(0.5, 0.6, None, 1.0, 0.1, None, 0.2, 0.3, 0.0, None, 0.8, 0.7, None)
 SPACE = (Dimension("learning_rate", 1e-3, 1e-4, 1e-2), Dimension("max_steps", 8, 1, 8, whole=True))
 
 
