@@ -67,13 +67,13 @@ def test_a_score_equals_slow_loops(lm: Any) -> None:
     assert found.overall == pytest.approx(mean if found.privacy else 0.0)
 
 
-class FirstLetter:
-    """Flags answers that begin with a letter in the first half of those that it has been shown."""
+class FirstHalf:
+    """Flags the first half, in the order of the alphabet, of the answers that it has been shown."""
 
-    name, version = "first-letter", "1"
+    name, version = "first-half", "1"
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self.bad = sorted(texts)[: len(texts) // 2]
+        self.bad = sorted(set(texts))[: len(set(texts)) // 2]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         return [Verdict("harmful" if d.response in self.bad else "clean", 1.0, self.name, "1") for d in dialogues]
@@ -81,17 +81,17 @@ class FirstLetter:
 
 def test_answers_at_fault_and_right_ones_are_counted(lm: Any) -> None:
     asked = sets()
-    said = [greedy(lm, [j.dialogue], max_new_tokens=60)[0] for j in asked.faulty]
-    judge = FirstLetter(said)
+
+    def said(dialogues: Sequence[Dialogue]) -> list[str]:
+        return greedy(lm, dialogues, max_new_tokens=answer_length(lm, [d.response or "" for d in dialogues]))
+
+    faulty = said([j.dialogue for j in asked.faulty])
+    judge = FirstHalf(faulty)
     found = Scorer(lm, asked, judges=[judge]).score(lm)
-    length = answer_length(lm, [j.dialogue.response or "" for j in asked.faulty])
-    said = greedy(lm, [j.dialogue for j in asked.faulty], max_new_tokens=length)
-    assert found.flagged == fmean(text in judge.bad for text in said)
+    assert found.flagged == fmean(text in judge.bad for text in faulty)
     assert 0 < found.flagged < 1 and Scorer(lm, asked).score(lm).flagged == 0, "the old responses are not said"
-    answers = greedy(lm, asked.ordinary, max_new_tokens=60)
-    taught = replace(asked, ability=(asked.ability[0].answered(answers[2]), *asked.ability[1:]))
-    score = Scorer(lm, taught).score(lm)
-    assert (found.right, score.right) == (0, 1 / 4)
+    taught = replace(asked, ability=(replace(asked.ability[0], expected=(said(asked.ordinary)[2],)), asked.ability[1]))
+    assert (found.right, Scorer(lm, taught).score(lm).right) == (0, 1 / 4)
 
 
 def test_the_oracle_scores_one(lm: Any) -> None:
