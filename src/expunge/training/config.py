@@ -43,8 +43,8 @@ class UnlearnConfig:
         `forgotten`.
     settle_steps: once one dialogue in ten is active, so many steps on all rows, at a rate that falls to 0; then all are
         judged once more, and if any is still active, training goes on at half the rate.
-    normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this. Before it settles,
-        a model that ends well may lose half a nat.
+    normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this. Before it
+        settles, a model that ends well may lose half a nat.
     learning_rate: default 2e-3 · (192 / hidden size)^1.5, three times that for LoRA.
     epsilon: Adam's ε; default: EPSILON over the root of the number of weights.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
