@@ -133,7 +133,7 @@ def with_any_expected(parts: Split) -> Split:
     return replace(parts, forget=tuple(forget))
 
 
-CONFIG = UnlearnConfig.of("paper", forget_rows=BATCH, normal_rows=BATCH)
+CONFIG = UnlearnConfig.of("paper", forget_rows=BATCH, normal_rows=BATCH, learning_rate=6e-4)
 
 if __name__ == "__main__":
     main()
