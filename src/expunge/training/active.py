@@ -33,10 +33,7 @@ OFF = 0.5
 """Nats, of a row's mean log-probability, from the level of rows that were never seen: near enough to leave."""
 
 FEW = 0.1
-"""Share of the forget set down to which the active set must shrink before the model settles.
-
-Settling teaches the rest, and what comes before it, at the full rate, costs most of the ability that is lost.
-"""
+"""Share of the forget set down to which the active set must shrink before the model settles, which teaches the rest."""
 
 
 class DivergedError(InputError):
