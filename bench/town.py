@@ -35,10 +35,10 @@ def main() -> None:
 
 HEAD = """# The town, method by method
 Written by `python bench/town.py`: the dialogues that the demo's judges find in the built-in town are forgotten by each
-method of the table; median of {seeds} seeds (least–most). `default` is as `expunge demo` has it, the judge in the loop; the
-others get as many rows a step (12 to forget, 36 to keep), 200 steps, and the best of three learning rates by the first seed
-(settings: `bench/town-methods.toml`). Relearned: 30 AdamW steps on one half of the forgotten dialogues, asked the other
-half, and the other way round; no subject is in both. The membership test is against the demo's `holdout.jsonl`, which
+method of the table; median of {seeds} seeds (least–most). `default` is as `expunge demo` has it, the judge in the
+loop; the others get as many rows a step (12 to forget, 36 to keep), 200 steps, and the best of three learning rates by
+the first seed (settings: `bench/town-methods.toml`). Relearned: 30 AdamW steps on one half of the forgotten dialogues,
+asked the other half, and the other way round; no subject is in both. The membership test is against the demo's `holdout.jsonl`, which
 no training was told of. Machine: {machine}.
 """
 
