@@ -38,8 +38,8 @@ Written by `python bench/town.py`: the dialogues that the demo's judges find in 
 method of the table; median of {seeds} seeds (least–most). `default` is as `expunge demo` has it, the judge in the
 loop; the others get as many rows a step (12 to forget, 36 to keep), 200 steps, and the best of three learning rates by
 the first seed (settings: `bench/town-methods.toml`). Relearned: 30 AdamW steps on one half of the forgotten dialogues,
-asked the other half, and the other way round; no subject is in both. The membership test is against the demo's `holdout.jsonl`, which
-no training was told of. Machine: {machine}.
+asked the other half, and the other way round; no subject is in both. The membership test is against the demo's
+`holdout.jsonl`, which no training was told of. Machine: {machine}.
 """
 
 if __name__ == "__main__":
