@@ -35,10 +35,11 @@ from expunge.dialogue import read_dialogues
 from expunge.encoding import Encoded
 from expunge.expected import with_expected
 from expunge.generation import TokenScores, mean_probability
+from expunge.host import suit_host
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge
-from expunge.model import LanguageModel, limit_threads, load_model
+from expunge.model import LanguageModel, load_model
 from expunge.questions import audit_sets
 from expunge.recipe import read_recipe
 from expunge.selection import read_forget
@@ -227,7 +228,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--tofu", type=Path)
     options = parser.parse_args()
-    machine = f"{platform.machine()}, {limit_threads()} thread(s), torch {torch.__version__}"
+    machine = f"{platform.machine()}, {suit_host()} thread(s), torch {torch.__version__}"
     sets, judges = town()
     lines = [HEAD.format(machine=machine)]
     for part in (shared_pass(sets, load_model("town")), forwards_per_row(sets, judges), by_probe(sets, judges)):

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "expunge"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 ORDER = [
-    {"errors", "progress"},
+    {"errors", "host", "progress"},
     {"files"},
     {"sources"},
     {"dialogue", "demo", "packing", "span"},

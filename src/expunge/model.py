@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,30 +177,3 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def limit_threads() -> int:
-    """Use as many threads as there are idle cores: on a busy machine, spinning threads are far slower than few.
-
-    Does nothing where the user set OMP_NUM_THREADS. Returns the number of threads in use.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), round(cores * _idle_share()))))
-    return torch.get_num_threads()
-
-
-def _idle_share(seconds: float = 0.3) -> float:
-    """Share of the machine's processor time that nobody uses, watched for a moment; 1 where the system does not say."""
-    stat = Path("/proc/stat")
-    if not stat.exists():
-        return 1.0
-
-    def times() -> tuple[int, int]:
-        fields = [int(field) for field in stat.read_text().split("\n", 1)[0].split()[1:9]]
-        return fields[3] + fields[4], sum(fields)
-
-    idle, total = times()
-    time.sleep(seconds)
-    idle_after, total_after = times()
-    return (idle_after - idle) / max(1, total_after - total)

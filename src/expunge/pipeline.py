@@ -21,12 +21,13 @@ from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
 from expunge.expected import TEMPLATES, read_templates, sample_expected, with_expected
 from expunge.files import folder_digest, write_jsonl
+from expunge.host import suit_host
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.usage import usage_of
 from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
 from expunge.manifest import Manifest
-from expunge.model import ADAPTER, LanguageModel, check_model, limit_threads, load_model, usable_device
+from expunge.model import ADAPTER, LanguageModel, check_model, load_model, usable_device
 from expunge.progress import Progress, Quiet
 from expunge.questions import FORGET, audit_sets
 from expunge.recipe import Recipe
@@ -52,7 +53,7 @@ def run(
         remedy = "Run `expunge scan`, then this launcher with `-m expunge unlearn`, then `expunge audit`."
         raise InputError(f"{asked()} processes cannot share a whole run", remedy=remedy)
     progress = progress or Quiet()
-    limit_threads()
+    suit_host()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     normal = read_normal(recipe.normal)
     manifest = Manifest.begin(out, recipe)
@@ -75,7 +76,7 @@ def unlearn_run(
     Returns what the manifest keeps of it, and the `path` of the weights.
     """
     progress = progress or Quiet()
-    limit_threads()
+    suit_host()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     normal = read_normal(recipe.normal)
@@ -108,7 +109,7 @@ def audit_run(
     cache: a folder in which likelihoods are kept for other audits of the same models.
     """
     progress = progress or Quiet()
-    limit_threads()
+    suit_host()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     check_model(model)
     if recipe.dialogues == (str(demo.path("dialogues.jsonl")),):

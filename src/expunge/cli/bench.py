@@ -175,9 +175,10 @@ def _load(
 ) -> Models:
     from expunge.audit.scores import Scores
     from expunge.benchmarks.result import Models
-    from expunge.model import limit_threads, load_model
+    from expunge.host import suit_host
+    from expunge.model import load_model
 
-    limit_threads()
+    suit_host()
     scores = Scores(cache)
     one = load_model(model, template=template, device=device)
     other = load_model(oracle, template=template, device=device) if oracle else None

@@ -41,14 +41,15 @@ def command(
     if out:
         check_new(out)
     from expunge.dialogue import read_dialogues
+    from expunge.host import suit_host
     from expunge.judges.names import load_judge
-    from expunge.model import check_model, limit_threads, load_model
+    from expunge.model import check_model, load_model
 
     asked = read_dialogues(prompts)
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in judge or ()]
     for name in (a, b):
         check_model(name, device=device)
-    limit_threads()
+    suit_host()
     from expunge.diff import diff
 
     one, other = (load_model(name, template=template, device=device) for name in (a, b))

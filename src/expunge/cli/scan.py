@@ -57,11 +57,12 @@ def command(
     check_new(out)
     if not judge:
         raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
-    from expunge.model import check_model, limit_threads, load_model  # slow to import: after what is quick to check
+    from expunge.host import suit_host  # slow to import: after what is quick to check
+    from expunge.model import check_model, load_model
     from expunge.scan.asking import Asking
 
     check_model(model, device=device)
-    limit_threads()
+    suit_host()
     state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
     judges = _judges(judge, allow_remote)
     ask = cache(lambda: load_model(model, template=template, device=device))

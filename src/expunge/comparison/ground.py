@@ -9,10 +9,11 @@ from pathlib import Path
 from expunge.comparison.score import Scorer
 from expunge.errors import InputError, OutputError
 from expunge.files import folder_digest, read_text, write_json
+from expunge.host import suit_host
 from expunge.judges.names import load_judge
 from expunge.judges.verdict import Judge
 from expunge.manifest import Manifest
-from expunge.model import LanguageModel, limit_threads, load_model, resolve
+from expunge.model import LanguageModel, load_model, resolve
 from expunge.pipeline import judged_split
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets
@@ -55,7 +56,7 @@ class Ground:
             InputError: the recipe names nothing ordinary to score ability on. OutputError: `out` holds something else.
         """
         progress = progress or Quiet()
-        limit_threads()
+        suit_host()
         judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
         normal = read_normal(recipe.normal)
         manifest = Manifest.begin(out, recipe)

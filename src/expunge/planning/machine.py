@@ -84,11 +84,11 @@ def _at_hand() -> Machine:
     """What `expunge.model.load_model` would take: the first accelerator, else the CPU. Its rate is measured."""
     import torch
 
-    from expunge.model import limit_threads
+    from expunge.host import suit_host
 
     device = torch.accelerator.current_accelerator()
     if device is None:
-        threads = limit_threads()
+        threads = suit_host()
         rate = _rate("cpu", torch.float32)
         return Machine(f"this CPU, {threads} threads", _free(), 0.5 * GIB, 0.0, rate, rate, 20e9, 0.6, cpu=True)
     if device.type == "cuda":
