@@ -35,6 +35,9 @@ SHAPES = [
     ("llama", 512, 1376, 8, 8, 4, 8_192, False, 3, 6, 100, 20, 0, {}),
     ("llama", 512, 1376, 8, 8, 4, 8_192, False, 3, 6, 100, 20, 8, {}),
     ("llama", 512, 1376, 8, 8, 4, 8_192, False, 2, 4, 12, 12, 0, {}),
+    ("llama", 512, 1376, 8, 8, 4, 8_192, False, 6, 12, 100, 20, 0, {"checkpointing": True}),
+    ("llama", 512, 1376, 8, 8, 4, 8_192, False, 6, 12, 100, 20, 8, {"checkpointing": True}),
+    ("llama", 384, 1024, 6, 6, 2, 16_384, True, 8, 16, 60, 30, 0, {"checkpointing": True}),
     ("llama", 384, 1024, 6, 6, 2, 16_384, True, 8, 16, 60, 30, 0, {"accumulation": 2}),
     ("llama", 512, 1376, 4, 8, 8, 32_000, False, 4, 8, 40, 40, 0, {"cache": False}),
     ("llama", 512, 1376, 4, 8, 8, 32_000, False, 4, 8, 40, 40, 8, {"cache": False}),
@@ -161,9 +164,10 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
         TrainingArguments.__post_init__ = mixed
     if not shape["more"].get("cache", True):
         Reference.__init__.__kwdefaults__["cache_bytes"] = memory.CACHE = 0
+    spared = shape["more"].get("checkpointing", False)
     config = UnlearnConfig(
         max_steps=2, judge_every=2, settle_steps=0, forget_rows=shape["forget"], normal_rows=shape["normal"],
-        lora_rank=shape["rank"], accumulation=shape["more"].get("accumulation", 1),
+        lora_rank=shape["rank"], accumulation=shape["more"].get("accumulation", 1), checkpointing=spared,
     )  # fmt: skip
     machine = machine_of(None)
     with tempfile.TemporaryDirectory() as place:
@@ -180,7 +184,7 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
     taught = [lm.format.encode(j.dialogue.answered(j.expected[0])) for j in parts.forget]
     response = round(statistics.mean(len(r.response) for r in rows))
     work = Workload(shape["forget"], shape["normal"], round(statistics.mean(len(r.prompt) for r in rows)), response)
-    way = Way("lora" if shape["rank"] else "full", rank=shape["rank"], cpu=not shape["bf16"])
+    way = Way("lora" if shape["rank"] else "full", rank=shape["rank"], checkpointing=spared, cpu=not shape["bf16"])
     live: dict[int, int] = {}
     now = peak = 0
     for _, where, size in sorted(events(noted.profiler.kineto_results.experimental_event_tree())):
@@ -217,7 +221,11 @@ def main() -> None:
         found = json.loads(told.splitlines()[-1])
         ratios.append(found["planned"] / found["peak"])
         times.append(found["foretold"] / found["seconds"])
-        told = "".join(f", {key} {value}" for key, value in shape["more"].items()).replace("cache False", "no cache")
+        told = (
+            "".join(f", {key} {value}" for key, value in shape["more"].items())
+            .replace("cache False", "no cache")
+            .replace("checkpointing True", "checkpointing")
+        )
         method = f"LoRA {shape['rank']}" if shape["rank"] else "full"
         method += told
         model = f"{found['parameters'] / 1e6:.1f}, {shape['hidden']} × {shape['layers']}, {shape['vocabulary']:,}"

@@ -96,7 +96,14 @@ BIG = {"vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "n
 
 @pytest.mark.parametrize(
     ("gib", "name", "parts"),
-    [(1000, "full", 1), (160, "LoRA 8", 1), (70, "LoRA 8", 4), (20, "QLoRA 8", 16), (4, None, None)],
+    [
+        (1000, "full", 1),
+        (160, "LoRA 8", 1),
+        (70, "LoRA 8", 4),
+        (20, "QLoRA 8", 16),
+        (10, "QLoRA 8, checkpointing", 4),
+        (4, None, None),
+    ],
 )
 def test_the_first_that_fits(gib: float, name: str | None, parts: int | None) -> None:
     found = plan(sizes(**BIG), Workload(), UnlearnConfig(), room(gib), rank=8)
@@ -160,7 +167,7 @@ def test_the_command(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert command(monkeypatch, model, "--gpu", "h100") == 0
     told = capsys.readouterr().out
     assert "8,030,261,248 parameters" in told and "Times are estimates" in told
-    assert told.endswith("The first that fits: LoRA 8, with accumulation = 2 under [unlearn] in a recipe.\n")
+    assert told.endswith("The first that fits: LoRA 8 (in a recipe's [unlearn]: accumulation = 2).\n")
     lines = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line.strip()}
     assert lines["weights"] == ["29.92", "15.04", "5.39"] and lines["optimizer"] == ["52.00", "0.16", "0.16"]
     assert command(monkeypatch, model, "--gpu", "4090", "--response", "8", "--prompt", "8") == 0
@@ -172,11 +179,14 @@ def test_nothing_fits_and_all_is_well(
 ) -> None:
     assert command(monkeypatch, model, "--gpu", "l4", "--response", "4000") == 0
     told = capsys.readouterr().out
-    assert "Nothing fits that can be done today. The first that would: QLoRA 8, checkpointing" in told
+    assert "The first that fits: QLoRA 8, checkpointing (in a recipe's [unlearn]: accumulation = " in told
+    assert ", checkpointing = true)" in told
+    assert command(monkeypatch, model, "--gpu", "l4", "--response", "200000") == 0
+    assert "Nothing fits." in capsys.readouterr().out
     assert command(monkeypatch, model, "--gpu", "l4") == 0
     told = capsys.readouterr().out
     assert "QLoRA is `expunge unlearn … --lora RANK --base-bits 4`" in told
-    assert "The first that fits: QLoRA 8, with accumulation = 16" in told
+    assert "The first that fits: QLoRA 8 (in a recipe's [unlearn]: accumulation = 16)" in told
 
 
 def test_json_and_a_recipe(

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from expunge.batches import Batch
-from expunge.errors import OutputError
+from expunge.errors import InputError, OutputError
 from expunge.model import LanguageModel, load_model
 from expunge.output_layer import OutputLayer
 from expunge.selection import Split
@@ -39,6 +39,31 @@ def test_the_intended_parameters_change_and_no_others(tiny: Path, parts: Split, 
     before, after = weights(tiny), weights(unlearn(load_model(tiny), parts, tmp_path, config=QUICK).path)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if ".layers." in name and before[name].ndim == 2}
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_checkpointing_runs_layers_twice_and_changes_nothing(
+    tiny: Path, parts: Split, tmp_path: Path, lora_rank: int
+) -> None:
+    passes: list[int] = []
+    found = []
+    for spared in (False, True):
+        lm = load_model(tiny)
+        count: list[int] = []
+        lm.model.model.layers[0].mlp.register_forward_pre_hook(lambda module, _, n=count: n.append(module.training))
+        config = replace(QUICK, lora_rank=lora_rank, checkpointing=spared)
+        found.append(unlearn(lm, parts, tmp_path / str(spared), config=config))
+        passes.append(sum(count))
+    assert passes[1] - passes[0] == 6
+    assert largest_difference(*(weights(f.path) for f in found)) < 1e-6
+    assert found[0].history == found[1].history
+
+
+def test_an_architecture_without_checkpointing_is_refused(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    lm.model.supports_gradient_checkpointing = False
+    with pytest.raises(InputError, match="checkpointing = true: this architecture has none"):
+        unlearn(lm, parts, tmp_path, config=replace(QUICK, checkpointing=True))
 
 
 class Killed(BaseException):

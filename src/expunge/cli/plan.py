@@ -86,18 +86,18 @@ def _print(model: str, found: Plan) -> None:
         + "".join(f"{_time(option.duration.most):>12}" for option in plain)
     )
     print(f"\nTimes are estimates: {machine.used:.0%} of the machine's rate is taken to be reached.")
-    print("QLoRA is `expunge unlearn … --lora RANK --base-bits 4`. Checkpointing is not built yet.")
+    print("QLoRA is `expunge unlearn … --lora RANK --base-bits 4`.")
     print(_choice(found))
 
 
 def _choice(found: Plan) -> str:
     option = found.first
     if option is None:
-        later = next((o.name for o in found.options if o.fits or o.accumulation), None)
-        return "Nothing fits that can be done today." + (f" The first that would: {later}." if later else "")
-    if option.fits:
-        return f"The first that fits: {option.name}."
-    return f"The first that fits: {option.name}, with accumulation = {option.accumulation} under [unlearn] in a recipe."
+        return "Nothing fits."
+    settings = [] if option.fits else [f"accumulation = {option.accumulation}"]
+    settings += ["checkpointing = true"] if option.way.checkpointing else []
+    needs = f" (in a recipe's [unlearn]: {', '.join(settings)})" if settings else ""
+    return f"The first that fits: {option.name}{needs}."
 
 
 def _fits(option: Option) -> str:

@@ -27,8 +27,8 @@ CACHED = 4096
 WHOLE = frozenset({"kl", "jsd"})
 """Normal terms that compare with all that the original says; others know of it one number a token at most."""
 
-LOGITS = 6
-"""Copies of a chunk in a KL: the logits, log-probabilities of both models, and three between them."""
+LOGITS, LOGITS_WHOLE = 4, 6
+"""Copies of a chunk: the logits, their log-probabilities, and two between them; in a KL also what the original says."""
 
 QUANTIZED = 0.516
 """Bytes of a weight in four bits: 4 bits, and 0.127 for the doubly quantized scales (QLoRA, arXiv 2305.14314)."""
@@ -100,17 +100,19 @@ class Memory:
 def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> Memory:
     """Of one way to unlearn. `config.lora_rank` is left aside for that of `way`."""
     step = work.step(config)
+    copies = LOGITS_WHOLE if _whole(config) else LOGITS
     changed = way.changed(sizes)
     whole = layer_bytes(sizes, step.columns, way) * step.tokens
     passed = (4 if way.single(sizes) or way.method == "full" else 2) * sizes.hidden * step.tokens
-    layers = sizes.layers * passed + whole if way.checkpointing else sizes.layers * whole
+    read = read_bytes(sizes, step, config)
     return Memory(
         weights=_weights(sizes, way),
         casts=_casts(sizes, way),
         gradients=4 * changed,
         optimizer=8 * changed,
-        activations=layers + read_bytes(sizes, step, config),
-        logits=4 * LOGITS * min(CHUNK, sizes.vocabulary * step.response * max(step.pushed, step.taught, step.kept)),
+        # what is read has gone when a layer that was spared is computed anew
+        activations=sizes.layers * passed + max(whole, read) if way.checkpointing else sizes.layers * whole + read,
+        logits=4 * copies * min(CHUNK, sizes.vocabulary * step.response * max(step.pushed, step.taught, step.kept)),
         layer=_backward(sizes, way) * step.tokens,
         reference=_reference(sizes, work, config, way),
         judging=judging_bytes(sizes, work, way),

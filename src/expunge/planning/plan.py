@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from expunge.planning.duration import Duration, duration_of
@@ -34,16 +35,11 @@ class Option:
         method = {"full": "full", "lora": f"LoRA {self.way.rank}", "qlora": f"QLoRA {self.way.rank}"}[self.way.method]
         return method + ", checkpointing" * self.way.checkpointing
 
-    @property
-    def built(self) -> bool:
-        """Whether `expunge unlearn` can do it today."""
-        return not self.way.checkpointing
-
     def row(self) -> dict[str, Any]:
         """For JSON: bytes and seconds."""
         terms = {name: round(getattr(self.memory, name)) for name in TERMS}
         spent = dataclasses.asdict(self.duration) | {"most": self.duration.most}
-        found = {"name": self.name, "built": self.built, "fits": self.fits, "accumulation": self.accumulation}
+        found = {"name": self.name, "fits": self.fits, "accumulation": self.accumulation}
         return found | {"bytes": terms | {"peak": round(self.memory.peak)}, "seconds_estimated": spent}
 
 
@@ -59,10 +55,10 @@ class Plan:
 
     @property
     def first(self) -> Option | None:
-        """The first that fits and that `expunge unlearn` can do today, with more accumulation if need be."""
-        able = [option for option in self.options if option.built]
-        fits = (option for option in able if option.fits)
-        return next(fits, None) or next((option for option in able if option.accumulation), None)
+        """The first that fits; then with more accumulation, which costs no work, before checkpointing, which does."""
+        groups = [[o for o in self.options if o.way.checkpointing is spared] for spared in (False, True)]
+        able = ([*(o for o in group if o.fits), *(o for o in group if o.accumulation)] for group in groups)
+        return next(chain.from_iterable(able), None)
 
     def row(self) -> dict[str, Any]:
         """For JSON."""

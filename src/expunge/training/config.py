@@ -54,6 +54,8 @@ class UnlearnConfig:
     lora_rank: 0 trains the weights themselves. dora: LoRA with lengths and directions apart (arXiv 2402.09353).
     base_bits: 4 holds the base's linear layers in NF4 while an adapter is trained on them (QLoRA, arXiv 2305.14314).
         0: as they are.
+    checkpointing: activations are computed anew in the backward pass, layer by layer: a third more work, a fraction of
+        their memory.
     noise: added to the embeddings while training (α of NEFTune, arXiv 2310.05914), so that what is learnt on one
         phrasing holds on another. Drawn for each forward, so another accumulation gives other losses; with 0 the same.
     surgery: what of the forgetting gradient opposes the normal one is taken out of it.
@@ -89,6 +91,7 @@ class UnlearnConfig:
     lora_rank: int = 0
     dora: bool = False
     base_bits: int = 0
+    checkpointing: bool = False
     noise: float = 1.0
     surgery: bool = False
     sharpness: float = 0.0

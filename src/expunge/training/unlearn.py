@@ -65,8 +65,8 @@ def unlearn(
 
     Raises:
         OutputError: `out` cannot be written, holds a finished result, or a run with other input or settings.
-        InputError: a dialogue does not fit the model's context, the settings choose no weights, or the base is to be in
-            4 bits and was not loaded so.
+        InputError: a dialogue does not fit the model's context, the settings choose no weights, the base is to be in 4
+            bits and was not loaded so, or the architecture has no checkpointing.
         MissingExtraError: LoRA without PEFT installed.
     """
     config = config or UnlearnConfig()
@@ -77,6 +77,8 @@ def unlearn(
     if config.base_bits and not held(lm.model):
         remedy = "Load it with load_model(name, bits=4)."
         raise InputError(f"base_bits = {config.base_bits}: the model was not loaded in 4 bits", remedy=remedy)
+    if config.checkpointing and not lm.model.supports_gradient_checkpointing:
+        raise InputError("checkpointing = true: this architecture has none", remedy="Leave it out.")
     parts = dataclasses.replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
     join(cpu=lm.device.type == "cpu")
@@ -138,6 +140,8 @@ def _trainer(
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         use_cpu=lm.device.type == "cpu",
+        gradient_checkpointing=config.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if config.checkpointing else None,
         bf16=lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs take several processes, not DataParallel
