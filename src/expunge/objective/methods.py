@@ -33,8 +33,8 @@ def _weights(negative: float, positive: float, normal: float, hidden: float = 0.
     }
 
 
-_FIELD: dict[str, float | bool | str] = {"noise": 0.0, "judged": False, "epsilon": 1e-8}
-"""As the field trains: plain Adam, no noise, a fixed number of steps over all rows."""
+_FIELD: dict[str, float | bool | str] = {"noise": 0.0, "judged": False, "epsilon": 1e-8, "adversary": 0.0}
+"""As the field trains: plain Adam, no noise, no adversary, a fixed number of steps over all rows."""
 
 
 _METHODS = (
@@ -43,14 +43,14 @@ _METHODS = (
         "away from the old output down to ignorance, toward the cluster mean, with outputs and hidden states kept",
         "Expunge; arXiv 2404.16841 with the retain term of arXiv 2403.03218",
         ("distance", "cluster_mean", "rise", "hidden"),
-        {**_weights(2.0, 3.0, 2.0, 4.0), "noise": 1.0},
+        {**_weights(2.0, 3.0, 2.0, 4.0), "noise": 1.0, "adversary": 0.25},
     ),
     Method(
         "paper",
         "away from the old output, toward the cluster mean of the expected ones, with KL on normal dialogues",
         "Machine Unlearning in Large Language Models, arXiv 2404.16841",
         ("distance", "cluster_mean", "kl"),
-        {**_weights(2.0, 3.0, 20.0), "noise": 0.0},
+        {**_weights(2.0, 3.0, 20.0), "noise": 0.0, "adversary": 0.0},
     ),
     Method(
         "grad_ascent",

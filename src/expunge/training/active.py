@@ -88,8 +88,22 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         """Of the terms, by name, at the present step."""
         return self._config.weights | {"normal": self.multiplier}
 
-    def saw(self, terms: Mapping[Slot, torch.Tensor]) -> None:
-        """Note the loss terms of one part of a step."""
+    def attacked(self, step: int) -> bool:
+        """Whether the gradients of a step (0-based) are taken where an adversary has relearnt.
+
+        Every second, until the model settles; without a judge in the first half.
+        """
+        early = not self.settling if self._config.judged else step < self._config.max_steps // 2
+        return self._config.adversary > 0 and step % 2 == 1 and early
+
+    def without(self, step: int) -> tuple[Slot, ...]:
+        """Terms that a step leaves out: to an adversary nothing is taught."""
+        return ("positive",) if self.attacked(step) else ()
+
+    def saw(self, step: int, terms: Mapping[Slot, torch.Tensor]) -> None:
+        """Note the loss terms of one part of a step; at an adversary's weights they say nothing of the model's own."""
+        if self.attacked(step):
+            return
         for name, value in terms.items():
             self._seen[name].append(value.detach())
         if "normal" in terms:
@@ -97,7 +111,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def plan(self, step: int) -> Step:
         """The rows of a step (0-based)."""
-        return plan_step(step, self.since, self.rows, set(self.known), self._material, self._config)
+        known = range(len(self._dialogues)) if self.attacked(step) else set(self.known)  # to an adversary all may be
+        return plan_step(step, self.since, self.rows, known, self._material, self._config)
 
     def pace(self, step: int) -> float:
         """The learning rate at a step (0-based), as a share of the configured: warming up, level, or down to 0."""
@@ -112,7 +127,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         step, config = state.global_step, self._config
         self._limit()
-        self.tokens += self._loss.tokens(self.plan(step - 1))
+        self.tokens += self._loss.tokens(self.plan(step - 1), self.without(step - 1))
         waiting = self.settling and step < self.since + config.settle_steps
         if (step % config.judge_every or waiting) and step < config.max_steps:
             return control
@@ -139,7 +154,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def _means(self, step: int) -> dict[str, float]:
         """Of the terms, over the steps since the last entry."""
-        steps = step - (self.history[-1]["step"] if self.history else 0)
+        since = self.history[-1]["step"] if self.history else 0
+        steps = sum(not self.attacked(number) for number in range(since, step))
         sums = {name: total(torch.stack(values).sum()) for name, values in self._seen.items()}
         self._seen.clear()
         found = {name: round(float(value) / max(1, steps), 6) for name, value in sums.items()}

@@ -20,7 +20,7 @@ gradient: those that matter to no term stay where they are, and with them abilit
 _AT_LEAST_1 = ("max_steps", "forget_rows", "normal_rows", "accumulation", "judge_every")
 _AT_LEAST_0 = (
     "negative_weight", "positive_weight", "normal_weight", "hidden_weight", "normal_budget", "normal_limit",
-    "warmup_steps", "noise", "sharpness", "lora_rank",
+    "warmup_steps", "noise", "adversary", "sharpness", "lora_rank",
 )  # fmt: skip
 
 
@@ -58,6 +58,8 @@ class UnlearnConfig:
         their memory.
     noise: added to the embeddings while training (α of NEFTune, arXiv 2310.05914), so that what is learnt on one
         phrasing holds on another. Drawn for each forward, so another accumulation gives other losses; with 0 the same.
+    adversary: until the model settles, every second step is taken where an adversary has got who relearns by steps of
+        so many learning rates, so that fine-tuning brings back little (`training.adversary`). 0: none.
     surgery: what of the forgetting gradient opposes the normal one is taken out of it.
     sharpness: length of a step uphill, along Adam's mean gradient, at which gradients are taken (momentum
         SAM, arXiv 2401.12033), so that a little more training does not undo the forgetting.
@@ -93,6 +95,7 @@ class UnlearnConfig:
     base_bits: int = 0
     checkpointing: bool = False
     noise: float = 1.0
+    adversary: float = 0.25
     surgery: bool = False
     sharpness: float = 0.0
     bits: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -60,24 +60,40 @@ class Loss:
         needs = needs_of(self.terms)
         self._reference = Reference(lm, rows, needs, layers=self._layers) if needs else None
 
-    def tokens(self, step: Step) -> int:
-        """Tokens of a step that go through the model."""
-        return sum(len(row) for rows in self._rows(step).values() for row in rows)
+    def tokens(self, step: Step, without: Collection[Slot] = ()) -> int:
+        """Tokens of a step that go through the model; see `values`."""
+        return sum(len(row) for rows in self._rows(step, self._but(without)).values() for row in rows)
 
     def refresh(self, lm: LanguageModel) -> None:
         """Take note of how the model has changed: before the first step, and after each judging."""
         if self._level_source is not None:
             self.levels = self._level_source.now(lm)
 
-    def values(self, model: Any, step: Step, whole: Step) -> dict[Slot, torch.Tensor]:
-        """Each term on one part of a step. A part may be without rows of some kind, and then lacks the term."""
-        rows = {kind: rows for kind, rows in self._rows(step).items() if rows}
-        layers = self._layers if any(t.hidden and set(t.reads) <= set(rows) for t in self.terms) else ()
+    def values(self, model: Any, step: Step, whole: Step, without: Collection[Slot] = ()) -> dict[Slot, torch.Tensor]:
+        """Each term on one part of a step, but those in some slots; what these alone would read is not read.
+
+        A part may be without rows of some kind, and then lacks the term.
+        """
+        terms = self._but(without)
+        rows = {kind: rows for kind, rows in self._rows(step, terms).items() if rows}
+        terms = [term for term in terms if set(term.reads) <= set(rows)]
+        layers = self._layers if any(term.hidden for term in terms) else ()
         everything = [row for of_kind in rows.values() for row in of_kind]
         outputs = iter(forward_rows(model, everything, self._device, layers))
         found = {kind: list(islice(outputs, len(of_kind))) for kind, of_kind in rows.items()}
-        terms = [term for term in self.terms if set(term.reads) <= set(rows)]
         return dict(self._each(model, terms, rows, found, step, whole))
+
+    def likelihood(self, model: Any, rows: Sequence[Encoded]) -> torch.Tensor:
+        """What fine-tuning on `rows` would go down: the mean over rows of the NLL a token of their responses."""
+        found = forward_rows(model, rows, self._device)
+        kinds: dict[Kind, Unsaid] = {"normal": gather(rows, found, [Recalled()] * len(rows), len(rows))}
+        with self._cast():
+            return value(
+                TERMS["normal_nll"], kinds, self._options, OutputLayer(model), self._original, self._vocabulary
+            )
+
+    def _but(self, without: Collection[Slot]) -> list[Term]:
+        return [term for term in self.terms if term.slot not in without]
 
     def _each(
         self,
@@ -104,8 +120,8 @@ class Loss:
         """As `Trainer` casts the model's own forward."""
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
 
-    def _rows(self, step: Step) -> dict[Kind, list[Encoded]]:
-        material, read = self._material, {kind for term in self.terms for kind in term.reads}
+    def _rows(self, step: Step, terms: Sequence[Term]) -> dict[Kind, list[Encoded]]:
+        material, read = self._material, {kind for term in terms for kind in term.reads}
         rows: dict[Kind, list[Encoded]] = {
             "forget": [material.forget[i] for i in step.pushed],
             "expected": [material.expected[i][m] for i, m in zip(step.forget, step.members, strict=True)],

@@ -35,6 +35,20 @@ def made_trainable(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
     return lm
 
 
+def spare_activations(model: Any) -> None:
+    """Have the backward pass compute each layer anew (activation checkpointing, arXiv 1604.06174).
+
+    Raises:
+        InputError: the architecture cannot.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise InputError("checkpointing = true: this architecture has none", remedy="Leave it out.")
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    else:  # as transformers called it before
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
 def fixed_digests(model: Any) -> dict[str, str]:
     """Digests of the parameters that are not trained, by name: the same before a training and after it.
 

@@ -14,7 +14,6 @@ from expunge.errors import InputError
 from expunge.objective.term import Slot
 from expunge.training.active import ActiveSet
 from expunge.training.config import UnlearnConfig
-from expunge.training.displaced import Displaced
 from expunge.training.loss import Loss
 from expunge.training.processes import processes, total
 from expunge.training.surgery import Surgery
@@ -46,7 +45,7 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
         super().__init__(
             train_dataset=Parts(config.max_steps, self._parts),
             data_collator=_numbers,
-            callbacks=[active, *([Displaced(config)] if config.sharpness or config.bits else [])],
+            callbacks=[active],
             **options,
         )
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -99,8 +98,8 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
     def _weighed(self, model: Any, inputs: Mapping[str, Any]) -> dict[Slot, torch.Tensor]:
         number, part = divmod(int(inputs["part"][0]), self._parts)
         whole = self._active.plan(number)
-        values = self._loss.values(model, whole.part(part, self._parts), whole)
-        self._active.saw(values)
+        values = self._loss.values(model, whole.part(part, self._parts), whole, self._active.without(number))
+        self._active.saw(number, values)
         weights = self._active.weights
         return {slot: weights[slot] * value for slot, value in values.items()}
 

@@ -28,7 +28,7 @@ from expunge.training.loss import Loss
 from expunge.training.material import Material
 from expunge.training.noise import add_noise
 from expunge.training.processes import is_main, join, main_first, wait
-from expunge.training.trained import fixed_digests, made_trainable
+from expunge.training.trained import fixed_digests, made_trainable, spare_activations
 
 RESULT = "unlearning.json"
 
@@ -77,8 +77,6 @@ def unlearn(
     if config.base_bits and not held(lm.model):
         remedy = "Load it with load_model(name, bits=4)."
         raise InputError(f"base_bits = {config.base_bits}: the model was not loaded in 4 bits", remedy=remedy)
-    if config.checkpointing and not lm.model.supports_gradient_checkpointing:
-        raise InputError("checkpointing = true: this architecture has none", remedy="Leave it out.")
     parts = dataclasses.replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
     join(cpu=lm.device.type == "cpu")
@@ -89,6 +87,8 @@ def unlearn(
     if lm.device.type != "cpu" and not config.lora_rank:
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
     trained = made_trainable(lm, config)
+    if config.checkpointing:
+        spare_activations(trained.model)
     before = fixed_digests(trained.model)
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
     everything = [*material.forget, *material.normal, *(row for rows in material.expected for row in rows)]
@@ -118,17 +118,20 @@ def _trainer(
     from transformers import PrinterCallback, TrainingArguments
 
     from expunge.training.active import ActiveSet
+    from expunge.training.adversary import Adversary
+    from expunge.training.displaced import Displaced
     from expunge.training.trainer import UnlearnTrainer
 
     panel = [ReproductionJudge(parts.forget), *judges]
     loss = Loss(lm, material, config)
     active = ActiveSet(lm, parts.forget, panel, material, loss, config, on_round)
+    rate = config.rate(lm.model.config.get_text_config().hidden_size)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=config.max_steps,
         per_device_train_batch_size=1,
         gradient_accumulation_steps=config.accumulation,
-        learning_rate=config.rate(lm.model.config.get_text_config().hidden_size),
+        learning_rate=rate,
         weight_decay=0.0,
         adam_epsilon=config.adam_epsilon(sum(p.numel() for p in lm.model.parameters() if p.requires_grad)),
         seed=config.seed,
@@ -140,14 +143,14 @@ def _trainer(
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         use_cpu=lm.device.type == "cpu",
-        gradient_checkpointing=config.checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if config.checkpointing else None,
         bf16=lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs take several processes, not DataParallel
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
         trainer = UnlearnTrainer(active=active, loss=loss, config=config, **options)
+    adversary = Adversary(loss, material.forget, config.adversary * rate, active.attacked, config)
+    trainer.add_callback(Displaced(config, adversary))
     trainer.add_callback(mark_complete())
     trainer.remove_callback(PrinterCallback)  # prints its own sums to stdout, where results go
     return trainer, active

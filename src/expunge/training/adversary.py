@@ -1,0 +1,64 @@
+"""An adversary who relearns: gradients are taken where its fine-tuning leads, so that it brings back little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from expunge.encoding import Encoded
+from expunge.training.config import UnlearnConfig
+from expunge.training.loss import Loss
+
+ROWS = 8
+"""Old responses that a step of the adversary's is taken on."""
+
+STEPS = 2
+"""Of the adversary's for each that is taken where they lead."""
+
+
+class Adversary:
+    """Fine-tunes the weights on one half of the forget set, a little further each time that it is asked.
+
+    The forgetting gradient at the place where it arrives is that of meta-learning to first order (TAR, arXiv
+    2408.00761; MUDMAN, arXiv 2506.12484). From one judging to the next it goes on; then it begins anew, on another
+    half, so that a checkpoint need know nothing of it.
+
+    rate: what a step changes each matrix by, root mean square. turn: whether it is to move the weights in a step.
+    """
+
+    def __init__(
+        self, loss: Loss, rows: Sequence[Encoded], rate: float, turn: Callable[[int], bool], config: UnlearnConfig
+    ) -> None:
+        self._loss, self._rows, self._rate, self.turn = loss, rows, rate, turn
+        self._every, self._seed = config.judge_every, config.seed
+        self._round = -1
+        self._offsets: list[torch.Tensor] = []
+        self._taught: Sequence[int] = ()
+
+    def move(self, model: Any, weights: Sequence[torch.Tensor], step: int) -> None:
+        """Add to `weights`, in place, how far they have been fine-tuned by this step of training (0-based)."""
+        if self._round != step // self._every:
+            self._begin(weights, step // self._every)
+        for weight, offset in zip(weights, self._offsets, strict=True):
+            weight.detach().add_(offset)
+        random = np.random.default_rng([self._seed, 7, step])
+        training = model.training
+        model.eval()  # it has neither noise nor dropout
+        for _ in range(STEPS):
+            rows = [self._rows[i] for i in random.choice(self._taught, min(ROWS, len(self._taught)), replace=False)]
+            slopes = torch.autograd.grad(self._loss.likelihood(model, rows), list(weights), allow_unused=True)
+            for weight, offset, slope in zip(weights, self._offsets, slopes, strict=True):
+                if slope is not None:
+                    change = slope * (-self._rate / slope.square().mean().sqrt().clamp_min(1e-12))
+                    weight.detach().add_(change)
+                    offset.add_(change)
+        model.train(training)
+
+    def _begin(self, weights: Sequence[torch.Tensor], number: int) -> None:
+        self._round = number
+        self._offsets = [torch.zeros_like(weight, requires_grad=False) for weight in weights]
+        order = np.random.default_rng([self._seed, 6, number]).permutation(len(self._rows))
+        self._taught = [int(i) for i in order[: max(1, len(order) // 2)]]
