@@ -54,6 +54,7 @@ def test_full_training_on_a_cpu() -> None:
         casts=0,
         gradients=4 * LINEAR,
         optimizer=8 * LINEAR,
+        displaced=8 * LINEAR,
         activations=2 * LAYER * 146 + READ,
         logits=4 * 4 * 10 * 8 * 3,
         layer=4 * (2 * 8 + 3 * 16) * 146,
@@ -61,7 +62,7 @@ def test_full_training_on_a_cpu() -> None:
         judging=JUDGING,
         held=False,
     )
-    kept = 4 * PARAMETERS + 8 * LINEAR + CACHE
+    kept = 4 * PARAMETERS + 16 * LINEAR + CACHE
     assert found.peak == kept + 2 * LAYER * 146 + READ + 4 * (2 * 8 + 3 * 16) * 146
 
 
@@ -148,11 +149,19 @@ def test_accumulation_halves_a_part_and_holds_the_gradients() -> None:
 
 
 def test_what_is_at_its_peak_at_once() -> None:
-    found = Memory(1, 2, 40, 4, 8, 16, 20, 32, 64, held=False)
-    assert found.peak == 1 + 4 + 32 + 64
-    assert dataclasses.replace(found, judging=0).peak == 1 + 4 + 32 + 40 + 20
-    assert dataclasses.replace(found, logits=99).peak == 1 + 4 + 32 + 2 + 8 + 99
-    assert dataclasses.replace(found, held=True).peak == 1 + 4 + 32 + 40 + 2 + 8 + 20
+    found = Memory(1, 2, 40, 4, 128, 8, 16, 20, 32, 64, held=False)
+    always = 1 + 4 + 128 + 32
+    assert found.peak == always + 64
+    assert dataclasses.replace(found, judging=0).peak == always + 40 + 20
+    assert dataclasses.replace(found, logits=99).peak == always + 2 + 8 + 99
+    assert dataclasses.replace(found, held=True).peak == always + 40 + 2 + 8 + 20
+
+
+def test_weights_that_are_put_back_are_kept_meanwhile() -> None:
+    changes = [{"adversary": 0.0}, {"adversary": 0.0, "bits": 4}, {"adversary": 0.0, "sharpness": 0.1}, {"bits": 4}]
+    configs = [dataclasses.replace(CONFIG, **change) for change in changes]  # type: ignore[arg-type]
+    found = [memory_of(llama(), WORK, config, Way("full")).displaced / LINEAR for config in configs]
+    assert found == [0, 4, 4, 8]
 
 
 SAME = {"vocab_size": 50, "hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 64}

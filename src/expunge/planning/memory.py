@@ -69,7 +69,8 @@ class Memory:
     """Bytes, term by term.
 
     weights: of the model, and of the adapter. casts: bfloat16 copies that the forward in mixed precision makes.
-    gradients, optimizer: of what is trained; AdamW keeps two float32 moments. activations: what the layers keep for
+    gradients, optimizer: of what is trained; AdamW keeps two float32 moments. displaced: where the weights were while
+    gradients are taken elsewhere, and how far an adversary has got. activations: what the layers keep for
     the backward pass, and what the terms read. logits: copies of one chunk of them in a term. layer: one layer's
     backward pass. reference: what is kept of the original, or a frozen copy of it. judging: keys and values, and
     logits, while the model answers. held: whether gradients are held through the forward (with accumulation).
@@ -79,6 +80,7 @@ class Memory:
     casts: float
     gradients: float
     optimizer: float
+    displaced: float
     activations: float
     logits: float
     layer: float
@@ -90,11 +92,12 @@ class Memory:
     def peak(self) -> float:
         """The largest sum of terms that are there at once.
 
-        Weights, optimizer and reference, and the largest of: casts, activations and the logits in the losses (or one
-        layer's backward pass); all gradients and the first layer's backward pass; judging.
+        Weights, optimizer, displaced and reference, and the largest of: casts, activations and the logits in the losses
+        (or one layer's backward pass); all gradients and the first layer's backward pass; judging.
         """
         forward = self.casts + self.activations + max(self.logits, self.layer) + (self.gradients if self.held else 0)
-        return self.weights + self.optimizer + self.reference + max(forward, self.gradients + self.layer, self.judging)
+        always = self.weights + self.optimizer + self.displaced + self.reference
+        return always + max(forward, self.gradients + self.layer, self.judging)
 
 
 def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> Memory:
@@ -110,6 +113,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
         casts=_casts(sizes, way),
         gradients=4 * changed,
         optimizer=8 * changed,
+        displaced=4 * changed * (bool(config.adversary or config.sharpness or config.bits) + bool(config.adversary)),
         # what is read has gone when a layer that was spared is computed anew
         activations=sizes.layers * passed + max(whole, read) if way.checkpointing else sizes.layers * whole + read,
         logits=4 * copies * min(CHUNK, sizes.vocabulary * step.response * max(step.pushed, step.taught, step.kept)),

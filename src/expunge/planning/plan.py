@@ -15,7 +15,18 @@ from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
 
-TERMS = ("weights", "casts", "gradients", "optimizer", "activations", "logits", "layer", "reference", "judging")
+TERMS = (
+    "weights",
+    "casts",
+    "gradients",
+    "optimizer",
+    "displaced",
+    "activations",
+    "logits",
+    "layer",
+    "reference",
+    "judging",
+)
 """Of `Memory`, in the order in which they are shown."""
 
 
