@@ -54,7 +54,7 @@ def test_full_training_on_a_cpu() -> None:
         casts=0,
         gradients=4 * LINEAR,
         optimizer=8 * LINEAR,
-        displaced=8 * LINEAR,
+        displaced=4 * LINEAR,
         activations=2 * LAYER * 146 + READ,
         logits=4 * 4 * 10 * 8 * 3,
         layer=4 * (2 * 8 + 3 * 16) * 146,
@@ -62,7 +62,7 @@ def test_full_training_on_a_cpu() -> None:
         judging=JUDGING,
         held=False,
     )
-    kept = 4 * PARAMETERS + 16 * LINEAR + CACHE
+    kept = 4 * PARAMETERS + 12 * LINEAR + CACHE
     assert found.peak == kept + 2 * LAYER * 146 + READ + 4 * (2 * 8 + 3 * 16) * 146
 
 

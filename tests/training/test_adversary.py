@@ -75,10 +75,11 @@ def test_its_offsets_do_not_depend_on_where_a_run_was_taken_up() -> None:
         model.weight = weight
         adversary = Adversary(loss, [row(i) for i in range(9)], 0.1, bool, CONFIG)  # type: ignore[arg-type]
         for step in steps:
-            with torch.no_grad():
-                weight.fill_(1.0)
-            adversary.move(model, [weight], step)
-        found.append((weight.tolist(), loss.asked[-2:]))
+            adversary.go(model, [weight], step)
+            there = weight.tolist()
+            adversary.come_back()
+        assert weight.tolist() == [1.0, 1.0, 1.0]
+        found.append((there, loss.asked[-2:]))
     assert found[0] == found[1]
 
 

@@ -70,7 +70,7 @@ class Memory:
 
     weights: of the model, and of the adapter. casts: bfloat16 copies that the forward in mixed precision makes.
     gradients, optimizer: of what is trained; AdamW keeps two float32 moments. displaced: where the weights were while
-    gradients are taken elsewhere, and how far an adversary has got. activations: what the layers keep for
+    gradients are taken elsewhere, or how far an adversary has got. activations: what the layers keep for
     the backward pass, and what the terms read. logits: copies of one chunk of them in a term. layer: one layer's
     backward pass. reference: what is kept of the original, or a frozen copy of it. judging: keys and values, and
     logits, while the model answers. held: whether gradients are held through the forward (with accumulation).
@@ -113,7 +113,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
         casts=_casts(sizes, way),
         gradients=4 * changed,
         optimizer=8 * changed,
-        displaced=4 * changed * (bool(config.adversary or config.sharpness or config.bits) + bool(config.adversary)),
+        displaced=4 * changed * (bool(config.adversary) + bool(config.sharpness or config.bits)),
         # what is read has gone when a layer that was spared is computed anew
         activations=sizes.layers * passed + max(whole, read) if way.checkpointing else sizes.layers * whole + read,
         logits=4 * copies * min(CHUNK, sizes.vocabulary * step.response * max(step.pushed, step.taught, step.kept)),

@@ -35,30 +35,45 @@ class Adversary:
         self._loss, self._rows, self._rate, self.turn = loss, rows, rate, turn
         self._every, self._seed = config.judge_every, config.seed
         self._round = -1
-        self._offsets: list[torch.Tensor] = []
+        self._away: Sequence[torch.Tensor] = ()
+        self._kept: list[torch.Tensor] = []  # of each weight how far it is moved; while it is, where it was
         self._taught: Sequence[int] = ()
 
-    def move(self, model: Any, weights: Sequence[torch.Tensor], step: int) -> None:
-        """Add to `weights`, in place, how far they have been fine-tuned by this step of training (0-based)."""
+    def go(self, model: Any, weights: Sequence[torch.Tensor], step: int) -> None:
+        """Move `weights`, in place, to where they have been fine-tuned by this step of training (0-based)."""
         if self._round != step // self._every:
             self._begin(weights, step // self._every)
-        for weight, offset in zip(weights, self._offsets, strict=True):
-            weight.detach().add_(offset)
+        self._away = weights
+        with torch.no_grad():
+            for weight, kept in zip(weights, self._kept, strict=True):
+                moved = weight + kept
+                kept.copy_(weight)
+                weight.copy_(moved)
         random = np.random.default_rng([self._seed, 7, step])
         training = model.training
         model.eval()  # it has neither noise nor dropout
         for _ in range(STEPS):
-            rows = [self._rows[i] for i in random.choice(self._taught, min(ROWS, len(self._taught)), replace=False)]
-            slopes = torch.autograd.grad(self._loss.likelihood(model, rows), list(weights), allow_unused=True)
-            for weight, offset, slope in zip(weights, self._offsets, slopes, strict=True):
-                if slope is not None:
-                    change = slope * (-self._rate / slope.square().mean().sqrt().clamp_min(1e-12))
-                    weight.detach().add_(change)
-                    offset.add_(change)
+            picked = random.choice(self._taught, min(ROWS, len(self._taught)), replace=False)
+            self._fine_tune(model, weights, [self._rows[i] for i in picked])
         model.train(training)
+
+    @torch.no_grad()
+    def come_back(self) -> None:
+        """Put the weights back, if they are moved, and note how far they were."""
+        for weight, kept in zip(self._away, self._kept if self._away else (), strict=True):
+            moved = weight.clone()
+            weight.copy_(kept)
+            torch.sub(moved, kept, out=kept)
+        self._away = ()
 
     def _begin(self, weights: Sequence[torch.Tensor], number: int) -> None:
         self._round = number
-        self._offsets = [torch.zeros_like(weight, requires_grad=False) for weight in weights]
+        self._kept = [torch.zeros_like(weight, requires_grad=False) for weight in weights]
         order = np.random.default_rng([self._seed, 6, number]).permutation(len(self._rows))
         self._taught = [int(i) for i in order[: max(1, len(order) // 2)]]
+
+    def _fine_tune(self, model: Any, weights: Sequence[torch.Tensor], rows: Sequence[Encoded]) -> None:
+        slopes = torch.autograd.grad(self._loss.likelihood(model, rows), list(weights), allow_unused=True)
+        for weight, slope in zip(weights, slopes, strict=True):
+            if slope is not None:
+                weight.detach().sub_(slope * (self._rate / slope.square().mean().sqrt().clamp_min(1e-12)))

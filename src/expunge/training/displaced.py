@@ -31,11 +31,10 @@ class Displaced(TrainerCallback):  # type: ignore[misc]
         step, config = state.global_step, self._config
         weights = [p for p in model.parameters() if p.requires_grad]
         rounded = linear_weights(model) if config.bits and step % 2 else []
-        adversary = self._adversary if self._adversary and self._adversary.turn(step) else None
-        if adversary or config.sharpness or rounded:
+        if self._adversary and self._adversary.turn(step):
+            self._adversary.go(model, weights, step)
+        if config.sharpness or rounded:
             self._places = [(weight, weight.detach().clone()) for weight in (*weights, *rounded)]
-        if adversary:
-            adversary.move(model, weights, step)
         if config.sharpness:
             _climb(weights, optimizer, config.sharpness)
         for weight in rounded:
@@ -46,6 +45,8 @@ class Displaced(TrainerCallback):  # type: ignore[misc]
         for weight, place in self._places:
             weight.copy_(place)
         self._places = []
+        if self._adversary:
+            self._adversary.come_back()
 
 
 @torch.no_grad()
