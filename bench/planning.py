@@ -2,10 +2,10 @@
 
     python bench/planning.py [--quick]
 
-Each shape is unlearned for two steps in a fresh process, judging and saving included, by the trainer as it is. Measured
+Each shape is unlearned for three steps, the second of them an adversary's, in a fresh process, judging and saving included, by the trainer as it is. Measured
 is the sum of all tensors in memory at each moment, to the byte, as PyTorch's profiler notes each piece that is asked
 for and given back. The process's resident size is not taken: it holds the libraries (half a GiB) and what the allocator
-keeps for later. Shapes marked bf16 run in mixed precision as on a GPU, but on the CPU. Seconds are of the second step's
+keeps for later. Shapes marked bf16 run in mixed precision as on a GPU, but on the CPU. Seconds are of the third step's
 forward and backward pass alone, foretold from the rate of a product of matrices a moment before: an order of magnitude,
 since other work may run beside.
 """
@@ -124,7 +124,7 @@ def events(nodes: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[int, int, 
 
 
 def measure(shape: dict[str, Any]) -> dict[str, float]:
-    """Unlearn for two steps; the peak, the second step's seconds, and what was foretold."""
+    """Unlearn for three steps; the peak, the third step's seconds, and what was foretold."""
     import time
 
     import torch
@@ -166,7 +166,7 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
         Reference.__init__.__kwdefaults__["cache_bytes"] = memory.CACHE = 0
     spared = shape["more"].get("checkpointing", False)
     config = UnlearnConfig(
-        max_steps=2, judge_every=2, settle_steps=0, forget_rows=shape["forget"], normal_rows=shape["normal"],
+        max_steps=3, judge_every=3, settle_steps=0, forget_rows=shape["forget"], normal_rows=shape["normal"],
         lora_rank=shape["rank"], accumulation=shape["more"].get("accumulation", 1), checkpointing=spared,
     )  # fmt: skip
     machine = machine_of(None)
@@ -196,7 +196,7 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
     return {
         "parameters": sizes.parameters, "rows": len(rows) + len(taught), "tokens": work.row, "response": response,
         "peak": peak, "planned": plan.peak,
-        "seconds": sum(end - start for start, end in begun[len(begun) // 2 :]) / 1e9,
+        "seconds": sum(end - start for start, end in begun[-config.accumulation :]) / 1e9,
         "foretold": step_seconds(sizes, work, config, way, machine),
     }  # fmt: skip
 
