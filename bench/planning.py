@@ -2,12 +2,12 @@
 
     python bench/planning.py [--quick]
 
-Each shape is unlearned for three steps, the second of them an adversary's, in a fresh process, judging and saving included, by the trainer as it is. Measured
-is the sum of all tensors in memory at each moment, to the byte, as PyTorch's profiler notes each piece that is asked
-for and given back. The process's resident size is not taken: it holds the libraries (half a GiB) and what the allocator
-keeps for later. Shapes marked bf16 run in mixed precision as on a GPU, but on the CPU. Seconds are of the third step's
-forward and backward pass alone, foretold from the rate of a product of matrices a moment before: an order of magnitude,
-since other work may run beside.
+Each shape is unlearned for three steps, the second of them an adversary's, in a fresh process, judging and saving
+included, by the trainer as it is. Measured is the sum of all tensors in memory at each moment, to the byte, as
+PyTorch's profiler notes each piece that is asked for and given back. The process's resident size is not taken: it
+holds the libraries (half a GiB) and what the allocator keeps for later. Shapes marked bf16 run in mixed precision as
+on a GPU, but on the CPU. Seconds are of the third step's forward and backward pass alone, foretold from the rate of a
+product of matrices a moment before: an order of magnitude, since other work may run beside.
 """
 
 from __future__ import annotations

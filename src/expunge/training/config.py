@@ -95,7 +95,7 @@ class UnlearnConfig:
     base_bits: int = 0
     checkpointing: bool = False
     noise: float = 1.0
-    adversary: float = 0.25
+    adversary: float = 0.4
     surgery: bool = False
     sharpness: float = 0.0
     bits: int = 0
