@@ -36,6 +36,15 @@ class Along:
         return sum(((w * s).sum() for w, s in zip(self.weights, self.slopes, strict=True)), start=torch.zeros(()))
 
 
+class Turns:
+    """What an adversary asks of an active set."""
+
+    tokens = 0
+
+    def attacked(self, step: int) -> bool:
+        return step % 2 == 1
+
+
 def row(i: int) -> Encoded:
     return Encoded((1,), (i,), (True,))
 
@@ -46,7 +55,8 @@ def test_steps_by_hand() -> None:
     weights = [torch.zeros(2, requires_grad=True), torch.full((2,), 5.0, requires_grad=True)]
     loss = Along([torch.tensor([3.0, 4.0]), torch.tensor([2.0, 2.0])], weights)
     rows = [row(i) for i in range(20)]
-    adversary = Adversary(loss, rows, 0.1, lambda step: step % 2 == 1, CONFIG)  # type: ignore[arg-type]
+    turns = Turns()
+    adversary = Adversary(loss, rows, 0.1, turns, CONFIG)  # type: ignore[arg-type]
     displaced = Displaced(CONFIG, adversary)
     model = torch.nn.Module()
     model.first, model.second = (torch.nn.Parameter(w.detach()) for w in weights)
@@ -61,6 +71,7 @@ def test_steps_by_hand() -> None:
     for step, steps in enumerate((0, 2, 0, 4, 0, 2)):
         assert torch.allclose(moved[step][0], -0.1 * steps * unit)
         assert torch.allclose(moved[step][1], torch.full((2,), 5.0 - 0.1 * steps))
+    assert turns.tokens == 3 * 2 * ROWS * 2, "rows of two tokens"
     first, second = (set().union(*part) for part in (loss.asked[:4], loss.asked[4:]))
     assert all(len(set(asked)) == ROWS for asked in loss.asked)
     assert len(first) <= 10 and len(second) <= 10 and first != second, "half of the rows, another after the judging"
@@ -73,7 +84,7 @@ def test_its_offsets_do_not_depend_on_where_a_run_was_taken_up() -> None:
         loss = Along([torch.tensor([1.0, 2.0, 3.0])], [weight])
         model = torch.nn.Module()
         model.weight = weight
-        adversary = Adversary(loss, [row(i) for i in range(9)], 0.1, bool, CONFIG)  # type: ignore[arg-type]
+        adversary = Adversary(loss, [row(i) for i in range(9)], 0.1, Turns(), CONFIG)  # type: ignore[arg-type]
         for step in steps:
             adversary.go(model, [weight], step)
             there = weight.tolist()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from expunge.encoding import Encoded
+from expunge.training.active import ActiveSet
 from expunge.training.config import UnlearnConfig
 from expunge.training.loss import Loss
 
@@ -26,18 +27,22 @@ class Adversary:
     2408.00761; MUDMAN, arXiv 2506.12484). From one judging to the next it goes on; then it begins anew, on another
     half, so that a checkpoint need know nothing of it.
 
-    rate: what a step changes each matrix by, root mean square. turn: whether it is to move the weights in a step.
+    rate: what a step changes each matrix by, root mean square. active: says when its turn is, and counts its tokens.
     """
 
     def __init__(
-        self, loss: Loss, rows: Sequence[Encoded], rate: float, turn: Callable[[int], bool], config: UnlearnConfig
+        self, loss: Loss, rows: Sequence[Encoded], rate: float, active: ActiveSet, config: UnlearnConfig
     ) -> None:
-        self._loss, self._rows, self._rate, self.turn = loss, rows, rate, turn
+        self._loss, self._rows, self._rate, self._active = loss, rows, rate, active
         self._every, self._seed = config.judge_every, config.seed
         self._round = -1
         self._away: Sequence[torch.Tensor] = ()
         self._kept: list[torch.Tensor] = []  # of each weight how far it is moved; while it is, where it was
         self._taught: Sequence[int] = ()
+
+    def turn(self, step: int) -> bool:
+        """Whether it is to move the weights in a step (0-based)."""
+        return self._active.attacked(step)
 
     def go(self, model: Any, weights: Sequence[torch.Tensor], step: int) -> None:
         """Move `weights`, in place, to where they have been fine-tuned by this step of training (0-based)."""
@@ -73,6 +78,7 @@ class Adversary:
         self._taught = [int(i) for i in order[: max(1, len(order) // 2)]]
 
     def _fine_tune(self, model: Any, weights: Sequence[torch.Tensor], rows: Sequence[Encoded]) -> None:
+        self._active.tokens += sum(map(len, rows))
         slopes = torch.autograd.grad(self._loss.likelihood(model, rows), list(weights), allow_unused=True)
         for weight, slope in zip(weights, slopes, strict=True):
             if slope is not None:
