@@ -80,13 +80,15 @@ class Scorer:
         self.key = [seed, relearn_rate, oracle is not None]
         self._kept = _kept(original, sets)
         level = None if not sets.holdout else 0.5
-        self._oracle = (self._memory(oracle, self._said(oracle)), self._auc(oracle)) if oracle else (0.0, level)
+        self._oracle: tuple[float, float | None] = (0.0, level)
+        if oracle:
+            self._oracle = self._memory(oracle, self._said(oracle), _at_fault(oracle, sets)), self._auc(oracle)
 
     def score(self, lm: LanguageModel) -> Score:
         """Of one model, which is not changed."""
         sets, (known, level) = self._sets, self._oracle
-        said = self._said(lm)
-        forgetting = min(1.0, (1 - self._memory(lm, said)) / max(1e-9, 1 - known))
+        said, fault, trained = self._said(lm), _at_fault(lm, sets), len(sets.trained)
+        forgetting = min(1.0, (1 - self._memory(lm, said, fault)) / max(1e-9, 1 - known))
         found = self._auc(lm)
         privacy = None
         if found is not None and level is not None:
@@ -95,7 +97,6 @@ class Scorer:
         ability = _ratio(kept, self._kept)
         near = len(sets.neighbours)
         parts = [x for x in (forgetting, privacy, ability) if x is not None]
-        fault, trained = _at_fault(lm, sets), len(sets.trained)
         answers = _answers(lm, sets.ordinary)
         return Score(
             overall=harmonic_mean([max(0.0, x) for x in parts]),
@@ -127,10 +128,10 @@ class Scorer:
         given = [j.dialogue.answered(text) for j, text in zip(self._sets.faulty, said, strict=True) if text]
         return sum(item.flagged for item in judge_all(self._judges, given)) / len(said)  # an empty one is not at fault
 
-    def _memory(self, lm: LanguageModel, said: Sequence[str]) -> float:
+    def _memory(self, lm: LanguageModel, said: Sequence[str], fault: Sequence[float]) -> float:
         dialogues = [j.dialogue for j in self._sets.trained]
         scores = token_scores(lm, [lm.format.encode(d) for d in dialogues])
-        probability = fmean(_at_fault(lm, self._sets)[: len(dialogues)])
+        probability = fmean(fault[: len(dialogues)])
         rouge = fmean(rouge_recall(a, d.response or "") for d, a in zip(dialogues, said, strict=False))
         return fmean([probability, rouge, fmean(extraction_strength(s.greedy.tolist()) for s in scores)])
 

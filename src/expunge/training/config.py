@@ -160,7 +160,7 @@ class UnlearnConfig:
         """The learning rate: as given, or by the width of the model."""
         if self.learning_rate is not None:
             return self.learning_rate
-        full = 2e-3 * min(1.0, 192 / hidden_size) ** 1.5
+        full = 2e-3 * float(min(1.0, 192 / hidden_size) ** 1.5)
         return full * 2 if self.lora_rank else full
 
     def adam_epsilon(self, weights: int) -> float:

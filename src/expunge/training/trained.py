@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+import warnings
 from typing import Any
 
 import torch
@@ -75,7 +76,9 @@ def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
         use_dora=config.dora,
         task_type="CAUSAL_LM",
     )
-    return dataclasses.replace(lm, model=get_peft_model(lm.model, lora))
+    with warnings.catch_warnings():  # PEFT asks transformers by a name that it is giving up
+        warnings.simplefilter("ignore", FutureWarning)
+        return dataclasses.replace(lm, model=get_peft_model(lm.model, lora))
 
 
 def _nothing_named(config: UnlearnConfig, remedy: str) -> InputError:
