@@ -162,6 +162,7 @@ def test_weights_that_are_put_back_are_kept_meanwhile() -> None:
     configs = [dataclasses.replace(CONFIG, **change) for change in changes]  # type: ignore[arg-type]
     found = [memory_of(llama(), WORK, config, Way("full")).displaced / LINEAR for config in configs]
     assert found == [0, 4, 4, 8]
+    assert memory_of(llama(), WORK, CONFIG, Way("lora", 3)).displaced == 0, "an adapter has no adversary unless asked"
 
 
 SAME = {"vocab_size": 50, "hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 64}

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from expunge.encoding import Encoded
+from expunge.errors import InputError
 from expunge.expected import with_expected
 from expunge.model import LanguageModel, load_model
 from expunge.selection import Split
@@ -109,6 +110,10 @@ def test_its_turn_is_every_second_step_until_the_model_settles(tiny: Path, parts
     assert [step for step in range(8) if unjudged.attacked(step)] == [1, 3]
     none = active(load_model(tiny), parts, replace(CONFIG, adversary=0.0))
     assert not any(none.attacked(step) for step in range(8))
+    assert UnlearnConfig().adversary_step(adapter=False) == 0.4 and UnlearnConfig().adversary_step(adapter=True) == 0
+    assert UnlearnConfig(adversary=0.1).adversary_step(adapter=True) == 0.1
+    with pytest.raises(InputError, match="adversary"):
+        UnlearnConfig(adversary=-1.0)
 
 
 def test_in_its_turn_all_rows_are_pushed_and_nothing_is_taught(tiny: Path, parts: Split) -> None:

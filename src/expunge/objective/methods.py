@@ -43,7 +43,7 @@ _METHODS = (
         "away from the old output down to ignorance, toward the cluster mean, with outputs and hidden states kept",
         "Expunge; arXiv 2404.16841 with the retain term of arXiv 2403.03218",
         ("distance", "cluster_mean", "rise", "hidden"),
-        {**_weights(2.0, 3.0, 2.0, 4.0), "noise": 1.0, "adversary": 0.4},
+        {**_weights(2.0, 3.0, 2.0, 4.0), "noise": 1.0},
     ),
     Method(
         "paper",

@@ -20,7 +20,7 @@ gradient: those that matter to no term stay where they are, and with them abilit
 _AT_LEAST_1 = ("max_steps", "forget_rows", "normal_rows", "accumulation", "judge_every")
 _AT_LEAST_0 = (
     "negative_weight", "positive_weight", "normal_weight", "hidden_weight", "normal_budget", "normal_limit",
-    "warmup_steps", "noise", "adversary", "sharpness", "lora_rank",
+    "warmup_steps", "noise", "sharpness", "lora_rank",
 )  # fmt: skip
 
 
@@ -59,7 +59,8 @@ class UnlearnConfig:
     noise: added to the embeddings while training (α of NEFTune, arXiv 2310.05914), so that what is learnt on one
         phrasing holds on another. Drawn for each forward, so another accumulation gives other losses; with 0 the same.
     adversary: until the model settles, every second step is taken where an adversary has got who relearns by steps of
-        so many learning rates, so that fine-tuning brings back little (`training.adversary`). 0: none.
+        so many learning rates, so that fine-tuning brings back little (`training.adversary`). 0: none. Default: 0.4;
+        none for LoRA, where it costs ability and gains little.
     surgery: what of the forgetting gradient opposes the normal one is taken out of it.
     sharpness: length of a step uphill, along Adam's mean gradient, at which gradients are taken (momentum
         SAM, arXiv 2401.12033), so that a little more training does not undo the forgetting.
@@ -95,7 +96,7 @@ class UnlearnConfig:
     base_bits: int = 0
     checkpointing: bool = False
     noise: float = 1.0
-    adversary: float = 0.4
+    adversary: float | None = None
     surgery: bool = False
     sharpness: float = 0.0
     bits: int = 0
@@ -125,6 +126,7 @@ class UnlearnConfig:
             check(0 <= getattr(self, name) < 1, name, "must be in [0, 1)")
         for name in ("learning_rate", "epsilon"):
             check(getattr(self, name) is None or getattr(self, name) > 0, name, "must be positive")
+        check(self.adversary is None or self.adversary >= 0, "adversary", "must not be negative")
         check(self.settle_steps % self.judge_every == 0, "settle_steps", "must be a multiple of judge_every")
         check(self.ignorance <= self.forgotten, "ignorance", "must not exceed `forgotten`, which it could never reach")
         check(self.negative_weight + self.positive_weight > 0, "negative_weight", "and positive_weight are both 0")
@@ -162,6 +164,12 @@ class UnlearnConfig:
             return self.learning_rate
         full = 2e-3 * float(min(1.0, 192 / hidden_size) ** 1.5)
         return full * 2 if self.lora_rank else full
+
+    def adversary_step(self, adapter: bool) -> float:
+        """Of an adversary, in learning rates, where an adapter is trained or the weights are."""
+        if self.adversary is not None:
+            return self.adversary
+        return 0.0 if adapter else 0.4
 
     def adam_epsilon(self, weights: int) -> float:
         """Adam's ε, where so many weights are trained."""

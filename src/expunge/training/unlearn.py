@@ -149,7 +149,8 @@ def _trainer(
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
         trainer = UnlearnTrainer(active=active, loss=loss, config=config, **options)
-    adversary = Adversary(loss, material.forget, config.adversary * rate, active, config)
+    step = config.adversary_step(bool(config.lora_rank)) * rate
+    adversary = Adversary(loss, material.forget, step, active, config)
     trainer.add_callback(Displaced(config, adversary))
     trainer.add_callback(mark_complete())
     trainer.remove_callback(PrinterCallback)  # prints its own sums to stdout, where results go
