@@ -81,11 +81,11 @@ HEAD = """# TOFU, forget01
 Written by `python bench/tofu.py`: methods on a small model trained on 800 rows of TOFU (arXiv 2401.06121), 40 of them
 to be forgotten; median of {seeds} seeds (least–most). The oracle never saw the 40. All methods train all weights, 8
 rows to forget and 8 to keep in each of 150 steps, where it is not said otherwise (settings: `bench/tofu-methods.toml`).
-The settings of `default` (with `match`, `kl` and `hidden`) were found by hand, in some forty runs; each other method
-has the best of three learning rates, by the first seed. Relearned: 30 AdamW steps at {rate:g} on one half of the
-forgotten rows, asked the other half, and the other way round. Neither holdout set was in any training; the one that
-`default` is told of (160 rows) is not the one that the membership test uses (40 rows). `alt_po` is `idk_dpo` here, for
-want of other answers than refusals.
+The settings of `default` (with `match`, `kl`, `hidden` and an adversary of a tenth of the rate) were found by hand,
+in some forty runs; each other method has the best of three learning rates, by the first seed. Relearned: 30 AdamW
+steps at {rate:g} on one half of the forgotten rows, asked the other half, and the other way round. Neither holdout
+set was in any training; the one that `default` is told of (160 rows) is not the one that the membership test uses (40
+rows). `alt_po` is `idk_dpo` here, for want of other answers than refusals.
 Machine: {machine}.
 """
 

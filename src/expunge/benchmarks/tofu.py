@@ -18,7 +18,7 @@ from expunge.benchmarks.result import Figures, Models, Result, mean
 from expunge.benchmarks.rows import Item, Source
 from expunge.benchmarks.utility import utility
 from expunge.dialogue import Dialogue
-from expunge.generation import generate
+from expunge.generation import generate, leading
 from expunge.model import LanguageModel
 
 HUB = "locuslab/TOFU"
@@ -120,8 +120,7 @@ def _figures(models: Models, lm: LanguageModel, questions: Sequence[Question]) -
     """Every figure of every row; log_ratio is log R."""
     asked = [d for q in questions for d in (q.dialogue, q.right, *q.wrong)]
     scores = iter(models.scores.of(lm, [lm.format.encode(d) for d in asked]))
-    with models.progress.stage("Asking", len(questions)) as advance:
-        said = generate(lm, [q.dialogue for q in questions], max_new_tokens=ANSWER, progress=advance)
+    said = _said(models, lm, [q.dialogue for q in questions])
     found: dict[str, list[float]] = {}
     for question, (answer,) in zip(questions, said, strict=True):
         own, right, *wrong = (next(scores) for _ in range(2 + len(question.wrong)))
@@ -140,6 +139,15 @@ def _figures(models: Models, lm: LanguageModel, questions: Sequence[Question]) -
         for key, value in figures.items():
             found.setdefault(key, []).append(value)
     return found
+
+
+def _said(models: Models, lm: LanguageModel, dialogues: Sequence[Dialogue]) -> list[list[str]]:
+    """Greedy answers; as far as they are the row's own, its scores have told them already."""
+    rows = [lm.format.encode(d) for d in dialogues]
+    own = [leading(s.greedy) for s in models.scores.of(lm, rows)]
+    known = [row.response[: min(count, ANSWER)] for row, count in zip(rows, own, strict=True)]
+    with models.progress.stage("Asking", len(rows)) as advance:
+        return generate(lm, dialogues, max_new_tokens=ANSWER, starts=known, progress=advance)
 
 
 def _kinds(part: str) -> dict[str, str]:
