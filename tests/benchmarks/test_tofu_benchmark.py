@@ -21,7 +21,8 @@ from expunge.benchmarks import tofu
 from expunge.benchmarks.result import Models, Result
 from expunge.benchmarks.rows import Source
 from expunge.benchmarks.utility import utility
-from expunge.generation import greedy
+from expunge.dialogue import Dialogue, Message
+from expunge.generation import generate, greedy
 from expunge.model import LanguageModel
 
 Row = Mapping[str, Any]
@@ -164,3 +165,14 @@ def test_utility_is_scipys_harmonic_mean_within_its_interval(sets: list[list[tup
     found = utility(tables, draws=50)
     assert found.value == pytest.approx(float(hmean([average(figures) for table in tables for figures in table])))
     assert 0 < found.low <= found.high <= 1
+
+
+def test_what_is_known_of_an_answer_changes_none_of_it(both: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that a model gives are its own rows here, whole and cut short, beside one that it does not give."""
+    monkeypatch.setattr(tofu, "ANSWER", 12)
+    lm = both.named["after"]
+    asked = [Dialogue((Message("user", f"What is {i}?"), Message("assistant", "It is."))) for i in range(4)]
+    long = generate(lm, asked, max_new_tokens=20)
+    rows = [d.answered(text) for d, (text,) in zip(asked, long, strict=True) if text] + asked
+    assert len(rows) > len(asked)
+    assert tofu._said(both, lm, rows) == generate(lm, rows, max_new_tokens=12)
