@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     runs = parser.parse_args().runs
     suit_host()
-    forget = read_forget(runs[0] / "verdicts.jsonl")
+    forget = [item for item in read_forget(runs[0] / "verdicts.jsonl") if item.flagged]
     models = {"original": ["town"], "unlearned": [str(run / "model") for run in runs], "oracle": ["town-oracle"]}
     print("| rate | model | before | " + " | ".join(f"{n} steps" for n in STEPS) + " |\n|" + "---|" * (len(STEPS) + 3))
     for rate in RATES:
