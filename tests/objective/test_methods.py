@@ -182,7 +182,7 @@ def test_the_paper_pushes_and_teaches_as_the_default_does() -> None:
     default, paper = METHODS["default"], METHODS["paper"]
     assert paper.terms == (*default.terms[:2], "kl")
     weights = {"normal_weight": 20.0, "hidden_weight": 0.0}
-    assert paper.settings == {**default.settings, **weights, "noise": 0.0}
+    assert paper.settings == {**default.settings, **weights, "noise": 0.0, "adversary": 0.0}
 
 
 def test_the_table_is_complete() -> None:
