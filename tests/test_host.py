@@ -27,7 +27,7 @@ PAGES = 12 * 7_000_000 * 4 // 4096
 """Of one round's tensors."""
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_memory_is_not_cleared_anew_for_each_batch() -> None:
     own = {"OMP_NUM_THREADS": "1", "THP_MEM_ALLOC_ENABLE": "0"}
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | own
