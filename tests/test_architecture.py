@@ -15,7 +15,7 @@ ORDER = [
     {"errors", "host", "progress"},
     {"files"},
     {"sources"},
-    {"dialogue", "demo", "packing", "span"},
+    {"cache", "dialogue", "demo", "packing", "span"},
     {"encoding", "four_bits", "prefill", "rounding"},
     {"decoding"},
     {"batches"},

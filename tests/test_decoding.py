@@ -1,33 +1,40 @@
-"""Decoding that lets ended rows go, against transformers' own loop."""
+"""Decoding that lets ended rows go and new ones in, against transformers' own loop and against one without a cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import (
     GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
-    LogitsProcessorList,
     MambaConfig,
     MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
 )
 
-from expunge.decoding import dropping
+from expunge import decoding
+from expunge.decoding import Decoder
 from expunge.dialogue import Dialogue, Message
 from expunge.generation import greedy
 from expunge.model import LanguageModel
 
-PAD, ENDS, WIDTH = 0, [1, 2, 3], 24
-PROMPTS = torch.tensor([[PAD, PAD, 9, 5], [6, 7, 8, 9], [PAD, 4, 4, 8], [9, 5, 4, 6], [PAD, PAD, PAD, 7]])
-MASK = (PROMPTS != PAD).long()
+ENDS, WIDTH, ROOM = [1, 2, 3], 24, 20
+Prompts = Sequence[tuple[int, ...]]
+BATCHES: list[Prompts] = [
+    [(9, 5), (6, 7, 8, 9), (4, 4, 8), (9, 5, 4, 6), (7,)],
+    [(8, 8, 4, 6, 5, 7, 9), (9, 5), (5,), (6, 4)],
+    [(7, 7)],
+]
+PROMPTS = [prompt for batch in BATCHES for prompt in batch]
 SHAPE = {"vocab_size": WIDTH, "hidden_size": 16, "num_hidden_layers": 2}
 HEADS = {"intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.6}
 
@@ -41,7 +48,7 @@ def sliding() -> Any:
 
 
 def gpt2() -> Any:
-    shape = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 40, "initializer_range": 0.6}
+    shape = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 29, "initializer_range": 0.6}
     return GPT2LMHeadModel(GPT2Config(vocab_size=WIDTH, bos_token_id=1, eos_token_id=2, **shape))
 
 
@@ -55,105 +62,150 @@ def adapted() -> Any:
     return get_peft_model(llama(), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
 
 
-def answers(model: Any, *, own: bool, seed: int = 0, samples: int = 0, **options: Any) -> list[list[int]]:
-    """Without what follows an end token: the two loops pad differently."""
-    drawn = {"do_sample": True, "temperature": 1.3, "top_k": 0, "num_return_sequences": samples}
-    config = GenerationConfig(
-        max_new_tokens=20, eos_token_id=ENDS, pad_token_id=PAD, **(drawn if samples else {"do_sample": False})
-    )
-    torch.manual_seed(seed)
+def answers(model: Any, batches: Sequence[Prompts] = BATCHES, **options: Any) -> list[list[int]]:
     model.eval().generation_config = GenerationConfig()
-    rows = model.generate(
-        input_ids=PROMPTS, attention_mask=MASK, generation_config=config,
-        custom_generate=dropping if own else None, **options,
-    )  # fmt: skip
-    assert torch.equal(rows[:, :4], PROMPTS.repeat_interleave(max(1, samples), 0))
-    return [cut(row) for row in rows[:, 4:].tolist()]
+    decoder = Decoder(model, ENDS, **options)
+    with torch.inference_mode():
+        for batch in batches:
+            decoder.ask(batch, ROOM)
+        decoder.finish()
+    assert decoder.ended == len(decoder.said)
+    return decoder.said
 
 
-def cut(row: list[int]) -> list[int]:
-    return row[: next((i + 1 for i, token in enumerate(row) if token in ENDS), len(row))]
+def usual(model: Any, prompt: tuple[int, ...]) -> list[int]:
+    """The greedy answer by transformers' own loop."""
+    config = GenerationConfig(max_new_tokens=ROOM, eos_token_id=ENDS, pad_token_id=1, do_sample=False)
+    model.eval().generation_config = GenerationConfig()
+    mask = torch.ones(1, len(prompt), dtype=torch.long)
+    rows = model.generate(input_ids=torch.tensor([prompt]), attention_mask=mask, generation_config=config)
+    return rows[0, len(prompt) :].tolist()
+
+
+def slow(model: Any, prompt: tuple[int, ...], numbers: Sequence[float], temperature: float) -> list[int]:
+    """Everything read anew for every token; the first word whose cumulated probability is above the uniform number."""
+    said: list[int] = []
+    while len(said) < ROOM and not (said and said[-1] in ENDS):
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([[*prompt, *said]]), use_cache=False).logits[0, -1]
+        reach = (logits.double() / temperature).softmax(-1).cumsum(-1).tolist()
+        said.append(next(i for i, x in enumerate(reach) if x > numbers[len(said)]))
+    return said
 
 
 MODELS = pytest.mark.parametrize("make", [llama, sliding, gpt2, mamba, adapted])
 
 
-def by_reach(p: torch.Tensor, num_samples: int) -> torch.Tensor:
-    """The first word whose cumulated probability is above a uniform number."""
-    reach, drawn = p.double().cumsum(-1), torch.rand(len(p), dtype=torch.float64)
-    return torch.tensor([[next(i for i, x in enumerate(row) if x > u)] for row, u in zip(reach, drawn, strict=True)])
-
-
 @MODELS
-@pytest.mark.parametrize("samples", [0, 3])
 @pytest.mark.parametrize("cached", [4096, 8])
 def test_the_same_answers_as_transformers(
-    make: Callable[[], Any], samples: int, cached: int, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], Any], cached: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Transformers' loop draws a number for every word; here it is made to draw one for every row.
-
-    The prompts are read all at once, or two at a time.
-    """
-    monkeypatch.setattr(torch, "multinomial", by_reach)
+    """The prompts of a batch are read all at once, or two at a time."""
     monkeypatch.setattr("expunge.prefill.CACHED", cached)
     lengths = set()
     for seed in range(4):
         torch.manual_seed(seed)
         model = make()
-        found = answers(model, own=True, seed=seed, samples=samples)
-        assert found == answers(model, own=False, seed=seed, samples=samples)
-        lengths |= {len(row) for row in found}
+        found = answers(model)
+        assert found == [usual(model, prompt) for prompt in PROMPTS]
+        assert found == answers(model, [PROMPTS]) == answers(model, [[prompt] for prompt in PROMPTS])
+        lengths |= set(map(len, found))
     assert len(lengths) > 2, "rows end at different places"
 
 
-def test_an_ended_row_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+@MODELS
+def test_draws_are_those_of_a_loop_without_a_cache(make: Callable[[], Any]) -> None:
+    torch.manual_seed(5)
+    model, samples = make(), 3
+    found = answers(model, samples=samples, temperature=1.3, seed=7)
+    source = Decoder(model, ENDS, samples=samples, seed=7)
+    numbers = [row for batch in BATCHES for row in source._drawn(batch, ROOM)]
+    repeated = [prompt for prompt in PROMPTS for _ in range(samples)]
+    assert found == [slow(model, prompt, row, 1.3) for prompt, row in zip(repeated, numbers, strict=True)]
+    assert len({len(row) for row in found}) > 2 and len(set(map(tuple, found))) > len(found) / 2
+
+
+def test_draws_depend_on_the_prompt_and_how_often_it_was_asked() -> None:
+    torch.manual_seed(5)
+    model = llama()
+    found = answers(model, samples=3, seed=7)
+    first, again = found[:3], found[18:21]
+    assert PROMPTS[0] == PROMPTS[6] and first != again
+    assert answers(model, [[PROMPTS[0]], [PROMPTS[0]]], samples=3, seed=7) == first + again
+    assert answers(model, [PROMPTS[::-1]], samples=3, seed=7)[9:12] == again[:0] + first
+    assert answers(model, samples=3, seed=8) != found
+
+
+def counted(model: Any) -> list[int]:
+    """How many rows each forward has, from now on."""
+    rows: list[int] = []
+    model.register_forward_pre_hook(lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True)
+    return rows
+
+
+def test_an_ended_row_costs_no_more() -> None:
     torch.manual_seed(1)
-    model, rows = llama(), 0
-    forward = model.forward
-
-    def counted(*args: Any, **options: Any) -> Any:
-        nonlocal rows
-        rows += len(options["input_ids"])
-        return forward(*args, **options)
-
-    monkeypatch.setattr(model, "forward", counted)
-    found = answers(model, own=True)
-    assert rows == sum(map(len, found)) < 20 * len(found)
+    model = llama()
+    rows = counted(model)
+    found = answers(model)
+    assert sum(rows) == sum(map(len, found)) < ROOM * len(found)
 
 
-def test_samples_that_are_alike_so_far_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_rows_go_on_with_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    for few in (decoding.FEW, 10**9):  # of which none wait
+        monkeypatch.setattr(decoding, "FEW", few)
+        forwards, found = 0, []
+        for seed in range(4):
+            torch.manual_seed(seed)
+            model = llama()
+            rows = counted(model)
+            found.append(answers(model, samples=3))
+            forwards += len(rows)
+        steps.append((forwards, found))
+    assert steps[0][0] < steps[1][0] and steps[0][1] == steps[1][1]
+
+
+def test_samples_that_are_alike_so_far_are_one_row() -> None:
     """As many rows in all as there are distinct beginnings, the prompt's among them, that go on."""
     torch.manual_seed(3)
-    model, rows = llama(), 0
-    forward = model.forward
-
-    def counted(*args: Any, **options: Any) -> Any:
-        nonlocal rows
-        rows += len(options["input_ids"])
-        return forward(*args, **options)
-
-    monkeypatch.setattr(model, "forward", counted)
-    found = answers(model, own=True, samples=8)
+    model = llama()
+    rows = counted(model)
+    found = answers(model, samples=8)
     begun = {(i // 8, tuple(row[:n])) for i, row in enumerate(found) for n in range(len(row))}
-    assert rows == len(begun) < sum(map(len, found))
+    assert sum(rows) == len(begun) < sum(map(len, found))
 
 
-def test_processes_that_share_a_model_must_keep_step(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), unique=True, max_size=12))
+def test_no_row_goes_to_the_place_of_one_that_stays(heirs: list[tuple[int, int]]) -> None:
+    """And those that need not move, do not."""
+    found = decoding._arranged(heirs)
+    assert sorted(found) == sorted(heirs)
+    stay = {place for place, (row, _) in enumerate(found) if row == place}
+    assert stay == {row for row, _ in heirs if row < len(heirs)}
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_processes_that_share_a_model_must_keep_step(
+    size: int, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
-    monkeypatch.setattr(lm.model, "generate", lambda **options: seen.append(options) or options["input_ids"])
-    asked = [Dialogue((Message("user", "When?"),))]
-    for size in (1, 2):
-        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-        monkeypatch.setattr(torch.distributed, "get_world_size", lambda size=size: size)
-        greedy(lm, asked, max_new_tokens=2)
-    assert [options["custom_generate"] for options in seen] == [dropping, None]
+    generate = lm.model.generate
+    monkeypatch.setattr(lm.model, "generate", lambda **options: seen.append(options) or generate(**options))
+    asked = [Dialogue((Message("user", "When?"),)), Dialogue((Message("user", "Where was that?"),))]
+    usually = greedy(lm, asked, max_new_tokens=2)
+    seen.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.distributed, "is_initialized", lambda: True)
+        patch.setattr(torch.distributed, "get_world_size", lambda: size)
+        assert greedy(lm, asked, max_new_tokens=2) == usually
+    assert ["custom_generate" in options for options in seen] == [size == 1]
 
 
-def test_processors_and_the_longest_answer_are_kept_to() -> None:
-    torch.manual_seed(2)
-
-    def never(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        return scores.index_fill(1, torch.tensor(ENDS), -torch.inf)
-
-    found = answers(llama(), own=True, logits_processor=LogitsProcessorList([never]))
-    assert [len(row) for row in found] == [20] * len(PROMPTS)
+def test_an_answer_that_fills_the_context_is_cut_there() -> None:
+    """GPT-2 has no position beyond: 27 here, for the longest prompt of 7 and 20 tokens of an answer."""
+    torch.manual_seed(0)
+    model = gpt2()
+    found = answers(model)
+    assert max(map(len, found)) == ROOM

@@ -9,30 +9,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import GenerationConfig
 
-from expunge import prefill
-from expunge.decoding import dropping
+from expunge import cache, prefill
 from expunge.dialogue import Dialogue, Message
 from expunge.generation import greedy
 from expunge.model import LanguageModel
-from test_decoding import ENDS, PAD, adapted, cut, gpt2, llama, mamba, sliding
+from test_decoding import adapted, answers, gpt2, llama, mamba, sliding, usual
 
-LONG = [9, 5, 6, 7, 8, 4]
-PROMPTS = [[4, 8], [*LONG, 4], [*LONG, 4, 8, 5], [*LONG, 6, 6], [7, 7, 9]]
-
-
-def answers(model: Any, prompts: list[list[int]], *, own: bool) -> list[list[int]]:
-    columns = max(map(len, prompts))
-    ids = torch.tensor([[PAD] * (columns - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (columns - len(p)) + [1] * len(p) for p in prompts])
-    config = GenerationConfig(max_new_tokens=12, eos_token_id=ENDS, pad_token_id=PAD, do_sample=False)
-    model.eval().generation_config = GenerationConfig()
-    rows = model.generate(
-        input_ids=ids, attention_mask=mask, generation_config=config, custom_generate=dropping if own else None
-    )
-    assert torch.equal(rows[:, :columns], ids)
-    return [cut(row) for row in rows[:, columns:].tolist()]
+LONG = (9, 5, 6, 7, 8, 4)
+PROMPTS = [(4, 8), (*LONG, 4), (*LONG, 4, 8, 5), (*LONG, 6, 6), (7, 7, 9)]
 
 
 @pytest.fixture
@@ -52,8 +37,8 @@ def test_the_same_answers_as_transformers(
     for seed in range(4):
         torch.manual_seed(seed)
         model = make()
-        found = answers(model, PROMPTS, own=True)
-        assert found == answers(model, PROMPTS, own=False)
+        found = answers(model, [PROMPTS])
+        assert found == [usual(model, prompt) for prompt in PROMPTS]
         lengths |= set(map(len, found))
     assert len(lengths) > 2
 
@@ -72,7 +57,7 @@ def test_a_common_beginning_is_read_once() -> None:
     torch.manual_seed(0)
     model = llama()
     read = shapes(model)
-    answers(model, PROMPTS, own=True)
+    answers(model, [PROMPTS])
     assert read[:4] == [(1, 9), (1, 6), (3, 3), (1, 9)], "padded to the longest, nine tokens"
 
 
@@ -80,9 +65,9 @@ def test_a_window_that_would_count_the_padding_shares_nothing() -> None:
     torch.manual_seed(0)
     model = sliding()
     options = {"attention_mask": torch.ones(2, 3), "position_ids": torch.ones(2, 3)}
-    assert not prefill._movable(options | {"cache": _cache(model)})
-    assert prefill._movable(options | {"cache": _cache(llama())})
-    assert not prefill._movable(options | {"cache": _cache(llama()), "token_type_ids": torch.ones(2, 3)})
+    assert not cache.movable(options | {"cache": _cache(model)})
+    assert cache.movable(options | {"cache": _cache(llama())})
+    assert not cache.movable(options | {"cache": _cache(llama()), "token_type_ids": torch.ones(2, 3)})
 
 
 def _cache(model: Any) -> Any:

@@ -1,60 +1,196 @@
 """Decoding that works on what is not known yet: no row whose answer has ended, nor twice the samples that are alike so
-far; transformers' own keeps all rows to the last one's end."""
+far, nor the last few rows by themselves; transformers' own keeps all rows of a batch to the last one's end."""
 
 from __future__ import annotations
 
-from operator import itemgetter
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
-from expunge.prefill import each, prefill
+from expunge.cache import Options, each, joined, movable, select, selectable
+from expunge.files import digest
+from expunge.prefill import prefill, read
+
+FEW = 2
+"""The last of a batch's rows, one in so many, wait for the next batch."""
 
 
-def dropping(
-    model: Any,
-    input_ids: torch.Tensor,
-    logits_processor: Any,
-    stopping_criteria: Any,
-    generation_config: Any,
-    **options: Any,
-) -> torch.Tensor:
-    """For `model.generate(custom_generate=dropping)`: prompts and answers, int64 [rows, columns], padded on the right.
+class Alive(NamedTuple):
+    """An answer that goes on: its row, shared by samples that are alike so far, and the token to be read next."""
 
-    Greedy or drawn, as the configuration says. Models whose cache cannot give up rows decode as usual.
+    answer: int
+    row: int
+    token: int
+
+
+class Decoder:
+    """Answers of a model to prompts that are handed to it batch by batch.
+
+    said: the tokens of each answer, its end token included, in the order asked; complete after `finish`.
+    ended: how many are complete.
     """
-    if not _selectable(options, len(input_ids)):
-        rows: torch.Tensor = model._sample(
-            input_ids, logits_processor=logits_processor, stopping_criteria=stopping_criteria,
-            generation_config=generation_config, **options,
-        )  # fmt: skip
-        return rows
-    samples = generation_config.num_return_sequences or 1
-    said = input_ids.new_full((len(input_ids), generation_config.max_length), generation_config.pad_token_id)
-    said[:, : input_ids.shape[1]] = input_ids
-    alive = torch.arange(len(input_ids), device=input_ids.device)
-    own, input_ids = alive // samples, input_ids[::samples]  # samples that have said the same so far are one row
-    logits, options = prefill(model, input_ids, each(options, itemgetter(slice(None, None, samples))))
-    while True:  # the criteria stop all rows at the longest answer
-        column, words = input_ids.shape[1], logits.shape[1]
-        scores = logits_processor(input_ids, logits.float())
-        tokens = _drawn(scores, own, alive, len(said)) if generation_config.do_sample else scores.argmax(-1)[own]
-        said[alive, column] = tokens
-        pairs, own = torch.unique(own * words + tokens, return_inverse=True)
-        parents = pairs // words
-        input_ids = torch.cat([input_ids[parents], (pairs % words)[:, None]], 1)
-        going = ~stopping_criteria(input_ids, None)
-        if not going.any():
-            return said[:, : column + 1]
-        on = going[own]
-        alive, own = alive[on], (going.cumsum(0) - 1)[own[on]]
-        input_ids, parents = input_ids[going], parents[going]
-        if len(parents) != len(scores) or len(parents.unique()) != len(scores):
-            options["cache"].batch_select_indices(parents)
-            options = each(options, itemgetter(parents))
-        inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **options)
-        out = model(**inputs, return_dict=True)
-        logits, options = out.logits[:, -1], model._update_model_kwargs_for_generation(out, options)
+
+    def __init__(
+        self, model: Any, ends: Sequence[int], *, samples: int = 0, temperature: float = 1.0, seed: int = 0
+    ) -> None:
+        """samples: 0 for the one greedy answer to each prompt; n > 0 for n drawn from the untruncated distribution.
+
+        Draws depend on the seed, on the prompt, and on how often it was asked before, not on other prompts.
+        """
+        self.said: list[list[int]] = []
+        self.ended = 0
+        self._asks, self._model, self._ends, self._seed = model.generate, model, tuple(ends), seed
+        self._samples, self._temperature = samples, temperature
+        self._rooms: list[int] = []
+        self._draws: dict[int, list[float]] = {}
+        self._asked: dict[tuple[int, ...], int] = {}
+        self._alive: list[Alive] = []
+        self._options: Options = {}
+        self._rows = 0  # in the cache
+
+    def ask(self, prompts: Sequence[tuple[int, ...]], room: int) -> None:
+        """Answer these with at most `room` tokens each; the last few rows wait for others."""
+        from transformers import GenerationConfig
+
+        columns, device = max(map(len, prompts)), self._model.device
+        ids = torch.tensor([(0,) * (columns - len(p)) + p for p in prompts], device=device)
+        mask = torch.tensor([(0,) * (columns - len(p)) + (1,) * len(p) for p in prompts], device=device)
+        config = GenerationConfig(eos_token_id=list(self._ends), pad_token_id=self._ends[0], max_new_tokens=room)
+        if not alone():
+            self._keep_step(ids, mask, config)
+            return
+        answers = len(prompts) * max(1, self._samples)
+        self._draws |= enumerate(self._drawn(prompts, room), len(self.said))
+        self.said += [[] for _ in range(answers)]
+        self._rooms += [room] * answers
+        self._asks(input_ids=ids, attention_mask=mask, generation_config=config, custom_generate=self._begin)
+
+    def finish(self) -> None:
+        """Answer what still waits."""
+        self._go_on(0)
+
+    def _drawn(self, prompts: Sequence[tuple[int, ...]], room: int) -> list[list[float]]:
+        """A uniform number for each token of each answer, if any is drawn."""
+        found: list[list[float]] = []
+        for prompt in prompts if self._samples else ():
+            times = self._asked[prompt] = self._asked.get(prompt, -1) + 1
+            source = torch.Generator().manual_seed(_own_seed(self._seed, prompt, times))
+            found += torch.rand(self._samples, room, generator=source, dtype=torch.float64).tolist()
+        return found
+
+    def _keep_step(self, ids: torch.Tensor, mask: torch.Tensor, config: Any) -> None:
+        """As transformers does it, whatever has ended: no process may stop before the others."""
+        if self._samples:
+            drawn = {"do_sample": True, "temperature": self._temperature, "top_k": 0, "top_p": 1.0}
+            config.update(**drawn, num_return_sequences=self._samples)
+        with torch.random.fork_rng([ids.device] if ids.device.type == "cuda" else []):
+            torch.manual_seed(_own_seed(self._seed, ids.tolist()))
+            rows = self._asks(input_ids=ids, attention_mask=mask, generation_config=config)
+        self.said += rows[:, ids.shape[1] :].tolist()
+        self.ended = len(self.said)
+
+    def _begin(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: Any,
+        **options: Any,
+    ) -> torch.Tensor:
+        """For `model.generate(custom_generate=…)`, which knows what a step of the model is to be handed."""
+        self._model = model  # below any adapter's wrapper
+        samples = max(1, self._samples)
+        new = range(len(self.said) - samples * len(input_ids), len(self.said))
+        if not selectable(options, len(input_ids)):
+            self._whole(input_ids.repeat_interleave(samples, 0), _repeated(options, samples), new)
+            return input_ids
+        if options.get("attention_mask", ...) is None:  # `generate` leaves it out where nothing is padded
+            options["attention_mask"] = torch.ones_like(input_ids)
+        joins = movable(options)
+        logits, parts = zip(*prefill(model, input_ids, options), strict=True)
+        fresh = self._say(torch.cat(logits), [Alive(answer, i // samples, 0) for i, answer in enumerate(new)])
+        waiting = [self._options] if self._alive else []
+        self._alive += [Alive(answer, self._rows + row, token) for answer, row, token in fresh]
+        self._rows += len(input_ids)
+        room = max((self._rooms[x.answer] - len(self.said[x.answer]) for x in self._alive), default=0)
+        self._options = joined([*waiting, *parts], room)
+        self._drop()
+        self._go_on(len(new) // FEW if joins else 0)
+        return input_ids
+
+    def _whole(self, input_ids: torch.Tensor, options: Options, new: range) -> None:
+        """Where rows cannot leave: one for each answer, all to the last one's end."""
+        logits, options = read(self._model, input_ids, options)
+        alive = self._say(logits, [Alive(answer, i, 0) for i, answer in enumerate(new)])
+        while alive:
+            logits, options = self._step(alive, len(new), options)
+            alive = self._say(logits, alive)
+
+    def _go_on(self, few: int) -> None:
+        """Until so few rows are left."""
+        while len({x.row for x in self._alive}) > few:
+            logits, self._options = self._step(self._alive, self._rows, self._options)
+            self._alive = self._say(logits, self._alive)
+            self._drop()
+
+    def _step(self, alive: Sequence[Alive], rows: int, options: Options) -> tuple[torch.Tensor, Options]:
+        """The logits [rows, vocabulary] after one token more, and what the next step is handed."""
+        model, words = self._model, [0] * rows
+        for _, row, token in alive:
+            words[row] = token
+        ids = torch.tensor(words, device=model.device)[:, None]
+        out = model(**model.prepare_inputs_for_generation(ids, next_sequence_length=1, **options), return_dict=True)
+        return out.logits[:, -1], model._update_model_kwargs_for_generation(out, options)
+
+    def _say(self, logits: torch.Tensor, alive: Sequence[Alive]) -> list[Alive]:
+        """Each answer's next token; those that go on."""
+        going = []
+        for (answer, row, _), token in zip(alive, self._tokens(logits, alive), strict=True):
+            self.said[answer].append(token)
+            left = self._rooms[answer] - len(self.said[answer])
+            if left and token not in self._ends:
+                going.append(Alive(answer, row, token))
+            else:
+                self.ended += 1
+                self._draws.pop(answer, None)
+        return going
+
+    def _tokens(self, logits: torch.Tensor, alive: Sequence[Alive]) -> list[int]:
+        """The likeliest, or the one where the answer's uniform number falls in the cumulated probabilities."""
+        rows = torch.tensor([x.row for x in alive], device=logits.device)
+        if not self._samples:
+            return list(logits.argmax(-1)[rows].tolist())
+        exact = torch.float32 if logits.device.type == "mps" else torch.float64
+        reach = (logits.to(exact) / self._temperature).softmax(-1).cumsum(-1)[rows]
+        numbers = [self._draws[x.answer][len(self.said[x.answer])] for x in alive]
+        drawn = torch.tensor(numbers, dtype=exact, device=logits.device)[:, None] * reach[:, -1:]
+        places = torch.searchsorted(reach, drawn, right=True).squeeze(1)
+        return list(places.clamp_max(reach.shape[1] - 1).tolist())
+
+    def _drop(self) -> None:
+        """Let the rows of ended answers go; a row whose samples differ from now on becomes several."""
+        heirs = _arranged(dict.fromkeys((row, token) for _, row, token in self._alive))
+        parents = [row for row, _ in heirs]
+        if parents == list(range(self._rows)):
+            return
+        places = {heir: place for place, heir in enumerate(heirs)}
+        self._options = select(self._options, torch.tensor(parents, device=self._model.device)) if heirs else {}
+        self._alive = [Alive(answer, places[row, token], token) for answer, row, token in self._alive]
+        self._rows = len(heirs)
+
+
+def _arranged(heirs: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+    """In the order in which the fewest rows move: one heir of each keeps its place, if that is among the first."""
+    places: list[tuple[int, int] | None] = [None] * len(heirs)
+    others = []
+    for heir in heirs:
+        if heir[0] < len(places) and places[heir[0]] is None:
+            places[heir[0]] = heir
+        else:
+            others.append(heir)
+    return [heir or others.pop() for heir in places]
 
 
 def alone() -> bool:
@@ -63,23 +199,9 @@ def alone() -> bool:
     return not (spread.is_available() and spread.is_initialized() and spread.get_world_size() > 1)
 
 
-def _drawn(scores: torch.Tensor, own: torch.Tensor, alive: torch.Tensor, rows: int) -> torch.Tensor:
-    """A token for each row alive, where a uniform number falls in the cumulated probabilities.
-
-    All draw a number, the ended rows in vain, so that no draw depends on which have ended. (`torch.multinomial` draws
-    one for every word.)
-    """
-    exact = torch.float32 if scores.device.type == "mps" else torch.float64
-    reach = scores.softmax(-1, dtype=exact).cumsum(-1)[own]
-    drawn = torch.rand(rows, 1, dtype=exact, device=scores.device)[alive] * reach[:, -1:]
-    return torch.searchsorted(reach, drawn, right=True).squeeze(1).clamp_max(reach.shape[1] - 1)
+def _repeated(options: Options, times: int) -> Options:
+    return each(options, lambda tensor: tensor.repeat_interleave(times, 0))
 
 
-def _selectable(options: dict[str, Any], rows: int) -> bool:
-    """Whether all that a step hands to the next can be had for some of the rows alone."""
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
-    layers = getattr(options.get("cache"), "layers", None)
-    tensors = [value for value in options.values() if torch.is_tensor(value)]
-    whole = all(value.dim() > 1 and value.shape[0] == rows for value in tensors)
-    return bool(layers) and whole and all(type(x) in (DynamicLayer, DynamicSlidingWindowLayer) for x in layers or ())
+def _own_seed(*parts: Any) -> int:
+    return int(digest(*map(repr, parts))[:15], 16)

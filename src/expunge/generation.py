@@ -10,13 +10,11 @@ from typing import Any, TypeVar
 import torch
 
 from expunge.batches import Batch, alike
-from expunge.decoding import alone, dropping
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
-from expunge.files import digest
+from expunge.host import CACHED
 from expunge.model import LanguageModel
 from expunge.packing import by_length
-from expunge.prefill import CACHED
 
 TOKENS = 16_384
 """In one batch at most, padding included."""
@@ -44,15 +42,14 @@ def generate(
     samples: int = 0,
     temperature: float = 1.0,
     seed: int = 0,
-    apart: bool = False,
     starts: Sequence[Sequence[int]] | None = None,
     progress: Progress | None = None,
 ) -> list[list[str]]:
     """Answers of the model to each dialogue's prompt.
 
     samples: 0 gives the one greedy answer; n > 0 gives n drawn at `temperature` from the untruncated distribution.
-    seed: of this call's own random draws; the global generator is left as it was.
-    apart: each prompt's draws depend on the seed and on that prompt alone, not on the others asked with it.
+    seed: of this call's own draws. A prompt's depend on it, on the prompt, and on how often that was asked in this call
+        before, not on other prompts.
     starts: for each dialogue the token ids that its answer begins with, if any, part of the answer and counted among
         `max_new_tokens`; one that ends with an end token is the whole answer.
     An answer ends where the model's context does. Generation settings that came with the model are left aside.
@@ -60,7 +57,7 @@ def generate(
     Raises:
         InputError: a prompt that fills the model's context, or a chat template that fails on it.
     """
-    from transformers import GenerationConfig
+    from expunge.decoding import Decoder
 
     given = [tuple(start) for start in starts or [()] * len(dialogues)]
     prompts = [lm.format.encode_prompt(d) + start for d, start in zip(dialogues, given, strict=True)]
@@ -69,29 +66,27 @@ def generate(
         0 if start and start[-1] in lm.format.end_ids else min(max_new_tokens - len(start), lm.context - len(prompt))
         for prompt, start in zip(prompts, given, strict=True)
     ]
-    draw = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
-    config = GenerationConfig(
-        eos_token_id=list(lm.format.end_ids),
-        pad_token_id=lm.format.end_ids[0],
-        **(draw if samples else {"do_sample": False}),
-    )
-    devices = [lm.device] if lm.device.type == "cuda" else []
     if progress and (whole := sum(room <= 0 for room in rooms)):
         progress(whole)
-    with torch.inference_mode(), torch.random.fork_rng(devices), _reading(lm.model):
-        torch.manual_seed(seed)
-        for part, config.max_new_tokens in _parts(lm, prompts, rooms, max(1, samples)):
-            asked = [prompts[i] for i in part]
-            if samples and apart:
-                rows = _generate_apart(lm.model, asked, config, lm.device, seed)
-            else:
-                rows = _generate(lm.model, asked, config, lm.device)
-            each = len(rows) // len(part)
-            for place, i in enumerate(part):
-                said = ([*given[i], *row][:max_new_tokens] for row in rows[place * each : (place + 1) * each])
-                answers[i] = [lm.format.text(ids) for ids in said]
-            if progress:
-                progress(len(part))
+    decoder = Decoder(lm.model, lm.format.end_ids, samples=samples, temperature=temperature, seed=seed)
+    each, told, asked = max(1, samples), 0, list[int]()
+
+    def tell() -> None:
+        nonlocal told
+        if progress:
+            progress(decoder.ended // each - told)
+            told = decoder.ended // each
+
+    with torch.inference_mode(), _reading(lm.model):
+        for part, room in _parts(lm, prompts, rooms, each):
+            decoder.ask([prompts[i] for i in part], room)
+            asked += part
+            tell()
+        decoder.finish()
+        tell()
+    for place, i in enumerate(asked):
+        said = ([*given[i], *row][:max_new_tokens] for row in decoder.said[place * each : (place + 1) * each])
+        answers[i] = [lm.format.text(ids) for ids in said]
     return answers
 
 
@@ -102,7 +97,7 @@ def _parts(
     open_ = [i for i, room in enumerate(rooms) if room > 0]
     least = TOKENS * lm.vocabulary // LOGITS  # of an answer, one token at a time has logits
     cost = [max(len(prompts[i]) + rooms[i], least) * samples for i in open_]
-    for places in by_length(cost, tokens=TOKENS):
+    for places in reversed(list(by_length(cost, tokens=TOKENS))):  # the next are as long as the last ones have become
         batch = sorted((open_[place] for place in places), key=lambda i: prompts[i])  # like beginnings side by side
         most = max(rooms[i] for i in batch)
         wide = {i: most if len(prompts[i]) + most <= lm.context else rooms[i] for i in batch}
@@ -117,47 +112,6 @@ def start_ids(lm: LanguageModel, dialogue: Dialogue, text: str) -> tuple[int, ..
         InputError: prompt and beginning leave no room in the model's context, or cannot be encoded.
     """
     return lm.format.encode(dialogue.answered(text)).response[:-1] if text else ()
-
-
-def _generate(
-    model: Any, prompts: Sequence[tuple[int, ...]], config: Any, device: torch.device, processors: Any = None
-) -> list[list[int]]:
-    columns = max(map(len, prompts))
-    ids = torch.tensor([(0,) * (columns - len(p)) + p for p in prompts], device=device)
-    mask = torch.tensor([(0,) * (columns - len(p)) + (1,) * len(p) for p in prompts], device=device)
-    out = model.generate(
-        input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors,
-        custom_generate=dropping if alone() and not processors else None,  # processors of ours look at all rows
-    )  # fmt: skip
-    rows: list[list[int]] = out[:, columns:].tolist()
-    return rows
-
-
-def _generate_apart(
-    model: Any, prompts: Sequence[tuple[int, ...]], config: Any, device: torch.device, seed: int
-) -> list[list[int]]:
-    """Draws by the Gumbel-max trick: the argmax of log p plus noise, of which each prompt has its own source."""
-    from transformers import GenerationConfig, LogitsProcessorList
-
-    each: int = config.num_return_sequences
-    temperature: float = config.temperature
-    sources = [torch.Generator(device).manual_seed(_own_seed(seed, prompt)) for prompt in prompts]
-
-    def noisy(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        drawn = [torch.empty(each, scores.shape[1], device=device).exponential_(generator=g) for g in sources]
-        gumbel = -torch.cat(drawn).clamp_min(2.0**-24).log()  # 0 may be drawn
-        return gumbel + scores.float() / temperature
-
-    greedily = GenerationConfig(
-        do_sample=False, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id,
-        max_new_tokens=config.max_new_tokens,
-    )  # fmt: skip
-    repeated = [prompt for prompt in prompts for _ in range(each)]
-    return _generate(model, repeated, greedily, device, LogitsProcessorList([noisy]))
-
-
-def _own_seed(seed: int, prompt: Sequence[int]) -> int:
-    return int(digest(str(seed), repr(tuple(prompt)))[:15], 16)
 
 
 @contextlib.contextmanager

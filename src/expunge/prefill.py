@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from itertools import takewhile
 from operator import itemgetter
@@ -10,53 +10,32 @@ from typing import Any
 
 import torch
 
-CACHED = 4096
-"""Tokens that a CPU reads at a time: the activations of more do not stay in its caches, and take half as long again."""
+from expunge.cache import Options, each, movable
+from expunge.host import CACHED
 
 SHARED, SAVED = 16, 512
 """Tokens of a common beginning, and tokens not read again for it, that are worth a forward of its own."""
 
-Options = dict[str, Any]
-"""What a step of `generate` is handed: attention_mask and position_ids [rows, columns], the cache, and settings."""
 
-
-def prefill(model: Any, input_ids: torch.Tensor, options: Options) -> tuple[torch.Tensor, Options]:
-    """The logits after each prompt [rows, vocabulary], and what the next step is handed.
+def prefill(model: Any, input_ids: torch.Tensor, options: Options) -> Iterator[tuple[torch.Tensor, Options]]:
+    """The logits after each prompt [rows, vocabulary], and what the next step is handed, for some rows at a time.
 
     input_ids: int64 [rows, columns], padded on the left. Prompts that begin alike are found where they are neighbours.
     """
     count, columns = input_ids.shape
-    pieces = _pieces(_prompts(input_ids, options)) if _movable(options) else [(range(count), 0)]
+    pieces = _pieces(_prompts(input_ids, options)) if movable(options) else [(range(count), 0)]
     size = CACHED if input_ids.device.type == "cpu" else input_ids.numel()
-    found = []
     for rows, shared in pieces:
         step = max(1, size // (columns - shared))
         for start in range(rows.start, rows.stop, step):
             part = slice(start, min(start + step, rows.stop))
             own = each(options, itemgetter(part)) | {"cache": deepcopy(options["cache"])}
-            found.append(_read(model, input_ids[part], own, shared))
-    logits, kept = zip(*found, strict=True)
-    return torch.cat(logits), _joined(kept)
-
-
-def each(options: Options, change: Callable[[torch.Tensor], torch.Tensor]) -> Options:
-    """With every tensor changed."""
-    return {name: change(value) if torch.is_tensor(value) else value for name, value in options.items()}
+            yield read(model, input_ids[part], own, shared)
 
 
 def _prompts(input_ids: torch.Tensor, options: Options) -> list[list[int]]:
     lengths = options["attention_mask"].sum(1).tolist()
     return [row[len(row) - n :] for row, n in zip(input_ids.tolist(), lengths, strict=True)]
-
-
-def _movable(options: Options) -> bool:
-    """Whether padding may stand after a common beginning: not where a layer's window counts it."""
-    from transformers.cache_utils import DynamicLayer
-
-    tensors = {name for name, value in options.items() if torch.is_tensor(value)}
-    return tensors == {"attention_mask", "position_ids"} and all(
-        type(x) is DynamicLayer for x in options["cache"].layers
-    )
 
 
 def _pieces(prompts: Sequence[list[int]]) -> Iterator[tuple[range, int]]:
@@ -91,7 +70,8 @@ def _alike(prompts: Sequence[list[int]], start: int) -> tuple[int, int]:
     return end, shared
 
 
-def _read(model: Any, input_ids: torch.Tensor, options: Options, shared: int) -> tuple[torch.Tensor, Options]:
+def read(model: Any, input_ids: torch.Tensor, options: Options, shared: int = 0) -> tuple[torch.Tensor, Options]:
+    """The logits after each prompt, and what the next step is handed; the first `shared` tokens are read once."""
     if shared:
         input_ids, options = _moved(input_ids, options, shared)
         first = each(options, lambda tensor: tensor[:1, :shared])
@@ -115,15 +95,3 @@ def _moved(input_ids: torch.Tensor, options: Options, shared: int) -> tuple[torc
     mask = mask.gather(1, places)
     positions = (mask.cumsum(1) - 1).clamp_min(0)
     return input_ids.gather(1, places), options | {"attention_mask": mask, "position_ids": positions}
-
-
-def _joined(parts: Sequence[Options]) -> Options:
-    """What the next step is handed for all rows, of what it is handed for some of them each."""
-    found, *others = parts
-    if not others:
-        return found
-    for layers in zip(*(options["cache"].layers for options in parts), strict=True):
-        keys, values = [layer.keys for layer in layers], [layer.values for layer in layers]
-        layers[0].keys, layers[0].values = torch.cat(keys), torch.cat(values)
-    names = [name for name, value in found.items() if torch.is_tensor(value)]
-    return found | {name: torch.cat([options[name] for options in parts]) for name in names}

@@ -19,11 +19,12 @@ from expunge.audit.copies import copied
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old, read
 from expunge.audit.result import Estimate, Measure
+from expunge.audit.scores import Scores
 from expunge.batches import forward_rows
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
-from expunge.generation import mean_probability, token_log_probs
+from expunge.generation import mean_probability
 from expunge.judges.verdict import Judged
 from expunge.model import LanguageModel
 from expunge.output_layer import OutputLayer
@@ -79,11 +80,13 @@ def relearning(case: Case) -> list[Measure]:
             rounds[name] = [([case.after.format.encode(d) for d in dialogues], (*first, *second))]
     forgotten = (*first, *second)
     begun = {
-        name: dict(zip(forgotten, _asked(_exact(lm), forgotten, case), strict=True))
+        name: dict(zip(forgotten, _asked(lm, forgotten, case, case.scores), strict=True))
         for name, lm in case.models.items()
         if name != "before"
     }
-    original = dict(zip(forgotten, _at_fault(case.before, forgotten), strict=True))
+    rows = _old(case.before, forgotten)
+    likely = _at_fault([found.log_p for found in case.scores.of(case.before, rows)], rows)
+    original = dict(zip(forgotten, likely, strict=True))
     return [measure for name in rounds for measure in _attack(case, name, rounds[name], begun, original)]
 
 
@@ -119,7 +122,7 @@ def fine_tune(lm: LanguageModel, rows: Sequence[Encoded], seed: int, *, rate: fl
     rate: default: `default_rate`.
     """
     model = lm.model.requires_grad_(True).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate or default_rate(lm), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate or default_rate(lm), weight_decay=0.0, fused=True)
     order, head = _rounds(len(rows), seed), OutputLayer(model)
     for step in range(1, STEPS[-1] + 1):
         picked = [rows[next(order)] for _ in range(BATCH)]
@@ -194,19 +197,18 @@ def _exact(lm: LanguageModel) -> LanguageModel:
     return attacked
 
 
-def _asked(lm: LanguageModel, items: Sequence[Judged], case: Case) -> list[Point]:
-    found = read(lm, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance)
-    probability = [mean_probability(old, row.fault) for old, row in zip(found.old, _old(lm, items), strict=True)]
-    return list(zip(found.flagged, probability, strict=True))
+def _asked(lm: LanguageModel, items: Sequence[Judged], case: Case, scores: Scores | None = None) -> list[Point]:
+    """scores: those of `lm`, if it is not about to change."""
+    found = read(lm, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance, scores=scores)
+    return list(zip(found.flagged, _at_fault(found.old, _old(lm, items)), strict=True))
 
 
 def _old(lm: LanguageModel, items: Sequence[Judged]) -> list[Encoded]:
     return encode_old(lm, Sets(tuple(items)))
 
 
-def _at_fault(lm: LanguageModel, items: Sequence[Judged]) -> list[float]:
-    rows = _old(lm, items)
-    return [mean_probability(p, row.fault) for p, row in zip(token_log_probs(lm, rows), rows, strict=True)]
+def _at_fault(log_probs: Sequence[torch.Tensor], rows: Sequence[Encoded]) -> list[float]:
+    return [mean_probability(log_p, row.fault) for log_p, row in zip(log_probs, rows, strict=True)]
 
 
 def _said(curves: Sequence[Curve], i: int) -> Estimate:

@@ -75,7 +75,8 @@ def _typo(word: str, random: Random) -> str:
 
 def few_shot(dialogue: Dialogue, random: Random, ordinary: Ordinary) -> Dialogue | None:
     """Two ordinary questions with their answers as earlier turns."""
-    single = [d for d in ordinary if len(d.prompt) == 1 and d.response and d.question != dialogue.question]
+    question = dialogue.question
+    single = [d for d in ordinary if len(d.prompt) == 1 and d.response and d.question != question]
     if len(single) < EXAMPLES:
         return None
     turns = [m for d in random.sample(single, EXAMPLES) for m in d.messages]

@@ -110,7 +110,7 @@ class ConsistencyJudge:
         prompts = {dialogues[i].prompt: Dialogue(dialogues[i].prompt, source=dialogues[i].place) for i in asked}
         drawn = generate(
             self._lm, list(prompts.values()), max_new_tokens=self.max_new_tokens, samples=self.samples,
-            temperature=self.temperature, seed=self.seed, apart=True,
+            temperature=self.temperature, seed=self.seed,
         )  # fmt: skip
         said = {prompt: [a for a in answers if a] for prompt, answers in zip(prompts, drawn, strict=True)}
         read = token_log_probs(self._lm, [row for row in rows if not isinstance(row, str)])

@@ -210,11 +210,13 @@ def _reference(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) ->
 
 
 def judging_bytes(sizes: Sizes, work: Workload, way: Way) -> float:
-    """Keys and values of a batch of answers, its prompts' forward and logits; or old responses read, with logits."""
+    """Keys and values of a batch of answers, and of half of the one before, its prompts' forward and logits; or old
+    responses read, with logits.
+    """
     each = 4 if way.single(sizes) else 2
     inside = 2 * sizes.hidden + (3 if sizes.gated else 2) * sizes.inner
     asked = asked_at_once(sizes, work)
-    cache = asked * (work.prompt + work.new) * 2 * sizes.keys * sizes.layers * each
+    cache = min(work.forget, asked + asked // 2) * (work.prompt + work.new) * 2 * sizes.keys * sizes.layers * each
     begun = min(asked, max(1, CACHED // work.prompt)) if way.cpu else asked
     answering = cache + max(begun * work.prompt * inside * each, asked * 8 * sizes.vocabulary)
     read = min(max(batch_tokens(sizes, way), work.row), work.forget * work.row)
