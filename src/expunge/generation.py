@@ -188,11 +188,15 @@ def token_scores(lm: LanguageModel, rows: Sequence[Encoded]) -> list[TokenScores
 
 def _scores(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The fields of `TokenScores` for logits [tokens, vocabulary] and the tokens that stand there."""
-    log_p = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64).log_softmax(-1)
+    log_p = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
+    log_p = log_p - log_p.amax(-1, keepdim=True)
+    p = log_p.exp()  # once, for the sum and for p
+    total = p.sum(-1, keepdim=True)
+    p, log_p = p.div_(total), log_p.sub_(total.log())
     picked = log_p.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    p, log_p = log_p.exp(), log_p.clamp_min(-1e4)  # 0 · log 0 is 0 here, not NaN
-    mean = (p * log_p).sum(-1)
-    deviation = (p * (log_p - mean.unsqueeze(-1)).square()).sum(-1).sqrt()
+    log_p.clamp_(min=-1e4)  # 0 · log 0 is 0 here, not NaN
+    mean = torch.linalg.vecdot(p, log_p)
+    deviation = torch.linalg.vecdot(p, log_p.sub_(mean.unsqueeze(-1)).square_()).sqrt()
     return picked, logits.argmax(-1) == targets, mean, deviation
 
 

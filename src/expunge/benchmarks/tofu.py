@@ -90,11 +90,9 @@ def _questions(source: Source, config: str) -> tuple[Question, ...]:
 
 def tofu(models: Models, sets: Sets, *, split: Split) -> Result:
     """TOFU's figures of a model and, where there is one, of the oracle."""
-    forget = {name: _figures(models, lm, sets.forget) for name, lm in models.named.items()}
-    kept = {
-        part: {name: _figures(models, lm, questions) for name, lm in models.named.items()}
-        for part, questions in sets.kept.items()
-    }
+    parts = [sets.forget, *sets.kept.values()]
+    forget, *others = _by_part({name: _figures(models, lm, parts) for name, lm in models.named.items()})
+    kept = dict(zip(sets.kept, others, strict=True))
     measures = [
         *_part("forget", "forget rows", "forgetting", "lower", forget),
         *(m for part, found in kept.items() for m in _part(part, KEPT[part], "ability", "higher", found)),
@@ -116,13 +114,22 @@ def tofu(models: Models, sets: Sets, *, split: Split) -> Result:
     return models.result("tofu", measures, {"split": split, "rows": counts | {"holdout": len(sets.holdout)}})
 
 
-def _figures(models: Models, lm: LanguageModel, questions: Sequence[Question]) -> dict[str, list[float]]:
-    """Every figure of every row; log_ratio is log R."""
+def _by_part(figures: Mapping[str, Sequence[Figures]]) -> list[dict[str, Figures]]:
+    return [dict(zip(figures, column, strict=True)) for column in zip(*figures.values(), strict=True)]
+
+
+def _figures(models: Models, lm: LanguageModel, parts: Sequence[Sequence[Question]]) -> list[Figures]:
+    """Of each part every figure of every row; all parts are asked together."""
+    said = iter(_said(models, lm, [q.dialogue for questions in parts for q in questions]))
+    return [_measured(models, lm, questions, [next(said)[0] for _ in questions]) for questions in parts]
+
+
+def _measured(models: Models, lm: LanguageModel, questions: Sequence[Question], said: Sequence[str]) -> Figures:
+    """log_ratio is log R."""
     asked = [d for q in questions for d in (q.dialogue, q.right, *q.wrong)]
     scores = iter(models.scores.of(lm, [lm.format.encode(d) for d in asked]))
-    said = _said(models, lm, [q.dialogue for q in questions])
     found: dict[str, list[float]] = {}
-    for question, (answer,) in zip(questions, said, strict=True):
+    for question, answer in zip(questions, said, strict=True):
         own, right, *wrong = (next(scores) for _ in range(2 + len(question.wrong)))
         log_p, others = mean_log_p(own), [mean_log_p(w) for w in wrong]
         ratio = float(np.mean(others)) - mean_log_p(right)
