@@ -1,7 +1,8 @@
 """What an audit costs; writes docs/audit-cost.md.
 
-    python bench/audit.py [--models FOLDER --tofu FOLDER]
-    FOLDERs with the tofu800 models and TOFU's JSON Lines files add the suite of likelihoods on forget01
+    python bench/audit.py [RUN …] [--models FOLDER --tofu FOLDER]
+    RUNs of the demo are audited whole, their samples included; FOLDERs with the tofu800 models and TOFU's JSON Lines
+    files add the suite of likelihoods on forget01
 
 - Likelihoods in one pass against a padded forward for each measure, as textbook scripts have it.
 - How often a distinct row goes through a model, generation aside.
@@ -199,6 +200,16 @@ def by_probe(sets: Sets, judges: list[Judge]) -> Iterator[str]:
     yield from _table("the town, all probes", rows)
 
 
+def unlearned(runs: Sequence[Path], sets: Sets, judges: list[Judge]) -> Iterator[str]:
+    before, oracle = load_model("town"), load_model("town-oracle")
+    rows = []
+    for i, run in enumerate(runs, 1):
+        after = load_model(run / "model")
+        work = partial(audit, after, before, sets, judges, oracle=oracle, samples=16, seed=i, probes=list(PROBES))
+        rows.append((f"run {i}", spent(work)))
+    yield from _table("the town unlearned: all probes, 16 samples", rows, total=False)
+
+
 def tofu(models: Path, data: Path) -> Iterator[str]:
     full, oracle = (load_model(models / f"tofu800-{name}", template="plain") for name in ("full", "retain-oracle"))
     holdout = tuple(read_dialogues(data / "holdout01.jsonl"))
@@ -225,6 +236,7 @@ def _table(title: str, rows: Sequence[tuple[str, Spent]], *, total: bool = True)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="*")
     parser.add_argument("--models", type=Path)
     parser.add_argument("--tofu", type=Path)
     options = parser.parse_args()
@@ -233,6 +245,8 @@ def main() -> None:
     lines = [HEAD.format(machine=machine)]
     for part in (shared_pass(sets, load_model("town")), forwards_per_row(sets, judges), by_probe(sets, judges)):
         lines += _shown(part)
+    if options.runs:
+        lines += _shown(unlearned(options.runs, sets, judges))
     if options.models and options.tofu:
         lines += _shown(tofu(options.models, options.tofu))
     PAGE.write_text("\n".join(lines), encoding="utf-8")
