@@ -224,13 +224,13 @@ def test_what_was_encoded_is_remembered(lm: LanguageModel, monkeypatch: pytest.M
     monkeypatch.setattr(ChatFormat, "_render", counted)
     row = form.encode(asked("It is here."))
     spanned = form.encode(asked("It is here."), (Span(0, 2),))
-    assert rendered == 4 and row.response == spanned.response and row.fault != spanned.fault
+    assert rendered == 3 and row.response == spanned.response and row.fault != spanned.fault
     assert form.encode(asked("It is here.", source="b.jsonl:2")) is row
-    assert form.encode_prompt(asked("")) == row.prompt and rendered == 4
+    assert form.encode_prompt(asked("")) == row.prompt and rendered == 3
     monkeypatch.setattr("expunge.encoding.REMEMBERED", 2)
     form.encode(asked("Not here."))
-    assert rendered == 6 and len(form._known) <= 2, "it began anew"
-    assert form.encode(asked("It is here.")) == row and rendered == 8
+    assert rendered == 5 and len(form._known) <= 2, "it began anew"
+    assert form.encode(asked("It is here.")) == row and rendered == 7
 
 
 def test_a_remembered_dialogue_is_still_too_long_by_its_own_name(lm: LanguageModel) -> None:

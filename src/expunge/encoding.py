@@ -29,8 +29,8 @@ Line breaks are written as expressions, since chat templates lose those that fol
 
 _MARK = "Expunge0Response"
 
-REMEMBERED = 2**14
-"""Prompts and dialogues, the most of which a format remembers the tokens; then it begins anew."""
+REMEMBERED = 2**15
+"""Prompts, as text and as tokens, and dialogues: the most that a format remembers; then it begins anew."""
 
 Found = TypeVar("Found")
 
@@ -86,7 +86,7 @@ class ChatFormat:
 
     def prompt_ids(self, messages: Sequence[Message], *, place: str = "") -> tuple[int, ...]:
         """Token ids up to the place where the response begins; `place` is what an error calls it."""
-        return self._prompt(self._render(messages, place, answer_next=True))
+        return self._prompt(self._prompt_text(tuple(messages), place))
 
     def encode_prompt(self, dialogue: Dialogue) -> tuple[int, ...]:
         """The prompt's token ids, for the model to go on from.
@@ -121,7 +121,7 @@ class ChatFormat:
         return found
 
     def _encoded(self, dialogue: Dialogue, spans: Sequence[Span]) -> Encoded:
-        prompt = self._render(dialogue.prompt, dialogue.place, answer_next=True)
+        prompt = self._prompt_text(dialogue.prompt, dialogue.place)
         full = self._render(dialogue.messages, dialogue.place, answer_next=False)
         if not full.startswith(prompt):
             remedy = "Give a template in which the prompt's text comes first, unchanged (--template FILE)."
@@ -146,6 +146,9 @@ class ChatFormat:
         """A generated response as text: up to its end token, without special tokens."""
         stop = next((i for i, token in enumerate(ids) if token in self.end_ids), len(ids))
         return str(self.tokenizer.decode(ids[:stop], skip_special_tokens=True)).strip()
+
+    def _prompt_text(self, messages: tuple[Message, ...], place: str) -> str:
+        return self._remembered(("text", messages), lambda: self._render(messages, place, answer_next=True))
 
     def _prompt(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=self.plain, verbose=False)["input_ids"])
