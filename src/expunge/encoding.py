@@ -113,11 +113,13 @@ class ChatFormat:
         return row
 
     def _remembered(self, key: Any, find: Callable[[], Found]) -> Found:
-        if key not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[key] = find()
-        found: Found = self._known[key]
+        if key in self._known:
+            known: Found = self._known[key]
+            return known
+        found = find()
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[key] = found
         return found
 
     def _encoded(self, dialogue: Dialogue, spans: Sequence[Span]) -> Encoded:
