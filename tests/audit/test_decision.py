@@ -184,6 +184,15 @@ def test_probabilities_steps_and_ratios_are_no_claims() -> None:
     assert claim_of(replace(auc(0.5, 0.1, 0.5, "privleak"), unit="share")) is None
 
 
+def test_no_step_of_fine_tuning_is_no_attack_unless_it_fails() -> None:
+    """What the model says before the first step is named where it is beyond the threshold itself."""
+    steps = [measure(f"relearn_forget{n}", 0, 400, group="robustness") for n in (0, 10, 30)]
+    assert claim(*steps, name="relearning").measure == "relearn_forget10"
+    steps[0] = measure("relearn_forget0", 200, 400, group="robustness")
+    found = claim(*steps, name="relearning")
+    assert (found.outcome, found.measure) == ("FAIL", "relearn_forget0")
+
+
 def test_without_forgetting_nothing_is_shown() -> None:
     (found,) = decide([])
     assert (found.name, found.outcome, found.why) == ("flagged", "NOT SHOWN", "it was not measured")

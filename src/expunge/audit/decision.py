@@ -43,6 +43,8 @@ _KEYS = {
     "depth": r"depth(_|$)",
 }
 """What the keys of a claim's measures begin with."""
+_UNTOUCHED = re.compile(r"relearn_[a-z]+0$")
+"""What there is before the first step of an attack."""
 _KEPT: tuple[Group, ...] = ("ability", "neighbours")
 _MADE_UP: tuple[Group, ...] = ("robustness", "fluency")
 _DRAWN = 0.025
@@ -109,7 +111,7 @@ def _limited(name: str, measures: Sequence[Measure]) -> Iterator[Limited]:
         yield from (Limited(m, _gained(m)) for m in measures if m.before)
     else:
         for m in measures:
-            part = any(m.key.startswith(f"{other.key}_") for other in measures)
+            part = any(m.key.startswith(f"{other.key}_") for other in measures) or bool(_UNTOUCHED.match(m.key))
             made_up = m.oracle.high if m.group in _MADE_UP and m.oracle else 0.0
             yield Limited(m, m.after, made_up, part)
 
