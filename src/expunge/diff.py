@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from expunge.audit import intervals
+from expunge.audit.divergence import kl
 from expunge.audit.private import mark, secrets
 from expunge.audit.result import Estimate, Sample, finite
 from expunge.batches import Batch, alike
@@ -149,9 +150,7 @@ def divergences(a: LanguageModel, b: LanguageModel, rows: Sequence[Encoded]) -> 
         for indices in alike([len(row) for row in rows], tokens=batch_tokens(a)):
             batches = [(lm, Batch.of([rows[i] for i in indices], lm.device)) for lm in (a, b)]
             ours, theirs = (batch.logits(lm.model.eval()).float().log_softmax(-1).to(a.device) for lm, batch in batches)
-            p = ours.exp()
-            kl = (p * (ours - theirs)).where(p > 0, 0).sum(-1).clamp_min(0)  # below zero by rounding alone
-            response = batches[0][1].response
+            far, response = kl(ours, theirs), batches[0][1].response
             for place, i in enumerate(indices):
-                found[i] = float(kl[place][response[place]].mean())
+                found[i] = float(far[place][response[place]].mean())
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from expunge.audit.audit import audit, distances
+from expunge.audit.audit import audit
 from expunge.audit.measures import Measurer, broken, right
 from expunge.audit.private import mark, secrets
 from expunge.audit.reading import Reading, Sets
@@ -122,6 +122,8 @@ def test_audit_end_to_end(tiny: Path, tmp_path: Path) -> None:
     assert torch.equal(generator, torch.random.get_rng_state()), "an audit draws from the global generator"
     assert all(torch.equal(value, lm.model.state_dict()[name]) for name, value in state.items())
     assert found.measure("oracle_distance").after.value == pytest.approx(0, abs=1e-6)
+    assert found.measure("kl_original").after.value == pytest.approx(0, abs=1e-6)
+    assert found.measure("perplexity_ordinary").after.value == pytest.approx(1, abs=1e-6)
     assert found.measure("flagged_trained").after.count == 2
     assert {s.kind for s in found.samples} == {"trained", "unseen", "neighbour", "ability", "lookalike"}
     near = next(s for s in found.samples if s.kind == "neighbour")
@@ -131,20 +133,6 @@ def test_audit_end_to_end(tiny: Path, tmp_path: Path) -> None:
     assert read_audit(tmp_path).samples == found.samples
     assert "4-71-63" not in (tmp_path / "audit.json").read_text()
     assert (tmp_path / "samples.jsonl").stat().st_mode & 0o777 == 0o600
-
-
-def test_distance_between_models_is_a_total_variation(tiny: Path) -> None:
-    ours, other = load_model(tiny), load_model(tiny)
-    with torch.no_grad():
-        other.model.get_output_embeddings().weight.mul_(3.0)
-    [far], [none] = distances([ours, other], other, [SUM])
-    assert none == 0.0
-    row = ours.format.encode(SUM)
-    ids = torch.tensor([row.prompt + row.response])
-    with torch.no_grad():
-        p, q = (m.model(ids).logits[0, len(row.prompt) - 1 : -1].double().softmax(-1) for m in (ours, other))
-    assert far == pytest.approx(float(((p - q).abs().sum(-1) / 2).mean()), abs=1e-5)
-    assert 0 < far <= 1
 
 
 @pytest.mark.parametrize(

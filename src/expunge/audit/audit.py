@@ -9,20 +9,16 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from expunge.audit.decision import decide
-from expunge.audit.measures import Measurer, oracle_distance, perplexity_ratio
+from expunge.audit.divergence import divergence
+from expunge.audit.measures import Measurer, perplexity_ratio
 from expunge.audit.private import mark, secrets
 from expunge.audit.probes import Case, check_sets, run_probes
 from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.audit.scores import Scores
 from expunge.audit.thresholds import Thresholds
-from expunge.batches import Batch, alike
-from expunge.dialogue import Dialogue
 from expunge.expected import TEMPLATES
-from expunge.generation import batch_tokens
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 
@@ -58,9 +54,8 @@ def audit(
     ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance, scores=scores) if oracle else None
     measures = Measurer(sets, was, now, ideal, encode_old(after, sets)).all()
     measures += _fluency(before, sets, now, scores)
-    if oracle and sets.ordinary:
-        ordinary = sets.ordinary[:: max(1, len(sets.ordinary) // 256)]
-        measures.append(oracle_distance(*distances([before, after], oracle, ordinary)))
+    models = {"after": after, "before": before} | ({"oracle": oracle} if oracle else {})
+    measures += divergence(models, sets.ordinary, scores)
     readings = {"after": now, "before": was} | ({"oracle": ideal} if ideal else {})
     measures += run_probes(probes, Case(after, before, oracle, sets, tuple(judges), seed, advance, scores, readings))
     cost = {"seed": seed, "samples": samples, "probes": list(probes), "seconds": round(time.monotonic() - start, 1)}
@@ -89,23 +84,6 @@ def _fluency(before: LanguageModel, sets: Sets, now: Reading, scores: Scores) ->
     expected = [before.format.encode(j.dialogue.answered(text)) for j, text in wanted]
     found = [row.log_p for row in scores.of(before, [*answers, *expected])]
     return [perplexity_ratio(found[: len(answers)], found[len(answers) :])]
-
-
-def distances(
-    models: Sequence[LanguageModel], other: LanguageModel, dialogues: Sequence[Dialogue]
-) -> list[list[float]]:
-    """Mean total-variation distance ½ Σ |p − p'| of each model from `other`, over each dialogue's response tokens."""
-    rows = [other.format.encode(d) for d in dialogues]
-    found = [[0.0] * len(rows) for _ in models]
-    with torch.inference_mode():
-        for indices in alike([len(r) for r in rows], tokens=batch_tokens(other)):
-            batch = Batch.of([rows[i] for i in indices], other.device)
-            theirs = batch.logits(other.model.eval()).float().softmax(-1)
-            for own, lm in zip(found, models, strict=True):
-                tv = (batch.logits(lm.model.eval()).float().softmax(-1) - theirs).abs().sum(-1) / 2
-                for place, i in enumerate(indices):
-                    own[i] = float(tv[place][batch.response[place]].mean())
-    return found
 
 
 def _samples(sets: Sets, was: Reading, now: Reading, judges: Sequence[Judge]) -> list[Sample]:

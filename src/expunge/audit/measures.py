@@ -187,18 +187,3 @@ def perplexity_ratio(answers: Sequence[torch.Tensor], expected: Sequence[torch.T
         "Perplexity, under the original model, of the answers to forgotten prompts over that of the expected outputs."
     )
     return Measure("fluency_perplexity", "Perplexity of the answers", meaning, "fluency", "ratio", "lower", estimate)
-
-
-def oracle_distance(before: Sequence[float], after: Sequence[float]) -> Measure:
-    """Mean total-variation distance to the oracle's next-token distributions on ordinary dialogues."""
-    meaning = "Mean total-variation distance to the oracle's next-token distributions, on ordinary dialogues."
-    return Measure(
-        "oracle_distance",
-        "Distance to the oracle",
-        meaning,
-        "oracle",
-        "probability",
-        "lower",
-        intervals.mean(after),
-        intervals.mean(before),
-    )

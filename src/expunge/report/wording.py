@@ -49,6 +49,8 @@ def figure(value: float, unit: str) -> str:
         return f"{value:.0f} steps"
     if unit == "ratio":
         return f"{value:.2f}×"
+    if unit == "nats":
+        return "<0.001 nats" if 0 < value < 0.0005 else f"{value:.3f} nats"
     if unit == "probability":
         return "<0.001" if 0 < value < 0.0005 else ">0.999" if 0.9995 <= value < 1 else f"{value:.3f}"
     return "<0.1%" if 0 < value < 0.0005 else ">99.9%" if 0.9995 <= value < 1 else f"{100 * value:.1f}%"
@@ -62,7 +64,7 @@ def tick(value: float, unit: str) -> str:
 def interval(estimate: Estimate, unit: str) -> str:
     """The 95 % interval, the unit written once: "0.1–2.3%"."""
     low, high = figure(estimate.low, unit), figure(estimate.high, unit)
-    return f"{low.removesuffix(' steps').rstrip('%×')}–{high}"
+    return f"{low.removesuffix(' steps').removesuffix(' nats').rstrip('%×')}–{high}"
 
 
 def claimed(claim: Claim, part: Literal["value", "low", "high"]) -> str:
