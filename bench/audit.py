@@ -177,8 +177,8 @@ def forwards_per_row(sets: Sets, judges: list[Judge]) -> Iterator[str]:
     after, before, oracle = models
     yield "| forwards, generation aside | of distinct rows | each |\n|---|---|---|"
     for title, given, names in (
-        ("`likelihood`, with all that an audit has anyway, no oracle", None, ["likelihood"]),
-        ("the same with an oracle: a seventh of the ordinary rows again, for its distance", oracle, ["likelihood"]),
+        ("`likelihood`, with all that an audit has anyway: a seventh of the ordinary rows again, for KL", None, ["likelihood"]),
+        ("the same with an oracle", oracle, ["likelihood"]),
         ("and `membership`: the gradient of each forgotten and holdout row", oracle, ["likelihood", "membership"]),
     ):
         with counting(models) as found:
