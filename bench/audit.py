@@ -177,7 +177,11 @@ def forwards_per_row(sets: Sets, judges: list[Judge]) -> Iterator[str]:
     after, before, oracle = models
     yield "| forwards, generation aside | of distinct rows | each |\n|---|---|---|"
     for title, given, names in (
-        ("`likelihood`, with all that an audit has anyway: a seventh of the ordinary rows again, for KL", None, ["likelihood"]),
+        (
+            "`likelihood`, with all that an audit has anyway: a seventh of the ordinary rows again, for KL",
+            None,
+            ["likelihood"],
+        ),
         ("the same with an oracle", oracle, ["likelihood"]),
         ("and `membership`: the gradient of each forgotten and holdout row", oracle, ["likelihood", "membership"]),
     ):
