@@ -48,7 +48,7 @@ def config_of(recipe: Recipe, method: str = "npo") -> UnlearnConfig:
 def test_every_method_has_a_space_around_itself(method: str, rank: int) -> None:
     config = UnlearnConfig.of(method, max_steps=80, lora_rank=rank)
     space = {d.name: d for d in space_of(config, 192)}
-    rate = 2e-3 * (2 if rank else 1)
+    rate = 2e-3 * (4 if rank else 1)
     found = space["learning_rate"]
     assert (found.low, found.default, found.high) == pytest.approx((rate / 10, rate, rate * 10))
     assert space["max_steps"] == Dimension("max_steps", 80, 10, 80, whole=True)
@@ -93,6 +93,14 @@ def test_what_is_written_is_read_as_it_was(values: dict[str, float], tmp_path_fa
     assert entries([], None, UnlearnConfig(), tuned=[folder]) == {"npo": config}
     (folder / "recipe.toml").write_text('model = "town"\n[scan]\ndialogues = "a.jsonl"\n' + toml(config))
     assert read_recipe(folder / "recipe.toml").config == config
+
+
+@pytest.mark.parametrize("given", [{}, {"ignorance": 1e-4, "forgotten": 0.01}])
+def test_an_adapters_own_settings_are_read_as_they_were(given: dict[str, float], tmp_path: Path) -> None:
+    """Also where they are those of a model that is trained as a whole."""
+    config = UnlearnConfig.of("default", lora_rank=8, **given)
+    (tmp_path / BEST).write_text(toml(config))
+    assert entries([], None, UnlearnConfig(), tuned=[tmp_path]) == {"default": config}
 
 
 def test_tuned_methods_stand_beside_others(tmp_path: Path) -> None:

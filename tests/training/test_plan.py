@@ -101,9 +101,17 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
         UnlearnConfig(**wrong)  # type: ignore[arg-type]
 
 
+def test_an_adapter_is_pushed_further_by_the_default_alone() -> None:
+    full, adapter = UnlearnConfig.of(), UnlearnConfig.of(lora_rank=8)
+    assert (full.ignorance, full.forgotten) == (1e-4, 0.01) and UnlearnConfig.of(lora_rank=0) == full
+    assert (adapter.ignorance, adapter.forgotten) == (1e-5, 0.003)
+    assert UnlearnConfig.of(lora_rank=8, forgotten=0.02).forgotten == 0.02, "what is given holds"
+    assert UnlearnConfig.of("paper", lora_rank=8).forgotten == 0.01
+
+
 def test_the_learning_rate_follows_the_width() -> None:
     assert UnlearnConfig().rate(192) == pytest.approx(2e-3)
     assert UnlearnConfig().rate(128) == pytest.approx(2e-3)
-    assert UnlearnConfig(lora_rank=8).rate(192) == pytest.approx(4e-3)
+    assert UnlearnConfig(lora_rank=8).rate(192) == pytest.approx(8e-3)
     assert UnlearnConfig().rate(4096) == pytest.approx(2.03e-5, rel=0.05)
     assert UnlearnConfig(learning_rate=3e-4).rate(192) == 3e-4

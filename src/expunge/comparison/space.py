@@ -76,7 +76,7 @@ def placed(config: UnlearnConfig, values: Mapping[str, float]) -> UnlearnConfig:
 
 def toml(config: UnlearnConfig) -> str:
     """The settings as a table [unlearn] of a recipe: the method, and what differs from it. The seed is the recipe's."""
-    plain = UnlearnConfig.of(config.method)
+    plain = replace(UnlearnConfig.of(config.method, lora_rank=config.lora_rank), lora_rank=0)
     names = [field.name for field in dataclasses.fields(config) if field.name not in ("seed", "method", "options")]
     changed = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(plain, name)}
     lines = ["[unlearn]", *(_line(name, value) for name, value in {"method": config.method, **changed}.items())]

@@ -17,6 +17,9 @@ EPSILON = 0.08
 """Adam's ε as a share of the root mean square of a gradient of norm 1. Below it a weight's steps shrink with its
 gradient: those that matter to no term stay where they are, and with them ability that no normal row shows."""
 
+ADAPTER: Mapping[str, float] = {"ignorance": 1e-5, "forgotten": 0.003}
+"""What the default method sets otherwise for an adapter, which pushes less of a response than all weights do."""
+
 _AT_LEAST_1 = ("max_steps", "forget_rows", "normal_rows", "accumulation", "judge_every")
 _AT_LEAST_0 = (
     "negative_weight", "positive_weight", "normal_weight", "hidden_weight", "normal_budget", "normal_limit",
@@ -36,7 +39,8 @@ class UnlearnConfig:
         multiplier λ ← max(0, λ + normal_weight · (loss − limit)) (PDU, arXiv 2506.05314). 0: fixed.
     judged: the judge decides which rows are active, and when to stop. Without it all rows are trained on for
         `max_steps`, at a rate that falls to 0 in a line.
-    ignorance: probability of a token at fault at which it is left alone (q in `objective.negative.distance`).
+    ignorance: probability of a token at fault at which it is left alone (q in `objective.negative.distance`). The
+        default method has another for LoRA, and so it has of `forgotten` (`ADAPTER`).
     forgotten: a dialogue leaves the active set when the mean probability of its tokens at fault is at most this, no
         judge flags the greedy answer, and that answer is like an expected output. It comes back when one of these
         fails, the first by a factor of three. Where rows that were never seen are given, their level takes the place of
@@ -45,7 +49,7 @@ class UnlearnConfig:
         judged once more, and if any is still active, training goes on at half the rate.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this. Before it
         settles, a model that ends well may lose half a nat.
-    learning_rate: default 2e-3 · (192 / hidden size)^1.5, and not above 2e-3; twice that for LoRA.
+    learning_rate: default 2e-3 · (192 / hidden size)^1.5, and not above 2e-3; four times that for LoRA.
     epsilon: Adam's ε; default: EPSILON over the root of the number of weights.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
     judge_every: steps from one judging of the active set to the next; also the interval of checkpoints.
@@ -103,12 +107,13 @@ class UnlearnConfig:
 
     @classmethod
     def of(cls, method: str = "default", **given: Any) -> UnlearnConfig:
-        """The settings of a method, but for what is given.
+        """The settings of a method, those of the default for an adapter where one is trained, but for what is given.
 
         Raises:
             InputError: no such method, or settings that do not go together.
         """
-        return cls(method=method, **{**method_of(method).settings, **given})
+        adapter = ADAPTER if method == "default" and given.get("lora_rank") else {}
+        return cls(method=method, **{**method_of(method).settings, **adapter, **given})
 
     def __post_init__(self) -> None:
         def check(right: bool, name: str, rule: str) -> None:
@@ -163,7 +168,7 @@ class UnlearnConfig:
         if self.learning_rate is not None:
             return self.learning_rate
         full = 2e-3 * float(min(1.0, 192 / hidden_size) ** 1.5)
-        return full * 2 if self.lora_rank else full
+        return full * 4 if self.lora_rank else full
 
     def adversary_step(self, adapter: bool) -> float:
         """Of an adversary, in learning rates, where an adapter is trained or the weights are."""
