@@ -48,7 +48,7 @@ def config_of(recipe: Recipe, method: str = "npo") -> UnlearnConfig:
 def test_every_method_has_a_space_around_itself(method: str, rank: int) -> None:
     config = UnlearnConfig.of(method, max_steps=80, lora_rank=rank)
     space = {d.name: d for d in space_of(config, 192)}
-    rate = 2e-3 * (4 if rank else 1)
+    rate = 2e-3 * (1 if not rank else 4 if method == "default" else 2)
     found = space["learning_rate"]
     assert (found.low, found.default, found.high) == pytest.approx((rate / 10, rate, rate * 10))
     assert space["max_steps"] == Dimension("max_steps", 80, 10, 80, whole=True)

@@ -113,5 +113,6 @@ def test_the_learning_rate_follows_the_width() -> None:
     assert UnlearnConfig().rate(192) == pytest.approx(2e-3)
     assert UnlearnConfig().rate(128) == pytest.approx(2e-3)
     assert UnlearnConfig(lora_rank=8).rate(192) == pytest.approx(8e-3)
+    assert UnlearnConfig(method="npo", lora_rank=8).rate(192) == pytest.approx(4e-3)
     assert UnlearnConfig().rate(4096) == pytest.approx(2.03e-5, rel=0.05)
     assert UnlearnConfig(learning_rate=3e-4).rate(192) == 3e-4

@@ -49,7 +49,8 @@ class UnlearnConfig:
         judged once more, and if any is still active, training goes on at half the rate.
     normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this. Before it
         settles, a model that ends well may lose half a nat.
-    learning_rate: default 2e-3 · (192 / hidden size)^1.5, and not above 2e-3; four times that for LoRA.
+    learning_rate: default 2e-3 · (192 / hidden size)^1.5, and not above 2e-3; twice that for LoRA,
+        four times with the default method, whose hidden states hold what is kept.
     epsilon: Adam's ε; default: EPSILON over the root of the number of weights.
     forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
     judge_every: steps from one judging of the active set to the next; also the interval of checkpoints.
@@ -168,7 +169,8 @@ class UnlearnConfig:
         if self.learning_rate is not None:
             return self.learning_rate
         full = 2e-3 * float(min(1.0, 192 / hidden_size) ** 1.5)
-        return full * 4 if self.lora_rank else full
+        adapter = 4 if self.method == "default" else 2
+        return full * adapter if self.lora_rank else full
 
     def adversary_step(self, adapter: bool) -> float:
         """Of an adversary, in learning rates, where an adapter is trained or the weights are."""
