@@ -34,7 +34,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """A row that stays where it is, is not copied. No row may go to the place of one that stays elsewhere."""
+        """A row that stays where it is, is not copied."""
         if len(indices) > len(self.keys):
             room = self._held[0].shape[2] - self.keys.shape[2]
             self.hold(self.keys[indices], self.values[indices], room)
@@ -54,6 +54,9 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
     def _show(self, end: int) -> None:
         self.keys, self.values = (held[:, :, :end] for held in self._held)
+
+
+_MOVABLE = (DynamicLayer, RoomyLayer)
 
 
 def each(options: Options, change: Callable[[torch.Tensor], torch.Tensor]) -> Options:
@@ -86,20 +89,19 @@ def joined(parts: Sequence[Options], room: int) -> Options:
 
     room: tokens to come. Parts that are movable may have different numbers of columns.
     """
-    found = parts[0]
-    movables = movable(found)
-    if movables:
+    found, moves, columns = parts[0], movable(parts[0]), 0
+    if moves:
         parts = [_trimmed(part) for part in parts]
-    columns = max(part["attention_mask"].shape[1] for part in parts) if movables else 0
+        columns = max(part["attention_mask"].shape[1] for part in parts)
+    known = max(0, columns - 1)  # the last token is still to be read
     for i, layers in enumerate(zip(*(part["cache"].layers for part in parts), strict=True)):
-        known = columns - 1  # the last token is still to be read
         keys, values = (_joined([getattr(x, name) for x in layers], known, -2) for name in ("keys", "values"))
-        if movables:
+        for layer in layers:
+            layer.keys = layer.values = None  # what is joined is not held twice
+        if moves:
             found["cache"].layers[i] = RoomyLayer(keys, values, room)
         else:
             layers[0].keys, layers[0].values = keys, values
-        for layer in layers[0 if movables else 1 :]:
-            layer.keys = layer.values = None  # what is joined is not held twice
     names = [name for name, value in found.items() if torch.is_tensor(value)]
     return found | {name: _joined([part[name] for part in parts], columns, -1) for name in names}
 
@@ -121,6 +123,3 @@ def _joined(parts: Sequence[torch.Tensor], columns: int, dim: int) -> torch.Tens
         found[start : start + len(part)].narrow(dim, shape[dim] - part.shape[dim], part.shape[dim])[:] = part
         start += len(part)
     return found
-
-
-_MOVABLE = (DynamicLayer, RoomyLayer)

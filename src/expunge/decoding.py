@@ -41,7 +41,7 @@ class Decoder:
         self.said: list[list[int]] = []
         self.ended = 0
         self._asks, self._model, self._ends, self._seed = model.generate, model, tuple(ends), seed
-        self._samples, self._temperature = samples, temperature
+        self._samples, self._each, self._temperature = samples, max(1, samples), temperature
         self._rooms: list[int] = []
         self._draws: dict[int, list[float]] = {}
         self._asked: dict[tuple[int, ...], int] = {}
@@ -60,7 +60,7 @@ class Decoder:
         if not alone():
             self._keep_step(ids, mask, config)
             return
-        answers = len(prompts) * max(1, self._samples)
+        answers = len(prompts) * self._each
         self._draws |= enumerate(self._drawn(prompts, room), len(self.said))
         self.said += [[] for _ in range(answers)]
         self._rooms += [room] * answers
@@ -101,16 +101,15 @@ class Decoder:
     ) -> torch.Tensor:
         """For `model.generate(custom_generate=…)`, which knows what a step of the model is to be handed."""
         self._model = model  # below any adapter's wrapper
-        samples = max(1, self._samples)
-        new = range(len(self.said) - samples * len(input_ids), len(self.said))
+        new = range(len(self.said) - self._each * len(input_ids), len(self.said))
         if not selectable(options, len(input_ids)):
-            self._whole(input_ids.repeat_interleave(samples, 0), _repeated(options, samples), new)
+            self._whole(input_ids, options, new)
             return input_ids
         if options.get("attention_mask", ...) is None:  # `generate` leaves it out where nothing is padded
             options["attention_mask"] = torch.ones_like(input_ids)
         joins = movable(options)
         logits, parts = zip(*prefill(model, input_ids, options), strict=True)
-        fresh = self._say(torch.cat(logits), [Alive(answer, i // samples, 0) for i, answer in enumerate(new)])
+        fresh = self._say(torch.cat(logits), [Alive(answer, i // self._each, 0) for i, answer in enumerate(new)])
         waiting = [self._options] if self._alive else []
         self._alive += [Alive(answer, self._rows + row, token) for answer, row, token in fresh]
         self._rows += len(input_ids)
@@ -122,7 +121,11 @@ class Decoder:
 
     def _whole(self, input_ids: torch.Tensor, options: Options, new: range) -> None:
         """Where rows cannot leave: one for each answer, all to the last one's end."""
-        logits, options = read(self._model, input_ids, options)
+
+        def repeated(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.repeat_interleave(self._each, 0)
+
+        logits, options = read(self._model, repeated(input_ids), each(options, repeated))
         alive = self._say(logits, [Alive(answer, i, 0) for i, answer in enumerate(new)])
         while alive:
             logits, options = self._step(alive, len(new), options)
@@ -197,10 +200,6 @@ def alone() -> bool:
     """Whether this process may stop when its own rows have ended: where several share a model, all must keep step."""
     spread = torch.distributed
     return not (spread.is_available() and spread.is_initialized() and spread.get_world_size() > 1)
-
-
-def _repeated(options: Options, times: int) -> Options:
-    return each(options, lambda tensor: tensor.repeat_interleave(times, 0))
 
 
 def _own_seed(*parts: Any) -> int:

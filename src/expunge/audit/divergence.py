@@ -49,23 +49,22 @@ _ASKED: Mapping[str, tuple[Distance, str, str]] = {
 def divergence(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue], scores: Scores) -> list[Measure]:
     """On ordinary dialogues the perplexity over the original's, KL from the original, and the distance to an oracle.
 
-    models: "after", "before", and "oracle", if there is one. Distributions are compared between models that read a
-    dialogue as the same tokens of one vocabulary, on about `ROWS` dialogues.
+    models: "after", "before", and "oracle", if there is one; those that read a dialogue as the original's tokens are
+    compared. Distributions are those of about `ROWS` dialogues, between models of one vocabulary.
     """
-    ordinary = [d for d in ordinary if all(_reads(lm, d) for lm in models.values())]
-    if not ordinary:
+    before = models["before"]
+    models = {name: lm for name, lm in models.items() if lm.format is before.format}
+    ordinary = [d for d in ordinary if _reads(before, d)]
+    if not ordinary or "after" not in models:
         return []
     measures = [_perplexity(models, ordinary, scores)]
-    before = models["before"]
-    same = {n for n, lm in models.items() if lm.format is before.format and lm.vocabulary == before.vocabulary}
+    same = {name for name, lm in models.items() if lm.vocabulary == before.vocabulary}
     asked = {name: (way, a, b) for name, (way, a, b) in _ASKED.items() if {a, b} <= same}
     rows = [before.format.encode(d) for d in ordinary[:: max(1, len(ordinary) // ROWS)]]
     values = distances([(way, models[a], models[b]) for way, a, b in asked.values()], rows)
     found = dict(zip(asked, map(intervals.mean, values), strict=True))
     if "changed" in found:
-        meaning = (
-            "Mean KL divergence of the model's next-token distributions from the original's, on ordinary dialogues."
-        )
+        meaning = "Mean KL(original ‖ model) of next-token distributions, on ordinary dialogues."
         after, oracle = found["changed"], found.get("changed_oracle")
         measures.append(
             Measure("kl_original", "KL from the original", meaning, "ability", "nats", "lower", after, None, oracle)
