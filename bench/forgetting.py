@@ -58,7 +58,7 @@ def moved(original: LanguageModel, lm: LanguageModel, rows: list[Encoded]) -> fl
     """What it cost: mean KL(p_ref ‖ p_θ) on ordinary rows, nats a token."""
     batch = Batch.of(rows)
     with torch.no_grad():
-        p, q = (m.model.eval() and batch.logits(m.model)[batch.response].log_softmax(-1) for m in (original, lm))
+        p, q = (m.model.eval() and batch.logits(m.model).log_softmax(-1) for m in (original, lm))
     return float((p.exp() * (p - q)).sum(-1).mean())
 
 

@@ -20,16 +20,16 @@ def asked(response: str, question: str) -> Dialogue:
 def test_padding_changes_no_logits(lm: LanguageModel) -> None:
     rows = [lm.format.encode(asked("word " * n, "why " * m)) for n, m in ((1, 9), (20, 1), (3, 3), (7, 20))]
     batch = Batch.of(rows)
-    together, apart = batch.logits(lm.model), forward_rows(lm.model, rows, "cpu", (1, 2))
+    together, apart = batch.split(batch.logits(lm.model)), forward_rows(lm.model, rows, "cpu", (1, 2))
     for i, row in enumerate(rows):
         ids = torch.tensor([row.prompt + row.response])
         single = lm.model(input_ids=ids, output_hidden_states=True)
         alone = single.logits[0, len(row.prompt) - 1 : -1]
-        torch.testing.assert_close(together[i][batch.response[i]], alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(together[i], alone, atol=1e-5, rtol=0)
         torch.testing.assert_close(OutputLayer(lm.model)(apart[i].last), alone, atol=1e-5, rtol=0)
         hidden = torch.stack([single.hidden_states[layer][0] for layer in (1, 2)], 1)
         torch.testing.assert_close(apart[i].hidden, hidden, atol=1e-5, rtol=0)
-        assert batch.targets[i][batch.response[i]].tolist() == list(row.response)
+        assert batch.split(batch.targets)[i].tolist() == list(row.response)
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))

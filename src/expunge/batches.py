@@ -14,48 +14,52 @@ from expunge.packing import Packing, pack, packable, unwrapped
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows padded on the left, so that all responses end in the last column and logits are needed in few columns.
+    """Rows padded on the left; only tokens of their responses go through the output layer.
 
     input_ids, attention_mask, position_ids: int64 [rows, columns].
-    targets, response: [rows, width]; the last `width` columns hold every response token of every row.
+    asked: bool [rows, columns], where the token that follows is one of the response.
+    targets: int64 [tokens], those of all responses, row after row; sizes: how many each row has.
     """
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
     position_ids: torch.Tensor
+    asked: torch.Tensor
     targets: torch.Tensor
-    response: torch.Tensor
+    sizes: list[int]
 
     @classmethod
     def of(cls, rows: Sequence[Encoded], device: torch.device | str = "cpu") -> Batch:
         columns = max(map(len, rows))
-        width = max(len(r.response) for r in rows)
-        ids = torch.zeros(len(rows), columns, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        response = torch.zeros(len(rows), width, dtype=torch.bool)
+        ids, mask = (torch.zeros(len(rows), columns, dtype=torch.long) for _ in range(2))
+        asked = torch.zeros(len(rows), columns, dtype=torch.bool)
         for i, row in enumerate(rows):
             ids[i, columns - len(row) :] = torch.tensor(row.prompt + row.response)
             mask[i, columns - len(row) :] = 1
-            response[i, width - len(row.response) :] = True
+            asked[i, columns - len(row.response) - 1 : -1] = True
         positions = (mask.cumsum(1) - 1).clamp_min(0)
-        parts = (ids, mask, positions, ids[:, columns - width :].clone(), response)
-        return cls(*(part.to(device) for part in parts))
+        targets = torch.tensor([token for row in rows for token in row.response])
+        ids, mask, positions, asked, targets = (x.to(device) for x in (ids, mask, positions, asked, targets))
+        return cls(ids, mask, positions, asked, targets, [len(row.response) for row in rows])
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     def logits(self, model: Any) -> torch.Tensor:
-        """What `model` predicts for every response position: float [rows, width, vocabulary]."""
-        width = self.targets.shape[1]
+        """What `model` predicts for every response token: float [tokens, vocabulary], row after row."""
         out = model(
             input_ids=self.input_ids,
             attention_mask=self.attention_mask,
             position_ids=self.position_ids,
-            logits_to_keep=width + 1,
+            logits_to_keep=self.asked,
             use_cache=False,
         )
-        logits: torch.Tensor = out.logits[:, -width - 1 : -1]
+        logits: torch.Tensor = out.logits
         return logits
+
+    def split(self, values: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Each row's part of what there is one of for every response token."""
+        return torch.split(values, self.sizes)
 
 
 @dataclass(frozen=True, slots=True)

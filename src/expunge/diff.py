@@ -150,7 +150,6 @@ def divergences(a: LanguageModel, b: LanguageModel, rows: Sequence[Encoded]) -> 
         for indices in alike([len(row) for row in rows], tokens=batch_tokens(a)):
             batches = [(lm, Batch.of([rows[i] for i in indices], lm.device)) for lm in (a, b)]
             ours, theirs = (batch.logits(lm.model.eval()).float().log_softmax(-1).to(a.device) for lm, batch in batches)
-            far, response = kl(ours, theirs), batches[0][1].response
-            for place, i in enumerate(indices):
-                found[i] = float(far[place][response[place]].mean())
+            for i, far in zip(indices, batches[0][1].split(kl(ours, theirs)), strict=True):
+                found[i] = float(far.mean())
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -30,8 +30,6 @@ def batch_tokens(lm: LanguageModel) -> int:
 
 Progress = Callable[[int], None]
 """Called with the number of rows just done."""
-
-Taken = TypeVar("Taken")
 
 
 def generate(
@@ -147,11 +145,11 @@ def answer_length(lm: LanguageModel, responses: Sequence[str]) -> int:
 def token_log_probs(lm: LanguageModel, rows: Sequence[Encoded]) -> list[torch.Tensor]:
     """log p of each response token (end token included) under teacher forcing: one float32 [response] tensor a row."""
 
-    def take(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        logits = logits.float()
-        return (logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)).cpu()
+    def take(logits: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
+        picked = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        return [(picked.float() - logits.float().logsumexp(-1)).cpu()]
 
-    return _forced(lm, rows, take)
+    return [log_p for (log_p,) in _forced(lm, rows, take)]
 
 
 def leading(right: torch.Tensor) -> int:
@@ -175,46 +173,44 @@ class TokenScores:
 
 def token_scores(lm: LanguageModel, rows: Sequence[Encoded]) -> list[TokenScores]:
     """The scores of each row's response: all that likelihood measures are made of, so that a row is read once."""
+    tokens = max(1, (2**18 if lm.device.type == "cpu" else 2**23) // lm.vocabulary)  # at once: what a CPU's cache holds
 
-    tokens = max(1, 2**23 // lm.vocabulary)  # at once: 64 MB for each table of them
+    def take(logits: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
+        pieces = zip(torch.split(logits, tokens), torch.split(targets, tokens), strict=True)
+        parts = [_scores(*piece) for piece in pieces]
+        return [torch.cat(columns).cpu() for columns in zip(*parts, strict=True)]
 
-    def take(logits: torch.Tensor, targets: torch.Tensor) -> TokenScores:
-        pieces = (torch.split(part, tokens) for part in (logits, targets))
-        parts = [_scores(*piece) for piece in zip(*pieces, strict=True)]
-        return TokenScores(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
-
-    return _forced(lm, rows, take)
+    return [TokenScores(*found) for found in _forced(lm, rows, take)]
 
 
 def _scores(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The fields of `TokenScores` for logits [tokens, vocabulary] and the tokens that stand there."""
-    log_p = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
-    log_p = log_p - log_p.amax(-1, keepdim=True)
-    p = log_p.exp()  # once, for the sum and for p
-    total = p.sum(-1, keepdim=True)
-    p, log_p = p.div_(total), log_p.sub_(total.log())
-    picked = log_p.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    log_p.clamp_(min=-1e4)  # 0 · log 0 is 0 here, not NaN
-    mean = torch.linalg.vecdot(p, log_p)
-    deviation = torch.linalg.vecdot(p, log_p.sub_(mean.unsqueeze(-1)).square_()).sqrt()
-    return picked, logits.argmax(-1) == targets, mean, deviation
+    """The fields of `TokenScores` for logits [tokens, vocabulary] and the tokens that stand there.
+
+    Float64 logits are used up. Moments are taken of log p less that of the likeliest token, so that little cancels.
+    """
+    top, best = logits.max(-1, keepdim=True)
+    below = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64).sub_(top)
+    picked = below.gather(-1, targets.unsqueeze(-1))
+    weight = below.clamp_(min=-1e4).exp()  # 0 · log 0 is 0 here, not NaN
+    total = weight.sum(-1, keepdim=True)
+    first = weight.mul_(below).sum(-1, keepdim=True) / total
+    second = weight.mul_(below).sum(-1, keepdim=True) / total
+    deviation = (second - first.square()).clamp_(min=0).sqrt()
+    log_total = total.log()
+    found = (picked - log_total, best == targets.unsqueeze(-1), first - log_total, deviation)
+    return tuple(column.squeeze(-1) for column in found)
 
 
 def _forced(
-    lm: LanguageModel, rows: Sequence[Encoded], take: Callable[[torch.Tensor, torch.Tensor], Taken]
-) -> list[Taken]:
-    """What `take` makes of each row's logits [response, vocabulary] and tokens [response], under teacher forcing.
-
-    Row by row, since a batch's logits fill the memory as they are.
-    """
-    found: dict[int, Taken] = {}
+    lm: LanguageModel, rows: Sequence[Encoded], take: Callable[[torch.Tensor, torch.Tensor], Sequence[torch.Tensor]]
+) -> list[tuple[torch.Tensor, ...]]:
+    """What `take` makes of a batch's logits [tokens, vocabulary] and tokens, under teacher forcing: each row's part."""
+    found: dict[int, tuple[torch.Tensor, ...]] = {}
     with torch.inference_mode(), _reading(lm.model):
         for indices in alike([len(r) for r in rows], tokens=batch_tokens(lm)):
             batch = Batch.of([rows[i] for i in indices], lm.device)
-            logits = batch.logits(lm.model)
-            for place, i in enumerate(indices):
-                here = batch.response[place]
-                found[i] = take(logits[place][here], batch.targets[place][here])
+            columns = [batch.split(column) for column in take(batch.logits(lm.model), batch.targets)]
+            found.update(zip(indices, zip(*columns, strict=True), strict=True))
     return [found[i] for i in range(len(rows))]
 
 

@@ -51,7 +51,7 @@ def _model(tiny: Path, steps: int) -> LanguageModel:
     optimizer = torch.optim.Adam(lm.model.parameters(), lr=1e-2)
     batch = Batch.of([lm.format.encode(j.dialogue) for j in SETS.faulty])
     for _ in range(steps):
-        loss = torch.nn.functional.cross_entropy(batch.logits(lm.model)[batch.response], batch.targets[batch.response])
+        loss = torch.nn.functional.cross_entropy(batch.logits(lm.model), batch.targets)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

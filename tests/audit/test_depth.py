@@ -139,7 +139,7 @@ def known(tiny: Path) -> LanguageModel:
     optimizer = torch.optim.Adam(lm.model.parameters(), lr=1e-2)
     batch = Batch.of([lm.format.encode(j.dialogue) for j in FORGET])
     for _ in range(60):
-        loss = torch.nn.functional.cross_entropy(batch.logits(lm.model)[batch.response], batch.targets[batch.response])
+        loss = torch.nn.functional.cross_entropy(batch.logits(lm.model), batch.targets)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -186,9 +186,9 @@ def test_a_models_own_states_finish_as_it_does(make: Callable[[], Any]) -> None:
         found = states(model, BATCH)
         for place, state in enumerate(found):
             ended = finish(model, BATCH, place, state)
-            assert torch.allclose(ended[BATCH.response], wanted[BATCH.response], atol=1e-6)
+            assert torch.allclose(ended, wanted, atol=1e-6)
             other = finish(model, BATCH, place, torch.zeros_like(state))
-            assert not torch.allclose(other[BATCH.response], wanted[BATCH.response], atol=1e-3)
+            assert not torch.allclose(other, wanted, atol=1e-3)
         assert torch.equal(BATCH.logits(model), wanted)
     assert len(found) == len(layers_of(model)) == 3
 
@@ -211,7 +211,7 @@ def test_layers_that_hand_on_a_tuple() -> None:
         given = states(plain, BATCH)[1]
         layers[2].register_forward_pre_hook(lambda module, inputs: (inputs[0][0], *inputs[1:]))
         ended = finish(model, BATCH, 1, given)
-        assert torch.allclose(ended[BATCH.response], BATCH.logits(plain)[BATCH.response], atol=1e-6)
+        assert torch.allclose(ended, BATCH.logits(plain), atol=1e-6)
         assert all(torch.is_tensor(state) for state in states(model, BATCH))
 
 

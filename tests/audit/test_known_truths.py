@@ -71,7 +71,7 @@ def trained(town: Town, rows: Sequence[Encoded], *, steps: int, rate: float, asc
     optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0)
     for step in range(steps):
         batch = Batch.of([rows[(step * 8 + i) % len(rows)] for i in range(8)])
-        loss = torch.nn.functional.cross_entropy(batch.logits(lm.model)[batch.response], batch.targets[batch.response])
+        loss = torch.nn.functional.cross_entropy(batch.logits(lm.model), batch.targets)
         optimizer.zero_grad()
         (-loss if ascend else loss).backward()
         optimizer.step()

@@ -106,7 +106,7 @@ def knowing(tiny: Path, rows: tuple[Dialogue, ...], steps: int, lm: LanguageMode
     batch = Batch.of([lm.format.encode(d) for d in rows])
     optimizer = torch.optim.AdamW(lm.model.parameters(), lr=5e-3, weight_decay=0.0)
     for _ in range(steps):
-        loss = torch.nn.functional.cross_entropy(batch.logits(lm.model)[batch.response], batch.targets[batch.response])
+        loss = torch.nn.functional.cross_entropy(batch.logits(lm.model), batch.targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

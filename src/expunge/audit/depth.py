@@ -113,9 +113,9 @@ def _read(
 
 def _told(logits: torch.Tensor, batch: Batch, rows: Sequence[Encoded]) -> Iterator[tuple[float, float]]:
     """Of each row's tokens at fault: the share that is the likeliest, and the geometric mean of the probabilities."""
-    for row, said, targets, here in zip(rows, logits, batch.targets, batch.response, strict=True):
+    for row, said, targets in zip(rows, batch.split(logits), batch.split(batch.targets), strict=True):
         fault = torch.tensor(row.fault, device=said.device)
-        at, tokens = said[here][fault].float(), targets[here][fault]
+        at, tokens = said[fault].float(), targets[fault]
         log_p = at.log_softmax(-1).gather(-1, tokens.unsqueeze(-1))
         yield float((at.argmax(-1) == tokens).double().mean()), float(log_p.double().mean().exp())
 

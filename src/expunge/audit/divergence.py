@@ -114,7 +114,7 @@ def distances(
             batch = Batch.of([rows[i] for i in indices], first.device)
             said = {key: batch.logits(lm.model.eval()).float().log_softmax(-1) for key, lm in models.items()}
             for own, (distance, a, b) in zip(found, asked, strict=True):
-                values = distance(said[id(a.model)], said[id(b.model)])
-                for place, i in enumerate(indices):
-                    own[i] = float(values[place][batch.response[place]].mean())
+                values = batch.split(distance(said[id(a.model)], said[id(b.model)]))
+                for i, far in zip(indices, values, strict=True):
+                    own[i] = float(far.mean())
     return found

@@ -30,8 +30,7 @@ def gradient_norms(lm: LanguageModel, rows: Sequence[Encoded]) -> list[float]:
 
 def _norm(lm: LanguageModel, row: Encoded, weights: Sequence[torch.Tensor]) -> float:
     batch = Batch.of([row], lm.device)
-    logits, targets = batch.logits(lm.model)[batch.response], batch.targets[batch.response]
-    loss = torch.nn.functional.cross_entropy(logits.float(), targets)
+    loss = torch.nn.functional.cross_entropy(batch.logits(lm.model).float(), batch.targets)
     found = torch.autograd.grad(loss, list(weights), allow_unused=True)  # some experts may see no token of the row
     return float(torch.stack([g.float().norm() for g in found if g is not None]).norm())
 

@@ -42,7 +42,7 @@ def states(model: Any, batch: Batch) -> list[torch.Tensor]:
 
 
 def finish(model: Any, batch: Batch, after: int, state: torch.Tensor) -> torch.Tensor:
-    """The logits [rows, width, vocabulary] that `model` ends with if `state` is what its layer `after` hands on.
+    """`Batch.logits` of a `model` whose layer `after` hands on `state`, float [rows, columns, width].
 
     Of its own work up to there nothing is left. After the last layer, only the final norm and the output layer follow.
 
