@@ -24,6 +24,7 @@ from expunge.audit.membership import membership, min_k, min_k_plus_plus
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets
 from expunge.audit.result import Estimate, read_audit
+from expunge.audit.scores import Scores
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
 from expunge.generation import TokenScores, token_scores
@@ -106,7 +107,7 @@ def test_min_k_scores_equal_a_slow_reference(models: list[LanguageModel]) -> Non
 def test_gradient_norms_equal_a_slow_reference(models: list[LanguageModel]) -> None:
     for lm in models:
         rows = [j.dialogue for j in SETS.trained]
-        found = gradient_norms(lm, [lm.format.encode(d) for d in rows])
+        found = gradient_norms(lm, [lm.format.encode(d) for d in rows], Scores())
         assert found == pytest.approx([slow_gradient_norm(lm, d) for d in rows], rel=1e-5)
 
 
@@ -115,12 +116,12 @@ def test_gradients_leave_the_model_as_it_was(tiny: Path) -> None:
     lm = load_model(tiny)
     row = lm.format.encode(SETS.trained[0].dialogue)
     before = copy.deepcopy(lm.model.state_dict())
-    wanted = gradient_norms(lm, [row])
+    wanted = gradient_norms(lm, [row], Scores())
     frozen = [p for name, p in lm.model.named_parameters() if "q_proj" in name or "embed" in name]
     for parameter in frozen:
         parameter.requires_grad_(False)
     with torch.no_grad():
-        assert gradient_norms(lm, [row]) == wanted
+        assert gradient_norms(lm, [row], Scores()) == wanted
     assert all(p.grad is None and p.requires_grad == all(p is not f for f in frozen) for p in lm.model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in lm.model.state_dict().items())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -60,6 +61,23 @@ def test_the_file_is_its_owners_and_holds_no_text(lm: LanguageModel, tmp_path: P
     kept = [json.loads(line) for line in path.read_text().splitlines()]
     assert {key for row in kept for key in row} == {"row", *(f.name for f in fields(TokenScores))}
     assert not any(word in path.read_text() for word in ("4-71", "1921", "Bram"))
+
+
+def test_numbers_are_asked_for_once(lm: LanguageModel, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def find(places: Sequence[int]) -> list[float]:
+        asked.extend(places)
+        return [i + 0.1 for i in places]
+
+    given = rows(lm)
+    known = Scores(tmp_path)
+    assert known.numbers(lm, "some", [given[1], given[0], given[1]], find) == [0.1, 1.1, 0.1] and asked == [0, 1]
+    assert Scores(tmp_path).numbers(lm, "some", given, find) == [1.1, 0.1, 2.1] and asked == [0, 1, 2]
+    assert Scores(tmp_path).numbers(lm, "others", given[:1], find) == [0.1]
+    assert Scores(tmp_path).of(lm, given[:1])[0].log_p.tolist() == Scores().of(lm, given[:1])[0].log_p.tolist()
+    assert Scores(tmp_path).numbers(lm, "some", [], find) == [] and asked == [0, 1, 2, 0]
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["likelihoods", "others", "some"]
 
 
 def test_another_model_another_version_or_another_device_is_another_file(

@@ -39,14 +39,19 @@ def test_each_benchmark_is_printed_and_written(
     assert found["measures"][0]["title"].split(",")[0][:20] in text
 
 
-def test_likelihoods_are_kept_for_the_next_run(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_kept_is_asked_for_by_the_next_run(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, cache = write(tmp_path / "data", TOFU), tmp_path / "cache"
     words = ("tofu", "--model", tiny, "--data", folder, "--split", "forget01", "--cache", cache, "--json")
     first = told(capsys, *words)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("expunge.generation._scores", lambda *_: pytest.fail("read again"))
+        for name in ("generation._scores", "benchmarks.tofu.generate", "audit.gradients._norm"):
+            patch.setattr(f"expunge.{name}", lambda *_, **__: pytest.fail("asked again"))
         assert told(capsys, *words) == first
-    assert first[0] == 0 and len(list(cache.iterdir())) == 1
+    assert first[0] == 0
+    assert sorted(path.name.split("-")[0] for path in cache.iterdir()) == ["gradients", "likelihoods", "rouge"]
+    assert not any(text in path.read_text() for path in cache.iterdir() for text in ("What", "who", " is "))
 
 
 def test_what_can_be_checked_is_checked_before_a_model_is_loaded(

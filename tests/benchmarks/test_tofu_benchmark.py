@@ -17,6 +17,7 @@ from scipy.stats import hmean, ks_2samp
 from expunge.audit.gradients import gradient_norms
 from expunge.audit.result import Measure
 from expunge.audit.rouge import rouge_recall
+from expunge.audit.scores import Scores
 from expunge.benchmarks import tofu
 from expunge.benchmarks.result import Models, Result
 from expunge.benchmarks.rows import Source
@@ -115,7 +116,7 @@ def test_membership_equals_a_slow_reference(found: dict[str, Measure], lms: list
         coded = [lm.format.encode(dialogue(*row)) for row in rows]
         scores = [slow_log_p(lm, [*c.prompt, *c.response], len(c.prompt)) for c in coded]
         kinds = {"loss": [average(s) for s in scores], "mink": [slow_min_k(s) for s in scores]}
-        kinds["gradient"] = [-norm for norm in gradient_norms(lm, coded)]
+        kinds["gradient"] = [-norm for norm in gradient_norms(lm, coded, Scores())]
         for kind, values in kinds.items():
             wanted.setdefault(kind, []).append(slow_auc(values[:4], values[4:]))
     for kind, aucs in wanted.items():

@@ -9,23 +9,28 @@ from typing import Any
 import torch
 
 from expunge.audit.layers import layers_of
+from expunge.audit.scores import Scores
 from expunge.batches import Batch
 from expunge.encoding import Encoded
 from expunge.model import LanguageModel
 
 
-def gradient_norms(lm: LanguageModel, rows: Sequence[Encoded]) -> list[float]:
+def gradient_norms(lm: LanguageModel, rows: Sequence[Encoded], known: Scores) -> list[float]:
     """‖∂L/∂θ‖₂ of each row, L its mean NLL a response token (end token too), θ all weights of the last layer.
 
-    One backward a distinct row, which ends at that layer: its gradient alone is held. The model is left as it was.
+    One backward a distinct row that is not known, which ends at that layer: its gradient alone is held. The model is
+    left as it was.
 
     Raises:
         InputError: the model's layers are not found.
     """
     weights = [p for p in layers_of(lm.model)[-1].parameters() if p.is_floating_point()]
-    with _only(lm.model.eval(), weights):
-        norms = {row: _norm(lm, row, weights) for row in dict.fromkeys(rows)}
-    return [norms[row] for row in rows]
+
+    def find(places: Sequence[int]) -> list[float]:
+        with _only(lm.model.eval(), weights):
+            return [_norm(lm, rows[i], weights) for i in places]
+
+    return known.numbers(lm, "gradients", rows, find)
 
 
 def _norm(lm: LanguageModel, row: Encoded, weights: Sequence[torch.Tensor]) -> float:

@@ -69,7 +69,7 @@ def _attacks(case: Case, lm: LanguageModel, original: Sequence[float]) -> dict[s
         "reference": [log_p - other for log_p, other in zip(loss, original, strict=True)],
         "mink": [min_k(scores) for scores in rows],
         "minkpp": [min_k_plus_plus(scores) for scores in rows],
-        "gradient": [-norm for norm in gradient_norms(lm, _rows(case, lm))],
+        "gradient": [-norm for norm in gradient_norms(lm, _rows(case, lm), case.scores)],
     }
     count = len(case.sets.trained)
     return {attack: (values[:count], values[count:]) for attack, values in found.items()}

@@ -1,12 +1,12 @@
-"""Token scores, kept for an audit, and in a folder for the next: each distinct row goes through each model once."""
+"""What models make of rows, kept for an audit, and in a folder for the next: each reads a distinct row once."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,40 +16,70 @@ from expunge.generation import TokenScores, token_scores
 from expunge.model import LanguageModel
 
 VERSION = "1"
-"""Of what scores are made of; it rises when the same model and row would give others."""
+"""Of what is kept; it rises when the same model and row would give something else."""
+
+Found = TypeVar("Found")
 
 
 class Scores:
-    """The scores of rows under models; what is asked again is not computed again. A model must not change meanwhile."""
+    """What is known of rows under models; it is not computed again. A model must not change meanwhile."""
 
     def __init__(self, cache: Path | None = None) -> None:
-        """cache: a folder that keeps them, by a hash of the model's weights and one of the row's tokens; no text.
+        """cache: a folder that keeps it, by a hash of the model's weights and one of the row's tokens; no text.
 
         Raises:
             OutputError: there can be no such folder.
         """
         self._folder = make_folder(cache) if cache else None
-        self._known: dict[Any, dict[str, TokenScores]] = {}
-        self._paths: dict[Any, Path | None] = {}
+        self._known: dict[tuple[Any, str], dict[str, Any]] = {}
+        self._hashes: dict[Any, str] = {}
 
     def of(self, lm: LanguageModel, rows: Sequence[Encoded]) -> list[TokenScores]:
         """The scores of each row's response under `lm`, in order."""
-        if lm.model not in self._known:
-            path = self._paths[lm.model] = self._path(lm.model)
-            self._known[lm.model] = _read(path) if path and path.exists() else {}
-        known, path = self._known[lm.model], self._paths[lm.model]
-        names = [digest(repr(row.prompt), repr(row.response)) for row in rows]
-        new = {name: row for name, row in zip(names, rows, strict=True) if name not in known}
-        known.update(zip(new, token_scores(lm, list(new.values())), strict=True))
-        if path and new:
-            write_jsonl(path, ({"row": name} | _lists(found) for name, found in known.items()))
-        return [known[name] for name in names]
 
-    def _path(self, model: Any) -> Path | None:
-        """An adapter's weights do not say by how much it counts: its scores are not kept."""
+        def find(new: Sequence[int]) -> list[TokenScores]:
+            return token_scores(lm, [rows[i] for i in new])
+
+        return self._of(lm, "likelihoods", rows, find, _lists, _scores)
+
+    def numbers(
+        self, lm: LanguageModel, name: str, rows: Sequence[Encoded], find: Callable[[Sequence[int]], Sequence[float]]
+    ) -> list[float]:
+        """One number for each row; `find` tells it of the rows at these places, the distinct ones not known yet.
+
+        name: says what it is, with all that it depends on but model and row.
+        """
+        return self._of(lm, name, rows, find, lambda value: {"value": value}, lambda row: float(row["value"]))
+
+    def _of(
+        self,
+        lm: LanguageModel,
+        name: str,
+        rows: Sequence[Encoded],
+        find: Callable[[Sequence[int]], Sequence[Found]],
+        write: Callable[[Found], Mapping[str, Any]],
+        read: Callable[[Mapping[str, Any]], Found],
+    ) -> list[Found]:
+        path = self._path(lm.model, name)
+        if (lm.model, name) not in self._known:
+            kept = read_jsonl(path) if path and path.exists() else ()
+            self._known[lm.model, name] = {row["row"]: read(row) for _, row in kept}
+        known: dict[str, Found] = self._known[lm.model, name]
+        keys = [digest(repr(row.prompt), repr(row.response)) for row in rows]
+        new = {key: i for i, key in reversed([*enumerate(keys)]) if key not in known}
+        places = sorted(new.values())
+        known.update(zip((keys[i] for i in places), find(places) if places else (), strict=True))
+        if path and new:
+            write_jsonl(path, ({"row": key} | dict(write(value)) for key, value in known.items()))
+        return [known[key] for key in keys]
+
+    def _path(self, model: Any, name: str) -> Path | None:
+        """An adapter's weights do not say by how much it counts: what is found of it is not kept."""
         if self._folder is None or hasattr(model, "peft_config"):
             return None
-        return self._folder / f"likelihoods-{fingerprint(model)}.jsonl"
+        if model not in self._hashes:
+            self._hashes[model] = fingerprint(model)
+        return self._folder / f"{name}-{self._hashes[model]}.jsonl"
 
 
 def fingerprint(model: Any) -> str:
@@ -64,10 +94,6 @@ def fingerprint(model: Any) -> str:
 
 def _lists(scores: TokenScores) -> dict[str, list[float]]:
     return {f.name: getattr(scores, f.name).tolist() for f in fields(TokenScores)}
-
-
-def _read(path: Path) -> dict[str, TokenScores]:
-    return {row["row"]: _scores(row) for _, row in read_jsonl(path)}
 
 
 def _scores(row: Mapping[str, Any]) -> TokenScores:

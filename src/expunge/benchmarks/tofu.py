@@ -120,23 +120,23 @@ def _by_part(figures: Mapping[str, Sequence[Figures]]) -> list[dict[str, Figures
 
 def _figures(models: Models, lm: LanguageModel, parts: Sequence[Sequence[Question]]) -> list[Figures]:
     """Of each part every figure of every row; all parts are asked together."""
-    said = iter(_said(models, lm, [q.dialogue for questions in parts for q in questions]))
-    return [_measured(models, lm, questions, [next(said)[0] for _ in questions]) for questions in parts]
+    recalls = iter(_recalls(models, lm, [q.dialogue for questions in parts for q in questions]))
+    return [_measured(models, lm, questions, [next(recalls) for _ in questions]) for questions in parts]
 
 
-def _measured(models: Models, lm: LanguageModel, questions: Sequence[Question], said: Sequence[str]) -> Figures:
+def _measured(models: Models, lm: LanguageModel, questions: Sequence[Question], recalls: Sequence[float]) -> Figures:
     """log_ratio is log R."""
     asked = [d for q in questions for d in (q.dialogue, q.right, *q.wrong)]
     scores = iter(models.scores.of(lm, [lm.format.encode(d) for d in asked]))
     found: dict[str, list[float]] = {}
-    for question, answer in zip(questions, said, strict=True):
+    for question, recall in zip(questions, recalls, strict=True):
         own, right, *wrong = (next(scores) for _ in range(2 + len(question.wrong)))
         log_p, others = mean_log_p(own), [mean_log_p(w) for w in wrong]
         ratio = float(np.mean(others)) - mean_log_p(right)
         figures = {
             "probability": math.exp(log_p),
             "chosen": 1 / (1 + sum(math.exp(min(700.0, other - log_p)) for other in others)),
-            "rouge": rouge_recall(answer, question.dialogue.response or ""),
+            "rouge": recall,
             "alike": math.exp(-abs(ratio)),
             "preferred": -math.expm1(min(0.0, ratio)),
             "exact_memorization": float(own.greedy.double().mean()),
@@ -146,6 +146,18 @@ def _measured(models: Models, lm: LanguageModel, questions: Sequence[Question], 
         for key, value in figures.items():
             found.setdefault(key, []).append(value)
     return found
+
+
+def _recalls(models: Models, lm: LanguageModel, dialogues: Sequence[Dialogue]) -> list[float]:
+    """ROUGE-L recall of greedy answers."""
+
+    def find(places: Sequence[int]) -> list[float]:
+        asked = [dialogues[i] for i in places]
+        return [
+            rouge_recall(text, d.response or "") for (text,), d in zip(_said(models, lm, asked), asked, strict=True)
+        ]
+
+    return models.scores.numbers(lm, f"rouge-{ANSWER}", [lm.format.encode(d) for d in dialogues], find)
 
 
 def _said(models: Models, lm: LanguageModel, dialogues: Sequence[Dialogue]) -> list[list[str]]:
@@ -187,4 +199,4 @@ def _utility(kept: Mapping[str, Mapping[str, Figures]]) -> Measure:
 def _attacks(models: Models, lm: LanguageModel, dialogues: Sequence[Dialogue]) -> Figures:
     rows = [lm.format.encode(d) for d in dialogues]
     found = membership.attacks(models.scores.of(lm, rows), [d.response or "" for d in dialogues])
-    return {**found, "gradient": [-norm for norm in gradient_norms(lm, rows)]}
+    return {**found, "gradient": [-norm for norm in gradient_norms(lm, rows, models.scores)]}
