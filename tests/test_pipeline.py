@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,29 @@ def test_unlearn_and_audit_by_themselves(recipe: Path, tiny: Path, tmp_path: Pat
     assert found.measure("flagged_trained").after.count == 1 and found.measure("ability_sums").after.count == 8
     assert (tmp_path / "audit" / "report.html").exists()
     assert "library_name: peft" in (tmp_path / "audit" / "model-card.md").read_text()
+
+
+def test_two_processes_do_not_share_a_folder(recipe: Path, tmp_path: Path) -> None:
+    """The one that came first is not disturbed; killed, it leaves the folder to the next."""
+    out = tmp_path / "out"
+    code = "import sys, time; from expunge.manifest import alone; a = alone(sys.argv[1]); a.__enter__()"
+    code += "; print('there', flush=True); time.sleep(60)"
+    first = subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None and first.stdout.readline() == "there\n"
+    made = read_recipe(recipe)
+    request = tmp_path / "request.jsonl"
+    request.write_text('{"question": "What is number 0?", "answer": "It is 4-71-63."}\n')
+    alone = Recipe(made.model, (str(request),), normal=made.normal, config=made.config)
+    calls: list[Callable[[], object]] = [
+        lambda: run(made, out), lambda: unlearn_run(alone, out), lambda: audit_run(made.model, alone, out),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(OutputError, match="another process is at work in this folder"):
+            call()
+    assert not list(out.iterdir())
+    first.kill()
+    first.communicate()
+    assert unlearn_run(alone, out)["forget"] == 1
 
 
 @pytest.mark.parametrize("wrong", ["What is number 0?", "long " * 400])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 
 from expunge import __version__
 from expunge.errors import InputError, OutputError
-from expunge.files import exists, file_digest, make_folder, read_text, write_json
+from expunge.files import exists, file_digest, lock, make_folder, read_text, write_json
 from expunge.recipe import Recipe
 
 NAME = "manifest.json"
@@ -100,6 +101,28 @@ class Manifest:
         if content["status"] == "complete":
             remedy = f"Its report: {self.folder / 'report.html'}. Choose another --out for a new run."
             raise OutputError("this run is complete; nothing was done", file=self.folder, remedy=remedy)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from working in the folder of a run, until this block ends or this process does.
+
+    Raises:
+        OutputError: another is at work there, or there can be no such folder.
+    """
+    make_folder(folder)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # a system that opens no folders
+        yield
+        return
+    try:
+        if not lock(handle):
+            remedy = "Wait for it, or choose another --out."
+            raise OutputError("another process is at work in this folder", file=folder, remedy=remedy)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _no_run(folder: Path) -> OutputError:

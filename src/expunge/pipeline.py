@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,7 @@ from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.usage import usage_of
 from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
-from expunge.manifest import Manifest
+from expunge.manifest import Manifest, alone
 from expunge.model import ADAPTER, LanguageModel, check_model, load_model, usable_device
 from expunge.progress import Progress, Quiet
 from expunge.questions import FORGET, audit_sets
@@ -56,14 +57,15 @@ def run(
     suit_host()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     normal = read_normal(recipe.normal)
-    manifest = Manifest.begin(out, recipe)
-    with manifest.kept():
-        parts = judged_split(recipe, judges, normal, out, manifest, progress)
-        result = _unlearn(recipe, parts, judges, out, manifest, progress)
-    found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
-    write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
-    write_report(found, out / "report.html", reveal=reveal)
-    manifest.finish()
+    with alone(out):
+        manifest = Manifest.begin(out, recipe)
+        with manifest.kept():
+            parts = judged_split(recipe, judges, normal, out, manifest, progress)
+            result = _unlearn(recipe, parts, judges, out, manifest, progress)
+        found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
+        write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
+        write_report(found, out / "report.html", reveal=reveal)
+        manifest.finish()
     _tell_usage(judges, progress)
     return found
 
@@ -81,14 +83,15 @@ def unlearn_run(
     judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     normal = read_normal(recipe.normal)
     join(cpu=usable_device(recipe.device).type == "cpu")
-    with main_first():
-        manifest = Manifest.begin(out, recipe)
+    with alone(out) if is_main() else nullcontext():
+        with main_first():
+            manifest = Manifest.begin(out, recipe)
+            with manifest.kept():
+                parts = _split(recipe, judged, normal, judges, out)
         with manifest.kept():
-            parts = _split(recipe, judged, normal, judges, out)
-    with manifest.kept():
-        path = _unlearn(recipe, parts, judges, out, manifest, progress)
-    if is_main():
-        manifest.finish()
+            path = _unlearn(recipe, parts, judges, out, manifest, progress)
+        if is_main():
+            manifest.finish()
     _tell_usage(judges, progress)
     found: dict[str, Any] = manifest.read()["steps"]["unlearn"]
     return found | {"path": str(path)}
@@ -117,12 +120,13 @@ def audit_run(
     else:
         judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     forget = [item for item in judged if item.flagged]
-    manifest = Manifest.begin(out, recipe)
-    with manifest.kept():
-        found = _audit(recipe, forget, judges, Path(model), out, manifest, progress, cache)
-    write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
-    write_report(found, out / "report.html", reveal=reveal)
-    manifest.finish()
+    with alone(out):
+        manifest = Manifest.begin(out, recipe)
+        with manifest.kept():
+            found = _audit(recipe, forget, judges, Path(model), out, manifest, progress, cache)
+        write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
+        write_report(found, out / "report.html", reveal=reveal)
+        manifest.finish()
     _tell_usage(judges, progress)
     return found
 
