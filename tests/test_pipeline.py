@@ -115,8 +115,8 @@ def test_unlearn_and_audit_by_themselves(recipe: Path, tiny: Path, tmp_path: Pat
 def test_two_processes_do_not_share_a_folder(recipe: Path, tmp_path: Path) -> None:
     """The one that came first is not disturbed; killed, it leaves the folder to the next."""
     out = tmp_path / "out"
-    code = "import sys, time; from expunge.manifest import alone; a = alone(sys.argv[1]); a.__enter__()"
-    code += "; print('there', flush=True); time.sleep(60)"
+    code = "import pathlib, sys, time; from expunge.manifest import alone; held = alone(pathlib.Path(sys.argv[1])); "
+    code += "held.__enter__(); print('there', flush=True); time.sleep(60)"
     first = subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None and first.stdout.readline() == "there\n"
     made = read_recipe(recipe)
