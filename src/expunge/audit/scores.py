@@ -66,9 +66,11 @@ class Scores:
             self._known[lm.model, name] = {row["row"]: read(row) for _, row in kept}
         known: dict[str, Found] = self._known[lm.model, name]
         keys = [digest(repr(row.prompt), repr(row.response)) for row in rows]
-        new = {key: i for i, key in reversed([*enumerate(keys)]) if key not in known}
-        places = sorted(new.values())
-        known.update(zip((keys[i] for i in places), find(places) if places else (), strict=True))
+        new: dict[str, int] = {}
+        for i, key in enumerate(keys):
+            if key not in known:
+                new.setdefault(key, i)
+        known.update(zip(new, find(list(new.values())) if new else (), strict=True))
         if path and new:
             write_jsonl(path, ({"row": key} | dict(write(value)) for key, value in known.items()))
         return [known[key] for key in keys]

@@ -45,7 +45,7 @@ def command(
     device: options.Device = None,
     seed: options.Seed = 0,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps likelihoods for further audits of the same models.")
+        Path | None, typer.Option(help="Folder that keeps what was found of models for further audits of them.")
     ] = None,
     reveal: options.Reveal = False,
     strict: options.Strict = False,
