@@ -20,7 +20,7 @@ from expunge.audit.likelihood import extraction_strength, forget_quality, likeli
 from expunge.audit.probes import Case
 from expunge.audit.rouge import rouge_recall
 from expunge.audit.scores import Scores
-from expunge.generation import answer_length, greedy, token_scores
+from expunge.generation import _scores, answer_length, greedy, token_scores
 from expunge.model import LanguageModel, load_model
 
 
@@ -114,12 +114,27 @@ def test_moments_equal_a_slow_reference(models: list[LanguageModel]) -> None:
             assert (found.log_p[i], found.mean[i], found.deviation[i]) == pytest.approx(wanted, abs=1e-9)
 
 
+@pytest.mark.parametrize("height", [-3.0, 0.0, 4.0, 9.0, 30.0, 300.0])
+def test_moments_of_a_distribution_however_sharp(height: float) -> None:
+    """One of 3,000 tokens stands out, so that the spread about the mean is all but nothing, or many are alike."""
+    logits = torch.randn(2, 3000, generator=torch.Generator().manual_seed(0))
+    logits[:, 17] = height
+    found = _scores(logits.clone(), torch.tensor([17, 4]))
+    for i, row in enumerate(logits.double().tolist()):
+        total = max(row) + math.log(math.fsum(math.exp(x - max(row)) for x in row))
+        log_p = [x - total for x in row]
+        mean = math.fsum(math.exp(x) * x for x in log_p)
+        deviation = math.sqrt(math.fsum(math.exp(x) * (x - mean) ** 2 for x in log_p))
+        wanted = (log_p[(17, 4)[i]], float(row[(17, 4)[i]] == max(row)), mean, deviation)
+        assert [float(column[i]) for column in found] == pytest.approx(wanted, rel=1e-9, abs=1e-13)
+
+
 def test_a_long_response_is_scored_in_pieces(models: list[LanguageModel]) -> None:
     lm = models[0]
     row = lm.format.encode(SETS.trained[2].dialogue)
     config = lm.model.config
     (whole,), size = token_scores(lm, [row]), config.vocab_size
-    config.vocab_size = 2**22  # of which two tokens fit at once
+    config.vocab_size = 2**17  # of which two tokens fit at once
     try:
         (pieces,) = token_scores(lm, [row])
     finally:
