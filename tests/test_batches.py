@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,15 @@ def test_padding_changes_no_logits(lm: LanguageModel) -> None:
         hidden = torch.stack([single.hidden_states[layer][0] for layer in (1, 2)], 1)
         torch.testing.assert_close(apart[i].hidden, hidden, atol=1e-5, rtol=0)
         assert batch.split(batch.targets)[i].tolist() == list(row.response)
+
+
+def test_a_model_that_gives_logits_everywhere(lm: LanguageModel) -> None:
+    batch = Batch.of([lm.format.encode(asked("word " * n, "why " * m)) for n, m in ((1, 9), (7, 2))])
+
+    def everywhere(logits_to_keep: torch.Tensor, **options: Any) -> Any:
+        return lm.model(**options)
+
+    torch.testing.assert_close(batch.logits(everywhere), batch.logits(lm.model))
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))

@@ -55,7 +55,7 @@ class Batch:
             use_cache=False,
         )
         logits: torch.Tensor = out.logits
-        return logits
+        return logits if logits.dim() == 2 else logits[self.asked]  # some architectures know no `logits_to_keep`
 
     def split(self, values: torch.Tensor) -> Sequence[torch.Tensor]:
         """Each row's part of what there is one of for every response token."""
