@@ -145,9 +145,9 @@ def answer_length(lm: LanguageModel, responses: Sequence[str]) -> int:
 def token_log_probs(lm: LanguageModel, rows: Sequence[Encoded]) -> list[torch.Tensor]:
     """log p of each response token (end token included) under teacher forcing: one float32 [response] tensor a row."""
 
-    def take(logits: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
+    def take(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
         picked = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-        return [(picked.float() - logits.float().logsumexp(-1)).cpu()]
+        return (picked.float() - logits.float().logsumexp(-1),)
 
     return [log_p for (log_p,) in _forced(lm, rows, take)]
 
@@ -173,14 +173,7 @@ class TokenScores:
 
 def token_scores(lm: LanguageModel, rows: Sequence[Encoded]) -> list[TokenScores]:
     """The scores of each row's response: all that likelihood measures are made of, so that a row is read once."""
-    tokens = max(1, (2**18 if lm.device.type == "cpu" else 2**23) // lm.vocabulary)  # at once: what a CPU's cache holds
-
-    def take(logits: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
-        pieces = zip(torch.split(logits, tokens), torch.split(targets, tokens), strict=True)
-        parts = [_scores(*piece) for piece in pieces]
-        return [torch.cat(columns).cpu() for columns in zip(*parts, strict=True)]
-
-    return [TokenScores(*found) for found in _forced(lm, rows, take)]
+    return [TokenScores(*found) for found in _forced(lm, rows, _scores)]
 
 
 def _scores(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -202,14 +195,20 @@ def _scores(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, 
 
 
 def _forced(
-    lm: LanguageModel, rows: Sequence[Encoded], take: Callable[[torch.Tensor, torch.Tensor], Sequence[torch.Tensor]]
+    lm: LanguageModel, rows: Sequence[Encoded], take: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
 ) -> list[tuple[torch.Tensor, ...]]:
-    """What `take` makes of a batch's logits [tokens, vocabulary] and tokens, under teacher forcing: each row's part."""
+    """What `take` makes of logits [tokens, vocabulary] and tokens, under teacher forcing: each row's part, on the CPU.
+
+    Piece by piece, since a batch's logits fill the memory as they are; a piece stays in a CPU's cache.
+    """
+    tokens = max(1, (2**18 if lm.device.type == "cpu" else 2**23) // lm.vocabulary)
     found: dict[int, tuple[torch.Tensor, ...]] = {}
     with torch.inference_mode(), _reading(lm.model):
         for indices in alike([len(r) for r in rows], tokens=batch_tokens(lm)):
             batch = Batch.of([rows[i] for i in indices], lm.device)
-            columns = [batch.split(column) for column in take(batch.logits(lm.model), batch.targets)]
+            pieces = (torch.split(part, tokens) for part in (batch.logits(lm.model), batch.targets))
+            parts = [take(*piece) for piece in zip(*pieces, strict=True)]
+            columns = [batch.split(torch.cat(column).cpu()) for column in zip(*parts, strict=True)]
             found.update(zip(indices, zip(*columns, strict=True), strict=True))
     return [found[i] for i in range(len(rows))]
 
