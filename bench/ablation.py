@@ -3,7 +3,7 @@
     python bench/ablation.py [--seeds 3] [--out build/ablation]
 
 All variants run under one budget of steps, with the judge in the loop switched on as by default; "normal" is outputs
-and hidden states together.
+and hidden states together. What relearning brings back is asked as in bench/relearning.py, at the audit's rate.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import platform
 from pathlib import Path
 
 import torch
+from relearning import relearned
 from runs import measured, spread
 
+from expunge.audit.relearning import default_rate
 from expunge.demo import RECIPE
-from expunge.recipe import read_recipe
+from expunge.model import load_model
+from expunge.recipe import Recipe, read_recipe
+from expunge.selection import read_forget
 
 VARIANTS: dict[str, dict[str, float]] = {
     "all": {},
@@ -28,6 +32,7 @@ VARIANTS: dict[str, dict[str, float]] = {
     "without outputs": {"normal_weight": 0.0},
     "without hidden": {"hidden_weight": 0.0},
     "without noise": {"noise": 0.0},
+    "without adversary": {"adversary": 0.0},
     "negative alone": {"positive_weight": 0.0, "normal_weight": 0.0, "hidden_weight": 0.0},
     "positive alone": {"negative_weight": 0.0, "normal_weight": 0.0, "hidden_weight": 0.0},
 }
@@ -37,6 +42,7 @@ COLUMNS = {
     "flagged_unseen": "flagged, unseen",
     "fault_probability": "p(at fault)",
     "old_probability": "p(old answer)",
+    "relearned": "p(at fault), relearned",
     "ability": "ability",
     "neighbours": "neighbours",
     "fluency_perplexity": "perplexity ratio",
@@ -58,11 +64,17 @@ def main() -> None:
             folder = options.out / f"{name.replace(' ', '-')}-{seed}"
             cached = folder.with_suffix(".json")
             if not cached.exists():
-                found = measured(recipe, folder, seed=seed, max_steps=BUDGET, **config)
-                cached.write_text(json.dumps(found))
+                cached.write_text(json.dumps(_measured(recipe, folder, seed, config)))
             rows.setdefault(name, []).append(_with_ability(json.loads(cached.read_text())))
             print(name, seed, {k: round(rows[name][-1][k], 3) for k in COLUMNS}, flush=True)
     PAGE.write_text(_page(rows, options.seeds), encoding="utf-8")
+
+
+def _measured(recipe: Recipe, folder: Path, seed: int, config: dict[str, float]) -> dict[str, float]:
+    found = measured(recipe, folder, seed=seed, max_steps=BUDGET, **config)
+    forget = [item for item in read_forget(folder / "verdicts.jsonl") if item.flagged]
+    lm = load_model(str(folder / "model"))
+    return found | {"relearned": relearned(lm, forget, default_rate(lm), seed)[-1]}
 
 
 def _with_ability(found: dict[str, float]) -> dict[str, float]:
@@ -92,11 +104,12 @@ def _page(rows: dict[str, list[dict[str, float]]], seeds: int) -> str:
 TEXT = """# What each term is worth
 Written by `make ablation`. The town, every term of the loss alone and every term left out; median of {seeds} seeds
 (minimum–maximum), the judge in the loop, at most {budget} steps, greedy answers. *Normal* is outputs and hidden
-states together; *noise* that on the embeddings. Machine: {machine}.
+states together; *noise* that on the embeddings; the *adversary* relearns before every second step. Machine: {machine}.
 
 Before unlearning: flagged {trained:.3f} (trained phrasing), {unseen:.3f} (unseen); p(at fault) {fault:.3f};
 neighbours {neighbours:.3f} right. *Ability* is the mean over the skills of exactly right answers; *p(at fault)* the
-probability of the tokens at fault under teacher forcing; *perplexity ratio* that of the answers over that of the
+probability of the tokens at fault under teacher forcing, *relearned* after 30 steps of fine-tuning on the other half
+of the forgotten dialogues; *perplexity ratio* that of the answers over that of the
 expected outputs, both under the original model.
 
 {table}

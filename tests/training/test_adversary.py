@@ -14,7 +14,7 @@ from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.expected import with_expected
 from expunge.model import LanguageModel, load_model
-from expunge.selection import Split
+from expunge.selection import Split, split
 from expunge.training.active import ActiveSet
 from expunge.training.adversary import ROWS, Adversary
 from expunge.training.config import UnlearnConfig
@@ -111,7 +111,9 @@ def test_its_turn_is_every_second_step_until_the_model_settles(tiny: Path, parts
     none = active(load_model(tiny), parts, replace(CONFIG, adversary=0.0))
     assert not any(none.attacked(step) for step in range(8))
     assert UnlearnConfig().adversary_step(adapter=False) == 0.4 and UnlearnConfig().adversary_step(adapter=True) == 0
-    assert UnlearnConfig(adversary=0.1).adversary_step(adapter=True) == 0.1
+    assert UnlearnConfig().adversary_step(adapter=False, levels=True) == 0.1
+    assert UnlearnConfig().adversary_step(adapter=True, levels=True) == 0
+    assert UnlearnConfig(adversary=0.2).adversary_step(adapter=True, levels=True) == 0.2
     with pytest.raises(InputError, match="adversary"):
         UnlearnConfig(adversary=-1.0)
 
@@ -158,6 +160,18 @@ def test_it_changes_what_is_learnt(tiny: Path, parts: Split, tmp_path: Path) -> 
         for a in (0.0, 0.5)
     ]
     assert any(not torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_where_tokens_go_to_levels_it_takes_shorter_steps(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    """At the other rate the loss that does not fade took a small model past its normal budget."""
+    apart = split(parts.forget, parts.normal[:5], never_seen=parts.normal[5:])
+    quick = UnlearnConfig(max_steps=4, judge_every=2, settle_steps=0, forget_rows=4, normal_rows=4, noise=0.0)
+    found = [
+        load_file(unlearn(load_model(tiny), apart, tmp_path / str(a), config=replace(quick, adversary=a)).path / FILE)
+        for a in (None, 0.1, 0.4)
+    ]
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert any(not torch.equal(found[0][name], found[2][name]) for name in found[0])
 
 
 FILE = "model.safetensors"

@@ -108,12 +108,13 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
     whole = layer_bytes(sizes, step.columns, way) * step.tokens
     passed = (4 if way.single(sizes) or way.method == "full" else 2) * sizes.hidden * step.tokens
     read = read_bytes(sizes, step, config)
+    attacked = config.adversary_step(adapter=way.rank > 0) > 0
     return Memory(
         weights=_weights(sizes, way),
         casts=_casts(sizes, way),
         gradients=4 * changed,
         optimizer=8 * changed,
-        displaced=4 * changed * (bool(config.adversary_step(way.rank > 0)) + bool(config.sharpness or config.bits)),
+        displaced=4 * changed * (attacked + bool(config.sharpness or config.bits)),
         # what is read has gone when a layer that was spared is computed anew
         activations=sizes.layers * passed + max(whole, read) if way.checkpointing else sizes.layers * whole + read,
         logits=4 * copies * min(CHUNK, sizes.vocabulary * step.response * max(step.pushed, step.taught, step.kept)),

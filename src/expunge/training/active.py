@@ -94,7 +94,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         Every second, until the model settles; without a judge in the first half.
         """
         early = not self.settling if self._config.judged else step < self._config.max_steps // 2
-        return self._config.adversary_step(bool(self._config.lora_rank)) > 0 and step % 2 == 1 and early
+        return self._config.adversary_step(adapter=bool(self._config.lora_rank)) > 0 and step % 2 == 1 and early
 
     def without(self, step: int) -> tuple[Slot, ...]:
         """Terms that a step leaves out: to an adversary nothing is taught."""

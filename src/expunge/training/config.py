@@ -65,7 +65,8 @@ class UnlearnConfig:
         phrasing holds on another. Drawn for each forward, so another accumulation gives other losses; with 0 the same.
     adversary: until the model settles, every second step is taken where an adversary has got who relearns by steps of
         so many learning rates, so that fine-tuning brings back little (`training.adversary`). 0: none. Default: 0.4;
-        none for LoRA, where it costs ability and gains little.
+        0.1 where tokens go to the level of never-seen rows, a loss that does not fade as they are forgotten; none for
+        LoRA, where it costs ability and gains little.
     surgery: what of the forgetting gradient opposes the normal one is taken out of it.
     sharpness: length of a step uphill, along Adam's mean gradient, at which gradients are taken (momentum
         SAM, arXiv 2401.12033), so that a little more training does not undo the forgetting.
@@ -172,11 +173,11 @@ class UnlearnConfig:
         adapter = 4 if self.method == "default" else 2
         return full * adapter if self.lora_rank else full
 
-    def adversary_step(self, adapter: bool) -> float:
-        """Of an adversary, in learning rates, where an adapter is trained or the weights are."""
+    def adversary_step(self, *, adapter: bool, levels: bool = False) -> float:
+        """Of an adversary, in learning rates: where an adapter is trained, and where tokens go to levels or not."""
         if self.adversary is not None:
             return self.adversary
-        return 0.0 if adapter else 0.4
+        return 0.0 if adapter else 0.1 if levels else 0.4
 
     def adam_epsilon(self, weights: int) -> float:
         """Adam's ε, where so many weights are trained."""
