@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 from pathlib import Path
 
-import torch
 from relearning import relearned
-from runs import measured, spread
+from runs import machine, measured, spread
 
 from expunge.audit.relearning import default_rate
 from expunge.demo import RECIPE
@@ -97,7 +95,7 @@ def _page(rows: dict[str, list[dict[str, float]]], seeds: int) -> str:
         unseen=before["flagged_unseen:before"],
         fault=before["fault_probability:before"],
         neighbours=before["neighbours:before"],
-        machine=f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        machine=machine(),
     )
 
 

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from runs import machine
 
 from expunge.audit.audit import audit, tokenized_as
 from expunge.audit.likelihood import extraction_strength, mean_log_p
@@ -244,9 +244,9 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--tofu", type=Path)
     options = parser.parse_args()
-    machine = f"{platform.machine()}, {suit_host()} thread(s), torch {torch.__version__}"
     sets, judges = town()
-    lines = [HEAD.format(machine=machine)]
+    suit_host()
+    lines = [HEAD.format(machine=machine())]
     for part in (shared_pass(sets, load_model("town")), forwards_per_row(sets, judges), by_probe(sets, judges)):
         lines += _shown(part)
     if options.runs:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 from pathlib import Path
 
-import torch
-from runs import measured, spread
+from runs import machine, measured, spread
 
 from expunge.demo import RECIPE
 from expunge.recipe import read_recipe
@@ -31,8 +29,7 @@ def main() -> None:
         name = "The town (`expunge demo`)" if path == RECIPE else f"`{path}`"
         found = [_measured(path, options.out, seed) for seed in range(options.seeds)]
         sections.append(f"## {name}\n{_table(found)}")
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    head = HEAD.format(seeds=options.seeds, machine=machine)
+    head = HEAD.format(seeds=options.seeds, machine=machine())
     PAGE.write_text("\n".join([head, *sections]), encoding="utf-8")
 
 

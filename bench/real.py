@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 import statistics
 from pathlib import Path
 
-import torch
-from runs import measured, spread
+from runs import machine, measured, spread
 
 from expunge.audit.rouge import rouge_recall
 from expunge.dialogue import Dialogue, read_dialogues
@@ -61,9 +59,8 @@ def main() -> None:
         start = f"{found[0][f'{key}:before']:.3f}" if f"{key}:before" in found[0] else ""
         lines.append(f"| {name} | {start} | {spread([f[key] for f in found], digits)} | |")
     size = sum(p.numel() for p in load_model(recipe.model).model.parameters()) / 1e6
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     letters = statistics.median(len(d.response or "") for d in forget)
-    head = HEAD.format(seeds=options.seeds, size=size, machine=machine, letters=round(letters))
+    head = HEAD.format(seeds=options.seeds, size=size, machine=machine(), letters=round(letters))
     PAGE.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
 
 

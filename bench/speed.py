@@ -11,16 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
-from runs import spread
+from runs import machine, spread
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
@@ -132,14 +130,6 @@ def forgetting() -> list[str]:
     return lines
 
 
-def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().split("\n") if "model name" in line] if info.exists() else []
-    name = names[0].split(":")[1].strip() if names else platform.processor()
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}"
-    return f"{name}, {os.cpu_count()} cores, {platform.machine()}; {versions}; load {os.getloadavg()[0]:.1f} at the end"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
@@ -153,7 +143,8 @@ def main() -> None:
         "forgetting": forgetting(),
     }
     text = {name: "\n".join(lines) for name, lines in tables.items()}
-    PAGE.write_text(TEXT.format(machine=machine(), turns=options.turns, **text), encoding="utf-8")
+    here = f"{machine()}, transformers {transformers.__version__}; load {os.getloadavg()[0]:.1f} at the end"
+    PAGE.write_text(TEXT.format(machine=here, turns=options.turns, **text), encoding="utf-8")
 
 
 TEXT = """# Benchmarks

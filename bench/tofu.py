@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 from pathlib import Path
 from typing import Any
 
-import torch
+from runs import machine
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tuned import compared
 
@@ -43,8 +42,7 @@ def main() -> None:
     recipe = prepared(options.data, options.model, options.oracle, options.out)
     chosen = entries(options.method or [], HERE / "tofu-methods.toml", recipe.config)
     lines = compared(recipe, chosen, options.out, seeds=options.seeds, relearn_rate=RELEARN_RATE)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    text = HEAD.format(seeds=options.seeds, machine=machine, rate=RELEARN_RATE)
+    text = HEAD.format(seeds=options.seeds, machine=machine(), rate=RELEARN_RATE)
     PAGE.write_text("\n".join([text, *lines]))
 
 

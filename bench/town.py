@@ -6,10 +6,9 @@ python bench/town.py [--method NAME …] [--seeds 3] [--out build/town]
 from __future__ import annotations
 
 import argparse
-import platform
 from pathlib import Path
 
-import torch
+from runs import machine
 from tuned import compared
 
 from expunge import demo
@@ -29,8 +28,7 @@ def main() -> None:
     recipe = read_recipe(demo.RECIPE)
     chosen = entries(options.method or [], HERE / "town-methods.toml", recipe.config)
     lines = compared(recipe, chosen, options.out, seeds=options.seeds)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    PAGE.write_text("\n".join([HEAD.format(seeds=options.seeds, machine=machine), *lines]))
+    PAGE.write_text("\n".join([HEAD.format(seeds=options.seeds, machine=machine()), *lines]))
 
 
 HEAD = """# The town, method by method
