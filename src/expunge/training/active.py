@@ -36,6 +36,10 @@ FEW = 0.1
 """Share of the forget set down to which the active set must shrink before the model settles, which teaches the rest."""
 
 
+KEPT = 0.05
+"""Nats a token of the normal loss while it settles, up to which nothing is lost; with more the model settles again."""
+
+
 class DivergedError(InputError):
     """A loss is no longer a number."""
 
@@ -50,8 +54,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     multiplier: the weight of the normal term; it changes where the normal loss has a limit.
     tokens: that went through the model in training, judging aside.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
-    outcome: "forgotten" (none is left), "budget" (the normal loss passed its budget), "steps" (none of both in time);
-        without a judge "unjudged".
+    outcome: "forgotten" (none is left), "budget" (the normal loss was over its budget twice running), "steps" (none of
+        both in time); without a judge "unjudged".
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._on_round = on_round
         self._loss = loss
         self._narrows = any("ignorance" in term.options for term in loss.terms)
+        self._from_zero = any(t.slot == "normal" and t.original in ("targets", "vocabulary") for t in loss.terms)
         self._seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._normal: list[torch.Tensor] = []
         self.rows: list[int] = list(range(len(forget)))
@@ -138,11 +143,15 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
             return control
         settled = self.settling or not config.settle_steps
         entry = self._round(step)
-        over = entry.get("normal", 0.0) > config.normal_budget
-        if over or (settled and not entry["active"]):
+        over = all(one.get("normal", 0.0) > config.normal_budget for one in self.history[-2:]) and len(self.history) > 1
+        if over or (settled and not entry["active"] and self._kept(entry)):
             self.outcome = "budget" if over else "forgotten"
             control.should_training_stop = True
         return control
+
+    def _kept(self, entry: Mapping[str, Any]) -> bool:
+        """Whether the normal loss, if it is one that began at 0, has come back to next to nothing."""
+        return not self._from_zero or entry.get("normal", 0.0) <= KEPT
 
     def _limit(self) -> None:
         """λ ← max(0, λ + η (loss − limit)), η the configured weight (PDU, arXiv 2506.05314)."""

@@ -46,9 +46,10 @@ class UnlearnConfig:
         fails, the first by a factor of three. Where rows that were never seen are given, their level takes the place of
         `forgotten`.
     settle_steps: once one dialogue in ten is active, so many steps on all rows, at a rate that falls to 0; then all are
-        judged once more, and if any is still active, training goes on at half the rate.
-    normal_budget: stop when the mean normal loss since the last judging (nats per token) exceeds this. Before it
-        settles, a model that ends well may lose half a nat.
+        judged once more. If any is still active, training goes on at half the rate; if none is, but ordinary outputs
+        are not back (a normal loss that began at 0 is over 0.05 nats a token), it settles again.
+    normal_budget: stop when the mean normal loss from one judging to the next (nats per token) exceeds this twice
+        running. Before it settles, a model that ends well may lose more than a nat.
     learning_rate: default 2e-3 · (192 / hidden size)^1.5, and not above 2e-3; twice that for LoRA,
         four times with the default method, whose hidden states hold what is kept.
     epsilon: Adam's ε; default: EPSILON over the root of the number of weights.

@@ -1,0 +1,81 @@
+"""When a training ends: forgotten and kept, or over its budget twice running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from expunge.expected import with_expected
+from expunge.model import load_model
+from expunge.selection import Split
+from expunge.training.active import KEPT, ActiveSet
+from expunge.training.config import UnlearnConfig
+from expunge.training.loss import Loss
+from expunge.training.material import Material
+
+CONFIG = UnlearnConfig(judge_every=2, settle_steps=4, max_steps=40, adversary=0.0)
+
+
+def ends(
+    tiny: Path, parts: Split, judged: Sequence[tuple[float, Sequence[int]]], config: UnlearnConfig = CONFIG
+) -> tuple[str, int, list[bool]]:
+    """Outcome, last step, and whether the model settled after each judging, where these find so high a normal loss and
+    these rows active."""
+    lm = load_model(tiny)
+    parts = replace(parts, forget=with_expected(lm, parts.forget))
+    material = Material.of(lm.format, parts)
+    active = ActiveSet(lm, parts.forget, [], material, Loss(lm, material, config), config)
+    found: Iterator[tuple[float, Sequence[int]]] = iter(judged)
+    now, rows = next(found)
+    active._judge = lambda: (list(rows), 0)  # type: ignore[method-assign]
+    settling, control = [], SimpleNamespace(should_save=False, should_training_stop=False)
+    for step in range(1, config.max_steps + 1):
+        active.saw(step - 1, {"normal": torch.tensor(now)})
+        entries = len(active.history)
+        active.on_step_end(None, SimpleNamespace(global_step=step), control)
+        if control.should_training_stop:
+            return active.outcome, step, settling
+        if len(active.history) > entries:
+            settling.append(active.settling)
+            now, rows = next(found)
+    return active.outcome, step, settling
+
+
+def test_what_is_forgotten_and_kept_ends_it(tiny: Path, parts: Split) -> None:
+    assert ends(tiny, parts, [(0.5, range(5)), (0.2, ()), (KEPT, ())]) == ("forgotten", 8, [False, True])
+
+
+def test_with_ordinary_ability_lost_the_model_settles_again(tiny: Path, parts: Split) -> None:
+    """A small model with an adapter ended as forgotten when ordinary answers were .8 as likely as before."""
+    assert ends(tiny, parts, [(0.5, ()), (0.2, ()), (0.1, ()), (0.04, ())]) == ("forgotten", 14, [True] * 3)
+
+
+def test_without_settling_it_goes_on_likewise(tiny: Path, parts: Split) -> None:
+    config = replace(CONFIG, settle_steps=0)
+    assert ends(tiny, parts, [(0.2, ()), (0.04, ())], config) == ("forgotten", 4, [False])
+
+
+@pytest.mark.parametrize("terms", [("distance", "normal_nll"), ("distance", "hidden_mse")])
+def test_a_normal_loss_that_does_not_begin_at_0_is_not_waited_for(
+    tiny: Path, parts: Split, terms: tuple[str, ...]
+) -> None:
+    config = replace(CONFIG, terms=terms)
+    assert ends(tiny, parts, [(0.5, ()), (0.5, ())], config) == ("forgotten", 6, [True])
+
+
+def test_the_budget_is_for_two_judgings(tiny: Path, parts: Split) -> None:
+    """What ends well may be over it once."""
+    left = range(5)
+    assert ends(tiny, parts, [(1.4, left), (1.1, left)]) == ("budget", 4, [False])
+    found = [(1.4, left), (0.8, left), (1.2, left), (0.7, ()), (0.01, ())]
+    assert ends(tiny, parts, found) == ("forgotten", 12, [False, False, False, True])
+
+
+def test_time_runs_out(tiny: Path, parts: Split) -> None:
+    config = replace(CONFIG, max_steps=8)
+    assert ends(tiny, parts, [(0.5, range(5))] * 5, config) == ("steps", 8, [False] * 4)
