@@ -77,5 +77,9 @@ def test_the_budget_is_for_two_judgings(tiny: Path, parts: Split) -> None:
 
 
 def test_time_runs_out(tiny: Path, parts: Split) -> None:
-    config = replace(CONFIG, max_steps=8)
-    assert ends(tiny, parts, [(0.5, range(5))] * 5, config) == ("steps", 8, [False] * 4)
+    config, left, end = replace(CONFIG, max_steps=8), range(5), (0.0, ())
+    assert ends(tiny, parts, [(0.5, left)] * 5, config) == ("steps", 8, [False] * 4)
+    found = [(0.5, left), (0.2, ()), (0.2, ()), end]
+    assert ends(tiny, parts, found, config) == ("damaged", 8, [False, True, True])
+    found = [(0.5, ()), (0.2, ()), (0.2, left), end]
+    assert ends(tiny, parts, found, replace(CONFIG, max_steps=10)) == ("steps", 10, [True, True, False])

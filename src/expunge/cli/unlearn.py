@@ -113,6 +113,7 @@ def _carry_out(recipe: Recipe, out: Path, *, allow_remote: bool, json: bool) -> 
 
 OUTCOMES = {
     "forgotten": "the model reproduces none of them",
+    "damaged": "the model reproduces none of them, but by the last step ordinary outputs were not back: see its audit",
     "budget": "stopped, because ordinary ability was leaving its budget",
     "steps": "stopped at the last step, with some still reproduced",
     "unjudged": "trained to the last step; this method does not judge",

@@ -54,8 +54,9 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     multiplier: the weight of the normal term; it changes where the normal loss has a limit.
     tokens: that went through the model in training, judging aside.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
-    outcome: "forgotten" (none is left), "budget" (the normal loss was over its budget twice running), "steps" (none of
-        both in time); without a judge "unjudged".
+    outcome: "forgotten" (none is left), "damaged" (none is left, but in time the normal loss, one that began at 0, has
+        not come back to `KEPT`), "budget" (it was over its budget twice running), "steps" (nothing of all this);
+        without a judge "unjudged".
     """
 
     def __init__(
@@ -143,15 +144,19 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
             return control
         settled = self.settling or not config.settle_steps
         entry = self._round(step)
-        over = all(one.get("normal", 0.0) > config.normal_budget for one in self.history[-2:]) and len(self.history) > 1
-        if over or (settled and not entry["active"] and self._kept(entry)):
-            self.outcome = "budget" if over else "forgotten"
+        self.outcome = self._outcome(entry, settled)
+        if self.outcome in ("forgotten", "budget"):
             control.should_training_stop = True
         return control
 
-    def _kept(self, entry: Mapping[str, Any]) -> bool:
-        """Whether the normal loss, if it is one that began at 0, has come back to next to nothing."""
-        return not self._from_zero or entry.get("normal", 0.0) <= KEPT
+    def _outcome(self, entry: Mapping[str, Any], settled: bool) -> str:
+        """As training stands after a judging."""
+        last = [one.get("normal", 0.0) for one in self.history[-2:]]
+        if len(last) == 2 and min(last) > self._config.normal_budget:
+            return "budget"
+        if not settled or entry["active"]:
+            return "steps"
+        return "damaged" if self._from_zero and last[-1] > KEPT else "forgotten"
 
     def _limit(self) -> None:
         """λ ← max(0, λ + η (loss − limit)), η the configured weight (PDU, arXiv 2506.05314)."""
