@@ -102,13 +102,14 @@ def _page(rows: dict[str, list[dict[str, float]]], seeds: int) -> str:
 TEXT = """# What each term is worth
 Written by `make ablation`. The town, every term of the loss alone and every term left out; median of {seeds} seeds
 (minimum–maximum), the judge in the loop, at most {budget} steps, greedy answers. *Normal* is outputs and hidden
-states together; *noise* that on the embeddings; the *adversary* relearns before every second step. Machine: {machine}.
+states together; *noise* that on the embeddings; the *adversary* relearns before every second step.
+Machine: {machine}.
 
 Before unlearning: flagged {trained:.3f} (trained phrasing), {unseen:.3f} (unseen); p(at fault) {fault:.3f};
 neighbours {neighbours:.3f} right. *Ability* is the mean over the skills of exactly right answers; *p(at fault)* the
 probability of the tokens at fault under teacher forcing, *relearned* after 30 steps of fine-tuning on the other half
-of the forgotten dialogues; *perplexity ratio* that of the answers over that of the
-expected outputs, both under the original model.
+of the forgotten dialogues; *perplexity ratio* that of the answers over that of the expected outputs, both under the
+original model.
 
 {table}
 """
