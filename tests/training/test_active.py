@@ -76,6 +76,12 @@ def test_the_budget_is_for_two_judgings(tiny: Path, parts: Split) -> None:
     assert ends(tiny, parts, found) == ("forgotten", 12, [False, False, False, True])
 
 
+def test_a_step_of_an_adversary_alone_says_nothing_of_the_normal_loss(tiny: Path, parts: Split) -> None:
+    config = replace(CONFIG, judge_every=1, settle_steps=0, adversary=0.5)
+    assert ends(tiny, parts, [(1.4, range(5))] * 5, config) == ("budget", 3, [False] * 2)
+    assert ends(tiny, parts, [(0.2, range(5)), (0.01, ()), (0.01, ())], config) == ("forgotten", 3, [False] * 2)
+
+
 def test_time_runs_out(tiny: Path, parts: Split) -> None:
     config, left, end = replace(CONFIG, max_steps=8), range(5), (0.0, ())
     assert ends(tiny, parts, [(0.5, left)] * 5, config) == ("steps", 8, [False] * 4)

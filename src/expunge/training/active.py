@@ -151,12 +151,12 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def _outcome(self, entry: Mapping[str, Any], settled: bool) -> str:
         """As training stands after a judging."""
-        last = [one.get("normal", 0.0) for one in self.history[-2:]]
+        last = [one["normal"] for one in self.history if "normal" in one][-2:]  # none of an adversary's step alone
         if len(last) == 2 and min(last) > self._config.normal_budget:
             return "budget"
         if not settled or entry["active"]:
             return "steps"
-        return "damaged" if self._from_zero and last[-1] > KEPT else "forgotten"
+        return "damaged" if self._from_zero and last and last[-1] > KEPT else "forgotten"
 
     def _limit(self) -> None:
         """λ ← max(0, λ + η (loss − limit)), η the configured weight (PDU, arXiv 2506.05314)."""
