@@ -263,8 +263,8 @@ def _shown(lines: Iterator[str]) -> Iterator[str]:
 
 
 HEAD = """# What an audit costs
-Written by `python bench/audit.py`. Machine: {machine}. Seconds of the processor say
-what was computed, those of the clock how long one waits.
+Written by `python bench/audit.py`. Machine: {machine}.
+Seconds of the processor say what was computed, those of the clock how long one waits.
 """
 
 if __name__ == "__main__":
