@@ -35,7 +35,6 @@ OFF = 0.5
 FEW = 0.1
 """Share of the forget set down to which the active set must shrink before the model settles, which teaches the rest."""
 
-
 KEPT = 0.05
 """Nats a token of the normal loss while it settles, up to which nothing is lost; with more the model settles again."""
 
