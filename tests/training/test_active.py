@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -32,12 +33,12 @@ def ends(
     active = ActiveSet(lm, parts.forget, [], material, Loss(lm, material, config), config)
     found: Iterator[tuple[float, Sequence[int]]] = iter(judged)
     now, rows = next(found)
-    active._judge = lambda: (list(rows), 0)  # type: ignore[method-assign]
     settling, control = [], SimpleNamespace(should_save=False, should_training_stop=False)
     for step in range(1, config.max_steps + 1):
         active.saw(step - 1, {"normal": torch.tensor(now)})
         entries = len(active.history)
-        active.on_step_end(None, SimpleNamespace(global_step=step), control)
+        with patch.object(active, "_judge", return_value=(list(rows), 0)):
+            active.on_step_end(None, SimpleNamespace(global_step=step), control)
         if control.should_training_stop:
             return active.outcome, step, settling
         if len(active.history) > entries:

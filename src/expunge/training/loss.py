@@ -38,7 +38,8 @@ class Loss:
         self.terms = terms_of(config, material)
         self._level_source: Levels | None = None
         self.levels: Sequence[torch.Tensor] = ()
-        if any(term.levels for term in self.terms):
+        self.to_levels = any(term.levels for term in self.terms)
+        if self.to_levels:
             if not material.never_seen:
                 remedy = "Give them with `never_seen` in [unlearn], or --never-seen FILE."
                 raise InputError("the term `match` needs dialogues that were never seen", remedy=remedy)

@@ -149,8 +149,7 @@ def _trainer(
     options = {"model": lm.model, "args": arguments, "processing_class": lm.format.tokenizer}
     with quiet_transformers():
         trainer = UnlearnTrainer(active=active, loss=loss, config=config, **options)
-    levels = any(term.levels for term in loss.terms)
-    step = config.adversary_step(adapter=bool(config.lora_rank), levels=levels) * rate
+    step = config.adversary_step(adapter=bool(config.lora_rank), levels=loss.to_levels) * rate
     adversary = Adversary(loss, material.forget, step, active, config)
     trainer.add_callback(Displaced(config, adversary))
     trainer.add_callback(mark_complete())
