@@ -34,7 +34,10 @@ def suit_host() -> int:
 def _keep_memory() -> None:
     """Have glibc keep up to a gigabyte of what is freed: handed back and asked for anew, every page is cleared again,
     batch after batch. Where the user set one of its variables, or the allocator is another, nothing is changed.
+
+    Torch is told to ask for huge pages: a tenth of an audit's time. It reads that when it first allocates.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such function

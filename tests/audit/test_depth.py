@@ -14,6 +14,7 @@ import pytest
 import torch
 from slow import SETS, average, by_key, three_models
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from expunge.audit import intervals
 from expunge.audit.depth import DEPTHS, chosen, depth
@@ -183,7 +184,7 @@ def test_a_models_own_states_finish_as_it_does(make: Callable[[], Any]) -> None:
     model = make()
     with torch.no_grad():
         wanted = BATCH.logits(model)
-        found = states(model, BATCH)
+        found = states(model, BATCH, range(3))
         for place, state in enumerate(found):
             ended = finish(model, BATCH, place, state)
             assert torch.allclose(ended, wanted, atol=1e-6)
@@ -191,6 +192,25 @@ def test_a_models_own_states_finish_as_it_does(make: Callable[[], Any]) -> None:
             assert not torch.allclose(other, wanted, atol=1e-3)
         assert torch.equal(BATCH.logits(model), wanted)
     assert len(found) == len(layers_of(model)) == 3
+
+
+@pytest.mark.parametrize("make", [llama, gpt2, adapted])
+def test_no_layer_works_for_nothing(make: Callable[[], Any]) -> None:
+    """Of the layers up to the one whose state is given, the first runs once, to see what it hands on."""
+    model, worked = make(), list[int]()
+    layers = layers_of(model)
+    for i, layer in enumerate(layers):
+        part = next(module for module in layer.modules() if isinstance(module, torch.nn.LayerNorm | LlamaRMSNorm))
+        part.register_forward_hook(lambda *_, i=i: worked.append(i))
+    with torch.no_grad():
+        (state,) = states(model, BATCH, [1])
+        worked.clear()
+        wanted = finish(model, BATCH, 1, state)
+        assert worked == [0, 2]
+        worked.clear()
+        assert torch.equal(finish(model, BATCH, 1, state), wanted) and worked == [2]
+        with pytest.raises(InputError, match="width 16 do not fit"):
+            finish(model, BATCH, 1, state[:, 1:])
 
 
 def test_layers_that_hand_on_a_tuple() -> None:
@@ -208,16 +228,17 @@ def test_layers_that_hand_on_a_tuple() -> None:
     for i in range(2):
         layers[i] = Wrapped(layers[i])
     with torch.no_grad():
-        given = states(plain, BATCH)[1]
+        (given,) = states(plain, BATCH, [1])
         layers[2].register_forward_pre_hook(lambda module, inputs: (inputs[0][0], *inputs[1:]))
         ended = finish(model, BATCH, 1, given)
         assert torch.allclose(ended, BATCH.logits(plain), atol=1e-6)
-        assert all(torch.is_tensor(state) for state in states(model, BATCH))
+        assert torch.equal(finish(model, BATCH, 1, given), ended)
+        assert all(torch.is_tensor(state) for state in states(model, BATCH, [0, 1, 2]))
 
 
 def test_half_precision_states_go_into_a_float32_original() -> None:
     with torch.no_grad():
-        given = states(llama().bfloat16(), BATCH)[2]
+        (given,) = states(llama().bfloat16(), BATCH, [2])
         assert given.dtype == torch.bfloat16
         assert finish(llama(), BATCH, 2, given).dtype == torch.float32
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from slow import SETS, average, by_key, case, dialogue, figures, slow, slow_mean, three_models
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from expunge import demo
 from expunge.audit import intervals
@@ -109,6 +110,15 @@ def test_gradient_norms_equal_a_slow_reference(models: list[LanguageModel]) -> N
         rows = [j.dialogue for j in SETS.trained]
         found = gradient_norms(lm, [lm.format.encode(d) for d in rows], Scores())
         assert found == pytest.approx([slow_gradient_norm(lm, d) for d in rows], rel=1e-5)
+
+
+def test_gradient_norms_of_a_model_with_one_layer(lm: LanguageModel) -> None:
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    single = replace(lm, model=LlamaForCausalLM(LlamaConfig(vocab_size=lm.vocabulary, **shape)))
+    rows = [j.dialogue for j in SETS.trained]
+    found = gradient_norms(single, [lm.format.encode(d) for d in rows], Scores())
+    assert found == pytest.approx([slow_gradient_norm(single, d) for d in rows], rel=1e-5)
 
 
 def test_gradients_leave_the_model_as_it_was(tiny: Path) -> None:

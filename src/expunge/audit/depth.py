@@ -96,16 +96,16 @@ def _read(
         for indices in alike([len(row) for row in rows], tokens=batch_tokens(lm)):
             part = [rows[i] for i in indices]
             batch = Batch.of(part, lm.device)
-            own = states(lm.model.eval(), batch)
-            for k, place in enumerate(places):
+            own = states(lm.model.eval(), batch, places)
+            for k, (place, state) in enumerate(zip(places, own, strict=True)):
                 readers: dict[Way, tuple[Any, int, torch.Tensor]] = {
-                    "lens": (lm.model, last, own[place]),
-                    "patched": (original.model, place, own[place]),
+                    "lens": (lm.model, last, state),
+                    "patched": (original.model, place, state),
                 }
                 if probes:
-                    readers["probed"] = (original.model, last, translated(own[place], probes[k]))
-                for way, (model, after, state) in readers.items():
-                    logits = finish(model.eval(), batch, after, state)
+                    readers["probed"] = (original.model, last, translated(state, probes[k]))
+                for way, (model, after, handed) in readers.items():
+                    logits = finish(model.eval(), batch, after, handed)
                     for i, (share, p) in zip(indices, _told(logits, batch, part), strict=True):
                         right[way][k, i], probability[way][k, i] = share, p
     return Found(right, probability)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
@@ -28,23 +30,28 @@ def layers_of(model: Any) -> Sequence[torch.nn.Module]:
     raise InputError(f"cannot find the layers of this model ({type(inner).__name__})", remedy=remedy)
 
 
-def states(model: Any, batch: Batch) -> list[torch.Tensor]:
-    """The hidden state after each layer, before the final norm: float [rows, columns, width] each."""
-    found: list[torch.Tensor] = []
+def states(model: Any, batch: Batch, places: Sequence[int]) -> list[torch.Tensor]:
+    """The hidden states after the layers `places`, before the final norm: float [rows, columns, width] each."""
+    layers, found = layers_of(model), dict[int, torch.Tensor]()
 
-    def keep(module: Any, inputs: Any, output: Any) -> None:
-        found.append(_state(output))
+    def keep(place: int, module: Any, inputs: Any, output: Any) -> None:
+        found[place] = output[0] if isinstance(output, tuple) else output
 
-    hooks = [layer.register_forward_hook(keep) for layer in layers_of(model)]
+    hooks = [layers[place].register_forward_hook(partial(keep, place)) for place in places]
     with _removed(hooks):
         batch.logits(model)
-    return found
+    return [found[place] for place in places]
+
+
+_bare: WeakSet[torch.nn.Module] = WeakSet()
+"""Layers known to be handed states, and to hand on states and nothing else."""
 
 
 def finish(model: Any, batch: Batch, after: int, state: torch.Tensor) -> torch.Tensor:
     """`Batch.logits` of a `model` whose layer `after` hands on `state`, float [rows, columns, width].
 
-    Of its own work up to there nothing is left. After the last layer, only the final norm and the output layer follow.
+    Of its own work up to there nothing is left, and nothing is done (the first layer's once, to see what it hands on).
+    After the last layer, only the final norm and the output layer follow.
 
     Raises:
         InputError: the state is of another width than the model's.
@@ -52,23 +59,29 @@ def finish(model: Any, batch: Batch, after: int, state: torch.Tensor) -> torch.T
     first, *others = layers_of(model)[: after + 1]
     given: Any = None
 
-    def replace(module: Any, inputs: Any, output: Any) -> Any:
-        nonlocal given
-        own = _state(output)
+    def fitting(own: torch.Tensor) -> torch.Tensor:
         if own.shape != state.shape:
             remedy = "Give models of one shape, or leave the probe 'depth' out."
             message = f"hidden states of width {state.shape[-1]} do not fit a model of width {own.shape[-1]}"
             raise InputError(message, remedy=remedy)
-        given = (state.to(own), *output[1:]) if isinstance(output, tuple) else state.to(own)
+        return state.to(own)
+
+    def replace(module: Any, inputs: Any, options: Any, output: Any) -> Any:
+        nonlocal given
+        if isinstance(output, tuple):
+            given = (fitting(output[0]), *output[1:])
+        else:
+            given = fitting(output)
+            if inputs or "hidden_states" in options:
+                _bare.add(module)
         return given
 
-    with _removed([first.register_forward_hook(replace)]), _instead(others, lambda *args, **options: given):
+    if first in _bare:
+        with _instead([first, *others], lambda *args, **more: fitting(args[0] if args else more["hidden_states"])):
+            return batch.logits(model)
+    hook = first.register_forward_hook(replace, with_kwargs=True)
+    with _removed([hook]), _instead(others, lambda *args, **options: given):
         return batch.logits(model)
-
-
-def _state(output: Any) -> torch.Tensor:
-    state: torch.Tensor = output[0] if isinstance(output, tuple) else output
-    return state
 
 
 @contextlib.contextmanager

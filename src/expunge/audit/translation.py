@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from expunge.audit.layers import states
+from expunge.audit.layers import layers_of, states
 from expunge.batches import Batch, alike
 from expunge.encoding import Encoded
 from expunge.generation import batch_tokens
@@ -31,11 +31,12 @@ class Lesson:
 
 def lessons(original: LanguageModel, rows: Sequence[Encoded]) -> list[Lesson]:
     """What a map is to be fitted on."""
-    found = []
+    found, last = [], len(layers_of(original.model)) - 1
     with torch.inference_mode():
         for indices in alike([len(row) for row in rows], tokens=batch_tokens(original)):
             batch = Batch.of([rows[i] for i in indices], original.device)
-            found.append(Lesson(batch, _tokens(states(original.model.eval(), batch)[-1], batch)))
+            (state,) = states(original.model.eval(), batch, [last])
+            found.append(Lesson(batch, _tokens(state, batch)))
     return found
 
 
@@ -49,9 +50,8 @@ def translators(lm: LanguageModel, given: Sequence[Lesson], places: Sequence[int
     cross = [torch.zeros(width + 1, width, dtype=torch.float64) for _ in places]
     with torch.inference_mode():
         for lesson in given:
-            own = states(lm.model.eval(), lesson.batch)
-            for k, place in enumerate(places):
-                known = _ended(_tokens(own[place], lesson.batch))
+            for k, state in enumerate(states(lm.model.eval(), lesson.batch, places)):
+                known = _ended(_tokens(state, lesson.batch))
                 square[k] += (known.T @ known).double().cpu()
                 cross[k] += (known.T @ lesson.wanted).double().cpu()
         ridge = [torch.eye(width + 1, dtype=torch.float64) * (RIDGE * s.diagonal().mean()) for s in square]
