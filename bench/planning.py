@@ -39,8 +39,8 @@ SHAPES = [
     ("llama", 512, 1376, 8, 8, 4, 8_192, False, 6, 12, 100, 20, 8, {"checkpointing": True}),
     ("llama", 384, 1024, 6, 6, 2, 16_384, True, 8, 16, 60, 30, 0, {"checkpointing": True}),
     ("llama", 384, 1024, 6, 6, 2, 16_384, True, 8, 16, 60, 30, 0, {"accumulation": 2}),
-    ("llama", 512, 1376, 4, 8, 8, 32_000, False, 4, 8, 40, 40, 0, {"cache": False}),
-    ("llama", 512, 1376, 4, 8, 8, 32_000, False, 4, 8, 40, 40, 8, {"cache": False}),
+    ("llama", 512, 1376, 4, 8, 8, 32_000, False, 4, 8, 40, 40, 0, {"kept": False}),
+    ("llama", 512, 1376, 4, 8, 8, 32_000, False, 4, 8, 40, 40, 8, {"kept": False}),
     ("qwen3", 256, 768, 4, 4, 2, 16_384, True, 4, 8, 60, 30, 0, {}),
     ("gpt2", 256, 1024, 4, 4, 4, 16_384, True, 4, 8, 60, 30, 0, {}),
     ("gpt_neox", 256, 1024, 4, 4, 4, 16_384, False, 4, 8, 60, 30, 0, {}),
@@ -162,8 +162,8 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
             made(self)
 
         TrainingArguments.__post_init__ = mixed
-    if not shape["more"].get("cache", True):
-        Reference.__init__.__kwdefaults__["cache_bytes"] = memory.CACHE = 0
+    if not shape["more"].get("kept", True):
+        Reference.__init__.__kwdefaults__["kept_bytes"] = memory.KEPT = 0
     spared = shape["more"].get("checkpointing", False)
     config = UnlearnConfig(
         max_steps=3, judge_every=3, settle_steps=0, forget_rows=shape["forget"], normal_rows=shape["normal"],
@@ -223,7 +223,7 @@ def main() -> None:
         times.append(found["foretold"] / found["seconds"])
         told = (
             "".join(f", {key} {value}" for key, value in shape["more"].items())
-            .replace("cache False", "no cache")
+            .replace("kept False", "not kept")
             .replace("checkpointing True", "checkpointing")
         )
         method = f"LoRA {shape['rank']}" if shape["rank"] else "full"

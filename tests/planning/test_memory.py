@@ -17,12 +17,12 @@ from expunge.generation import LOGITS, TOKENS
 from expunge.objective.chunks import NUMBERS as CHUNK
 from expunge.objective.terms import TERMS
 from expunge.planning import memory
-from expunge.planning.memory import Memory, Way, cache_bytes, layer_bytes, memory_of
+from expunge.planning.memory import Memory, Way, kept_bytes, layer_bytes, memory_of
 from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload
 from expunge.prefill import CACHED
 from expunge.training.config import UnlearnConfig
-from expunge.training.reference import CACHE_BYTES
+from expunge.training.reference import KEPT_BYTES
 from expunge.training.trained import made_trainable
 
 
@@ -43,7 +43,7 @@ PARAMETERS = LINEAR + 2 * 2 * 8 + 8 + 2 * 10 * 8  # 1352
 ADAPTER = 2 * 3 * ((8 + 8) + 2 * (8 + 4) + (8 + 8) + 3 * (8 + 16))  # rank 3: 768
 LAYER = 4 * (4 * 8 + 4 * 8 + 4 * 16 + 44 + 2 + 2)  # norms, attention, MLP, mask, statistics: 704 bytes a token
 READ = 4 * 8 * (8 * 3 * 7 + 2 * 20 * (7 + 3 * 3))  # for the output layer; hidden states
-CACHE = 4 * 20 * (8 + 8 * 2 * 20)
+KEPT = 4 * 20 * (8 + 8 * 2 * 20)
 JUDGING = 5 * 20 * (4 * (2 * 8 + 3 * 16) + 4 * 10 * 8 / 20)  # the old responses are read all at once
 
 
@@ -58,11 +58,11 @@ def test_full_training_on_a_cpu() -> None:
         activations=2 * LAYER * 146 + READ,
         logits=4 * 4 * 10 * 8 * 3,
         layer=4 * (2 * 8 + 3 * 16) * 146,
-        reference=CACHE,
+        reference=0,
         judging=JUDGING,
         held=False,
     )
-    kept = 4 * PARAMETERS + 12 * LINEAR + CACHE
+    kept = 4 * PARAMETERS + 12 * LINEAR
     assert found.peak == kept + 2 * LAYER * 146 + READ + 4 * (2 * 8 + 3 * 16) * 146
 
 
@@ -80,7 +80,6 @@ def test_full_training_in_mixed_precision() -> None:
     inputs = 5 * 8  # queries, keys and values; gate and up
     layer = 4 * 2 * 8 + 2 * (inputs + 4 * 8 + 4 * 16 + 44) + 4 * (2 + 2)
     assert found.activations == 2 * layer * 146 + READ
-    assert found.reference == 0  # kept in main memory
     single = memory_of(llama(dtype="float32"), WORK, CONFIG, Way("full", cpu=False))
     assert (single.casts, single.activations) == (0, 2 * LAYER * 146 + READ)
 
@@ -108,8 +107,9 @@ def test_checkpointing_keeps_one_layer_and_the_inputs_of_the_others() -> None:
 
 def test_a_reference_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen copy, or the adapter switched off."""
-    assert memory.CACHE == CACHE_BYTES
-    monkeypatch.setattr(memory, "CACHE", CACHE - 1)
+    assert memory.KEPT == KEPT_BYTES
+    assert kept_bytes(llama(), WORK, CONFIG) == KEPT
+    monkeypatch.setattr(memory, "KEPT", KEPT - 1)
     full, lora = (memory_of(llama(), WORK, CONFIG, way) for way in (Way("full"), Way("lora", 3)))
     assert (full.reference, lora.reference) == (4 * PARAMETERS, 0)
 
@@ -127,14 +127,15 @@ def test_a_kl_needs_all_that_the_original_says() -> None:
     assert {name for name, t in TERMS.items() if t.slot == "normal" and t.original == "vocabulary"} == memory.WHOLE
     config = dataclasses.replace(CONFIG, terms=("distance", "cluster_mean", "kl", "hidden"))
     found = memory_of(llama(), WORK, config, Way("full"))
-    assert found.reference == cache_bytes(llama(), WORK, config) == 4 * 20 * 8 * (8 + 2 * 20)
+    assert found.reference == 0
+    assert kept_bytes(llama(), WORK, config) == 4 * 20 * 8 * (8 + 2 * 20)
     assert found.activations == 2 * LAYER * 146 + READ + 4 * 8 * 8 * 3
 
 
 def test_terms_left_out_take_nothing() -> None:
     config = UnlearnConfig(forget_rows=2, normal_rows=3, normal_weight=0, hidden_weight=0, negative_weight=0)
     found = memory_of(llama(), WORK, config, Way("full"))
-    assert cache_bytes(llama(), WORK, config) == found.reference == 0
+    assert kept_bytes(llama(), WORK, config) == found.reference == 0
     layer = LAYER - 4 * 44 + 4 * 42  # two rows lie in one sequence
     assert found.activations == 2 * layer * 42 + 4 * 8 * 8 * 3 * 2
 

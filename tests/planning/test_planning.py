@@ -53,8 +53,7 @@ def test_time_of_full_training_and_of_an_adapter() -> None:
     besides = 3 * (4 * 2 * 8 * 44 * 146) + (2 * 7 + 3) * 2 * TABLE * 8
     assert full.step == pytest.approx((6 * LINEAR * 146 + besides) / 1e6 + 28 * LINEAR / 1e6)
     assert lora.step == pytest.approx((4 * LINEAR * 146 + besides) / 1e6 + 28 * 768 / 1e6)
-    assert full.reference == pytest.approx(20 * forward(sizes(), 20, 8) / 0.5e6)  # float32 weights: the single rate
-    assert lora.reference == pytest.approx(20 * forward(sizes(), 20, 8) / 1e6)
+    assert full.reference == lora.reference == pytest.approx(20 * forward(sizes(), 20, 8) / 1e6)
     assert full.most == pytest.approx(full.reference + 40 * full.step + 2 * full.round)
 
 
@@ -67,7 +66,7 @@ def test_an_answer_takes_the_weights_once_a_token() -> None:
 
 def test_a_reference_that_is_not_kept_is_asked_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = duration_of(sizes(), WORK, CONFIG, Way("lora", 3, cpu=False), SLOW)
-    monkeypatch.setattr("expunge.planning.duration.CACHE", 1)
+    monkeypatch.setattr("expunge.planning.duration.KEPT", 1)
     asked = duration_of(sizes(), WORK, CONFIG, Way("lora", 3, cpu=False), SLOW)
     assert asked.reference == 0
     again = (2 * LINEAR + 4 * 2 * 8 * 44) * 146 * 3 / 7  # its output layer is asked in any case

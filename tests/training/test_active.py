@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -30,7 +31,9 @@ def ends(
     lm = load_model(tiny)
     parts = replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
-    active = ActiveSet(lm, parts.forget, [], material, Loss(lm, material, config), config)
+    with TemporaryDirectory() as folder:
+        loss = Loss(lm, material, config, Path(folder))
+    active = ActiveSet(lm, parts.forget, [], material, loss, config)
     found: Iterator[tuple[float, Sequence[int]]] = iter(judged)
     now, rows = next(found)
     settling, control = [], SimpleNamespace(should_save=False, should_training_stop=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -98,7 +99,8 @@ def test_its_offsets_do_not_depend_on_where_a_run_was_taken_up() -> None:
 def active(lm: LanguageModel, parts: Split, config: UnlearnConfig) -> ActiveSet:
     parts = replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
-    return ActiveSet(lm, parts.forget, [], material, Loss(lm, material, config), config)
+    with TemporaryDirectory() as folder:
+        return ActiveSet(lm, parts.forget, [], material, Loss(lm, material, config, Path(folder)), config)
 
 
 def test_its_turn_is_every_second_step_until_the_model_settles(tiny: Path, parts: Split) -> None:

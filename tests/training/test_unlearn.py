@@ -118,13 +118,13 @@ def test_lora_writes_an_adapter_and_leaves_the_base_alone(tiny: Path, parts: Spl
         assert (changed - original).abs().max() > 1e-4
 
 
-def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split) -> None:
+def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split, tmp_path: Path) -> None:
     lm = load_model(tiny)
     rows = {"normal": [lm.format.encode(d) for d in parts.normal]}
     rows["forget"] = rows["normal"][:4]
     needs = {"normal": {"vocabulary", "states"}, "forget": {"targets"}}
-    kept = Reference(lm, rows, needs, layers=(1, 2))
-    asked = Reference(lm, rows, needs, layers=(1, 2), cache_bytes=0)
+    kept = Reference(lm, rows, needs, tmp_path, layers=(1, 2))
+    asked = Reference(lm, rows, needs, tmp_path, layers=(1, 2), kept_bytes=0)
     for kind, chosen in (("normal", [3, 0, 5]), ("forget", [2, 1])):
         some = [rows[kind][i] for i in chosen]
         for one, other in zip(kept.recall(lm.model, kind, some), asked.recall(lm.model, kind, some), strict=True):
@@ -141,7 +141,7 @@ def test_the_reference_is_the_same_kept_or_asked_for(tiny: Path, parts: Split) -
     assert kept.recall(lm.model, "expected", rows["forget"][:2]) == [Recalled()] * 2, "nothing was asked of these"
 
 
-def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> None:
+def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     lm = load_model(tiny)
@@ -153,10 +153,10 @@ def test_the_reference_of_an_adapter_is_its_base(tiny: Path, parts: Split) -> No
         with torch.no_grad():
             return OutputLayer(lm.model)(last).log_softmax(-1)
 
-    kept = said(Reference(lm, {"normal": rows}, needs), lm.model)
+    kept = said(Reference(lm, {"normal": rows}, needs, tmp_path), lm.model)
     options = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     adapted = LanguageModel(lm.name, get_peft_model(lm.model, options), lm.format, lm.stored_dtype)
-    asker = Reference(adapted, {"normal": rows}, needs, cache_bytes=0)
+    asker = Reference(adapted, {"normal": rows}, needs, tmp_path, kept_bytes=0)
 
     def noise(module: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
         return output + module.training * torch.randn_like(output)

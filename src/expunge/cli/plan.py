@@ -70,7 +70,8 @@ def _print(model: str, found: Plan) -> None:
     lengths = f"{work.prompt} + {work.response} tokens (prompt + response)"
     print(f"up to {work.forget} dialogues to forget, {work.normal} ordinary ones, of {lengths}")
     rows = f"{config.forget_rows} pushed away, {config.forget_rows} taught, {config.normal_rows} kept"
-    print(f"a step: {rows}; accumulation {config.accumulation}\n")
+    print(f"a step: {rows}; accumulation {config.accumulation}")
+    print(f"on disk, while it trains: {_size(found.disk)} of what the original makes of the ordinary dialogues\n")
     plain, spared = found.options[:3], found.options[3:]
     print(f"{'GiB':<24}" + "".join(f"{option.name:>12}" for option in plain))
     for name in TERMS:

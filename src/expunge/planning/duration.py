@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.planning.machine import Machine
-from expunge.planning.memory import CACHE, QUANTIZED, Way, asked_at_once, cache_bytes
+from expunge.planning.memory import KEPT, QUANTIZED, Way, asked_at_once, kept_bytes
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
@@ -33,11 +33,11 @@ class Duration:
 
 def duration_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, machine: Machine) -> Duration:
     """Of one way to unlearn on one machine."""
-    rows = work.kept(config) if 0 < cache_bytes(sizes, work, config) <= CACHE else 0
+    rows = work.kept(config) if 0 < kept_bytes(sizes, work, config) <= KEPT else 0
     return Duration(
         step=step_seconds(sizes, work, config, way, machine),
         round=_round_seconds(sizes, work, way, machine),
-        reference=rows * forward(sizes, work.row, work.response) / _rate(machine, single=_alone(sizes, way)),
+        reference=rows * forward(sizes, work.row, work.response) / _rate(machine, single=way.single(sizes)),
         steps=config.max_steps,
         every=config.judge_every,
     )
@@ -64,9 +64,9 @@ def step_seconds(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, 
     times = (3 if way.method == "full" else 2) + way.checkpointing
     flops = times * matrices + (3 + way.checkpointing) * attention + (2 * parts.rows + parts.kept) * head
     seconds = config.accumulation * flops / rate
-    if cache_bytes(sizes, work, config) > CACHE:
+    if kept_bytes(sizes, work, config) > KEPT:
         again = (matrices + attention) * parts.kept / parts.rows
-        seconds += config.accumulation * again / _rate(machine, single=_alone(sizes, way))
+        seconds += config.accumulation * again / rate
     return seconds + ADAM * way.changed(sizes) / machine.bandwidth
 
 
@@ -80,11 +80,6 @@ def _round_seconds(sizes: Sizes, work: Workload, way: Way, machine: Machine) -> 
     moved = batches * new * each * sizes.parameters / machine.bandwidth
     read = work.forget * (forward(sizes, work.row, work.response) + forward(sizes, work.prompt, 1)) / rate
     return read + max(written, moved)
-
-
-def _alone(sizes: Sizes, way: Way) -> bool:
-    """Whether the reference computes in float32: without the trainer's mixed precision it takes the weights' dtype."""
-    return way.stored(sizes) == 4
 
 
 def _rate(machine: Machine, *, single: bool) -> float:

@@ -15,8 +15,8 @@ Method = Literal["full", "lora", "qlora"]
 CHUNK = 2**22
 """Logits that a term holds at once: `objective.chunks.NUMBERS`, which takes torch to import."""
 
-CACHE = 2 * 2**30
-"""Bytes up to which the reference's outputs are kept: `training.reference.CACHE_BYTES`, which takes torch to import."""
+KEPT = 64 * 2**30
+"""Bytes up to which the reference's outputs are kept: `training.reference.KEPT_BYTES`, which takes torch to import."""
 
 TOKENS, LOGITS_READ = 16_384, 2**26
 """In one batch that is read or asked: `TOKENS` and `LOGITS` of `generation`, which takes torch to import."""
@@ -72,8 +72,9 @@ class Memory:
     gradients, optimizer: of what is trained; AdamW keeps two float32 moments. displaced: where the weights were while
     gradients are taken elsewhere, or how far an adversary has got. activations: what the layers keep for
     the backward pass, and what the terms read. logits: copies of one chunk of them in a term. layer: one layer's
-    backward pass. reference: what is kept of the original, or a frozen copy of it. judging: keys and values, and
-    logits, while the model answers. held: whether gradients are held through the forward (with accumulation).
+    backward pass. reference: a frozen copy of the original, where what it makes of the rows is not kept.
+    judging: keys and values, and logits, while the model answers. held: whether gradients are held through the forward
+    (with accumulation).
     """
 
     weights: float
@@ -191,7 +192,7 @@ def _backward(sizes: Sizes, way: Way) -> float:
     return (4 if way.single(sizes) else 2) * (2 * sizes.hidden + (3 if sizes.gated else 2) * sizes.inner)
 
 
-def cache_bytes(sizes: Sizes, work: Workload, config: UnlearnConfig) -> int:
+def kept_bytes(sizes: Sizes, work: Workload, config: UnlearnConfig) -> int:
     """Of the normal rows: what the original's output layer reads at response tokens, or its tokens' log-probabilities
     alone, and two layers' hidden states."""
     read = work.response * (sizes.hidden if _whole(config) else 1) if config.normal_weight else 0
@@ -203,11 +204,9 @@ def _whole(config: UnlearnConfig) -> bool:
 
 
 def _reference(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> float:
-    """Bytes held on the device."""
-    cached = cache_bytes(sizes, work, config)
-    if cached <= CACHE:
-        return cached if way.cpu else 0  # kept in main memory
-    return 4 * sizes.parameters if way.method == "full" else 0
+    """Bytes held on the device: what is kept is in a file."""
+    kept = kept_bytes(sizes, work, config) <= KEPT
+    return 0 if kept or way.method != "full" else 4 * sizes.parameters
 
 
 def judging_bytes(sizes: Sizes, work: Workload, way: Way) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from expunge.planning.duration import Duration, duration_of
 from expunge.planning.machine import Machine
-from expunge.planning.memory import Memory, Way, memory_of
+from expunge.planning.memory import KEPT, Memory, Way, kept_bytes, memory_of
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
@@ -71,6 +71,12 @@ class Plan:
         able = ([*(o for o in group if o.fits), *(o for o in group if o.accumulation)] for group in groups)
         return next(chain.from_iterable(able), None)
 
+    @property
+    def disk(self) -> int:
+        """Bytes of what the original makes of the ordinary rows, if that is kept."""
+        kept = kept_bytes(self.sizes, self.work, self.config)
+        return kept if kept <= KEPT else 0
+
     def row(self) -> dict[str, Any]:
         """For JSON."""
         machine = {"name": self.machine.name, "bytes": round(self.machine.memory), "room": round(self.machine.room)}
@@ -78,7 +84,8 @@ class Plan:
         step = {"forget_rows": self.config.forget_rows, "normal_rows": self.config.normal_rows}
         step |= {"accumulation": self.config.accumulation}
         first = {"name": self.first.name, "accumulation": self._parts(self.first)} if self.first else None
-        found = {"model": model, "machine": machine, "step": step, "rows": dataclasses.asdict(self.work)}
+        rows = dataclasses.asdict(self.work)
+        found = {"model": model, "machine": machine, "step": step, "rows": rows, "disk_bytes": self.disk}
         return found | {"options": [option.row() for option in self.options], "first": first}
 
     def _parts(self, option: Option) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ class Loss:
         InputError: a term needs dialogues that were never seen, and there are none.
     """
 
-    def __init__(self, lm: LanguageModel, material: Material, config: UnlearnConfig) -> None:
+    def __init__(self, lm: LanguageModel, material: Material, config: UnlearnConfig, folder: Path) -> None:
+        """folder: of this run; what the original makes of the rows is kept there."""
         self._material, self._device, self._vocabulary = material, lm.device, lm.vocabulary
         self._original = OutputLayer(lm.model).frozen()
         self._half = lm.device.type != "cpu" and lm.stored_dtype == torch.bfloat16
@@ -59,7 +61,7 @@ class Loss:
             "normal": [material.normal[i] for i in sorted(reachable_normal(material, config))],
         }
         needs = needs_of(self.terms)
-        self._reference = Reference(lm, rows, needs, layers=self._layers) if needs else None
+        self._reference = Reference(lm, rows, needs, folder, layers=self._layers, half=self._half) if needs else None
 
     def tokens(self, step: Step, without: Collection[Slot] = ()) -> int:
         """Tokens of a step that go through the model; see `values`."""

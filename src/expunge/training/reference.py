@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from expunge.batches import Output, alike, forward_rows
 from expunge.encoding import Encoded
+from expunge.files import digest
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
 from expunge.objective.chunks import log_p
 from expunge.objective.term import Kind, Original
 from expunge.output_layer import OutputLayer
+from expunge.training.kept import kept
+from expunge.training.processes import main_first
 
-CACHE_BYTES = 2 * 2**30
+KEPT_BYTES = 64 * 2**30
 
 Needs = Mapping[Kind, Collection[Original]]
 """What is asked of the original at the rows of each kind."""
@@ -41,8 +47,9 @@ class Recalled:
 class Reference:
     """What the original makes of rows of each kind.
 
-    Kept in memory where all of it fits in `cache_bytes` (4 bytes a number, see `Recalled`). Otherwise asked for step by
-    step: from the model itself with its adapter switched off, or from a frozen copy of it.
+    Kept in a mapped file where all of it takes at most `kept_bytes` (4 bytes a number, see `Recalled`), and found there
+    by a run that goes on. Otherwise asked for step by step: from the model itself with its adapter switched off, or
+    from a frozen copy of it.
     """
 
     def __init__(
@@ -50,19 +57,31 @@ class Reference:
         lm: LanguageModel,
         rows: Mapping[Kind, Collection[Encoded]],
         needs: Needs,
+        folder: Path,
         *,
         layers: Sequence[int] = (),
-        cache_bytes: int = CACHE_BYTES,
+        half: bool = False,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
-        self._needs, self._device, self._layers = needs, lm.device, layers
-        asked = [(kind, row) for kind in needs for row in dict.fromkeys(rows[kind])]
-        width = lm.model.config.get_text_config().hidden_size
-        numbers = sum(self._numbers(needs[kind], row, width) for kind, row in asked)
+        """folder: of a run with this model; the file's name says by which rows it was made.
+        half: whether it computes in bfloat16 as the training does; then the two differ by nothing but the training.
+
+        Raises:
+            OutputError: the folder has no room for it.
+        """
+        self._needs, self._device, self._layers, self._half = needs, lm.device, layers, half
+        self._width = int(lm.model.config.get_text_config().hidden_size)
         self._layer, self._vocabulary = OutputLayer(lm.model).frozen(), lm.vocabulary
-        self._kept: dict[tuple[Kind, Encoded], Recalled] | None = None
+        parts = list(self._parts(lm, rows))
+        asked = [(kind, row) for kind, part in parts for row in part]
+        starts = list(accumulate((self._numbers(*each) for each in asked), initial=0))
+        self._starts = dict(zip(asked, starts, strict=False))
+        self._kept: torch.Tensor | None = None
         self._frozen: Any = None
-        if 4 * numbers <= cache_bytes:
-            self._kept = dict(self._compute(lm, asked))
+        if 4 * starts[-1] <= kept_bytes:
+            with main_first():
+                name = f"reference-{digest(repr((asked, [sorted(n) for n in needs.values()], layers, half)))[:16]}.f32"
+                self._kept = kept(folder / name, starts[-1], lambda: self._compute(lm, parts))
         elif not hasattr(lm.model, "disable_adapter"):
             self._frozen = copy.deepcopy(lm.model).requires_grad_(False).eval()
 
@@ -71,48 +90,60 @@ class Reference:
         if kind not in self._needs:
             return [Recalled()] * len(rows)
         if self._kept is not None:
-            return [self._kept[kind, row] for row in rows]
+            return [self._found(self._kept[self._starts[kind, row] :], kind, row) for row in rows]
         off = contextlib.nullcontext() if self._frozen is not None else model.disable_adapter()
         training = model.training
-        with torch.no_grad(), off:
+        with off:
             model.eval()  # the original has neither noise nor dropout
-            found = forward_rows(self._frozen or model, rows, self._device, self._read(kind))
+            found = self._outputs(self._frozen or model, kind, rows)
         model.train(training)
         return [self._recalled(kind, row, output) for row, output in zip(rows, found, strict=True)]
 
-    def _compute(
-        self, lm: LanguageModel, asked: Sequence[tuple[Kind, Encoded]]
-    ) -> Iterator[tuple[tuple[Kind, Encoded], Recalled]]:
+    def _parts(
+        self, lm: LanguageModel, rows: Mapping[Kind, Collection[Encoded]]
+    ) -> Iterator[tuple[Kind, list[Encoded]]]:
+        """Distinct rows of one kind that are read together."""
         for kind in self._needs:
-            rows = [row for of, row in asked if of == kind]
-            for part in alike([len(row) for row in rows], tokens=batch_tokens(lm)):
-                chosen = [rows[k] for k in part]
-                with torch.no_grad():
-                    found = forward_rows(lm.model, chosen, lm.device, self._read(kind))
-                for row, output in zip(chosen, found, strict=True):
-                    yield (kind, row), self._recalled(kind, row, output, "cpu")
+            distinct = list(dict.fromkeys(rows[kind]))
+            for part in alike([len(row) for row in distinct], tokens=batch_tokens(lm)):
+                yield kind, [distinct[k] for k in part]
 
-    def _read(self, kind: Kind) -> Sequence[int]:
-        return self._layers if "states" in self._needs[kind] else ()
+    def _compute(self, lm: LanguageModel, parts: Sequence[tuple[Kind, list[Encoded]]]) -> Iterator[torch.Tensor]:
+        """All that is kept, in order."""
+        for kind, part in parts:
+            found = self._outputs(lm.model, kind, part)
+            for row, output in zip(part, found, strict=True):
+                recalled = self._recalled(kind, row, output)
+                yield from (x for x in (recalled.targets, recalled.last, recalled.states) if x is not None)
 
-    def _recalled(self, kind: Kind, row: Encoded, found: Output, device: str | None = None) -> Recalled:
-        """Copied, so that a row does not hold its whole batch in memory."""
-        needs = self._needs[kind]
-        targets = last = states = None
+    def _found(self, numbers: torch.Tensor, kind: Kind, row: Encoded) -> Recalled:
+        """The first of these numbers, as they were kept for a row."""
+        shapes = self._shapes(kind, row)
+        pieces = iter(torch.split(numbers[: self._numbers(kind, row)], [math.prod(s) for s in shapes.values()]))
+        return Recalled(**{name: next(pieces).view(shape) for name, shape in shapes.items()})
+
+    def _outputs(self, model: Any, kind: Kind, rows: Sequence[Encoded]) -> list[Output]:
+        layers = self._layers if "states" in self._needs[kind] else ()
+        with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            return forward_rows(model, rows, self._device, layers)
+
+    def _recalled(self, kind: Kind, row: Encoded, found: Output) -> Recalled:
+        needs, targets = self._needs[kind], None
         if "targets" in needs:
             response = torch.tensor(row.response, device=found.last.device)
-            with torch.no_grad():
-                targets = log_p(found.last, response, self._layer, self._vocabulary).to(device)
-        if "vocabulary" in needs:
-            last = found.last.float().to(device, copy=True)
-        if found.hidden is not None:
-            states = found.hidden.float().to(device, copy=True)
-        return Recalled(targets, last, states)
+            with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+                targets = log_p(found.last, response, self._layer, self._vocabulary)
+        last = found.last.float() if "vocabulary" in needs else None
+        return Recalled(targets, last, None if found.hidden is None else found.hidden.float())
 
-    def _numbers(self, needs: Collection[Original], row: Encoded, width: int) -> int:
-        each = {
-            "targets": len(row.response),
-            "vocabulary": len(row.response) * width,
-            "states": len(row) * len(self._layers) * width,
+    def _shapes(self, kind: Kind, row: Encoded) -> dict[str, tuple[int, ...]]:
+        """Of the fields of `Recalled` that are asked for, in their order."""
+        each: dict[Original, tuple[str, tuple[int, ...]]] = {
+            "targets": ("targets", (len(row.response),)),
+            "vocabulary": ("last", (len(row.response), self._width)),
+            "states": ("states", (len(row), len(self._layers), self._width)),
         }
-        return sum(each[need] for need in needs)
+        return dict(shape for need, shape in each.items() if need in self._needs[kind])
+
+    def _numbers(self, kind: Kind, row: Encoded) -> int:
+        return sum(map(math.prod, self._shapes(kind, row).values()))

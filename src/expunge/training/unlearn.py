@@ -123,7 +123,7 @@ def _trainer(
     from expunge.training.trainer import UnlearnTrainer
 
     panel = [ReproductionJudge(parts.forget), *judges]
-    loss = Loss(lm, material, config)
+    loss = Loss(lm, material, config, folder)
     active = ActiveSet(lm, parts.forget, panel, material, loss, config, on_round)
     rate = config.rate(lm.model.config.get_text_config().hidden_size)
     arguments = TrainingArguments(

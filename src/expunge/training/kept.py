@@ -1,0 +1,38 @@
+"""Numbers that are computed once and kept in a file, which is mapped: the system reads what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+
+from expunge.errors import OutputError
+from expunge.files import PRIVATE, make_folder
+
+
+def kept(path: Path, count: int, make: Callable[[], Iterable[torch.Tensor]]) -> torch.Tensor:
+    """The file's `count` numbers, float32 [count]; where it is not whole yet, `make` gives them piece by piece.
+
+    It appears whole or not at all. Nothing is to be written to what is returned.
+
+    Raises:
+        OutputError: the file cannot be written, for want of room mostly.
+    """
+    if not count:
+        return torch.empty(0)
+    make_folder(path.parent)
+    if not (path.exists() and path.stat().st_size == 4 * count):
+        part = path.with_name(f".{path.name}.part")
+        try:
+            part.touch(PRIVATE)
+            with part.open("wb") as file:
+                for piece in make():
+                    file.write(piece.detach().cpu().float().contiguous().numpy().data)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            needed = f"{4 * count / 2**30:.1f} GiB"
+            remedy = f"What the original makes of the rows takes {needed}: make room, or choose another --out."
+            raise OutputError(f"cannot write here ({error.strerror})", file=path, remedy=remedy) from None
+    return torch.from_file(str(path), shared=False, size=count)

@@ -1,0 +1,102 @@
+"""What is computed once and kept in a mapped file: whole or not at all, found again, and for its owner alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expunge.batches import forward_rows
+from expunge.errors import OutputError
+from expunge.model import load_model
+from expunge.selection import Split
+from expunge.training.kept import kept
+from expunge.training.reference import Reference
+
+PIECES = [torch.arange(6.0).view(2, 3).t(), torch.tensor([7.0], dtype=torch.float64), torch.empty(0)]
+WANTED = [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 7.0]
+
+
+def never() -> Iterator[torch.Tensor]:
+    raise AssertionError("it is there already")
+
+
+def test_it_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.f32"
+    assert kept(path, 7, lambda: PIECES).tolist() == WANTED
+    assert kept(path, 7, never).tolist() == WANTED
+    assert [p.name for p in tmp_path.iterdir()] == ["numbers.f32"]
+    assert path.stat().st_mode & 0o777 == 0o600, "states of dialogues are as private as these"
+    assert kept(tmp_path / "nothing.f32", 0, never).tolist() == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.floats(width=32, allow_nan=False), max_size=5), max_size=6))
+def test_numbers_come_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, rows: list[list[float]]) -> None:
+    path = tmp_path_factory.mktemp("kept") / "numbers.f32"
+    flat = [x for row in rows for x in row]
+    found = kept(path, len(flat), lambda: map(torch.tensor, rows))
+    assert torch.equal(found, torch.tensor(flat))
+
+
+def test_what_was_cut_short_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.f32"
+
+    def dies() -> Iterator[torch.Tensor]:
+        yield PIECES[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept(path, 7, dies)
+    assert not path.exists()
+    assert kept(path, 7, lambda: PIECES).tolist() == WANTED
+    os.truncate(path, 8)
+    assert kept(path, 7, lambda: PIECES).tolist() == WANTED
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
+    def full() -> Iterator[torch.Tensor]:
+        yield PIECES[0]
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left") as error:
+        kept(tmp_path / "numbers.f32", 2**30, full)
+    assert "4.0 GiB: make room" in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_goes_on_does_not_ask_the_original_again(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    rows = {"normal": [lm.format.encode(d) for d in parts.normal]}
+    needs: Any = {"normal": {"states", "vocabulary"}}
+    first = Reference(lm, rows, needs, tmp_path, layers=(1, 2)).recall(lm.model, "normal", rows["normal"])
+    lm.model.forward = never
+    again = Reference(lm, rows, needs, tmp_path, layers=(1, 2)).recall(lm.model, "normal", rows["normal"])
+    for one, other in zip(first, again, strict=True):
+        assert one.targets is None and torch.equal(one.last, other.last) and torch.equal(one.states, other.states)
+    with pytest.raises((AssertionError, TypeError)):  # other rows, or other needs: another file
+        Reference(lm, {"normal": rows["normal"][1:]}, needs, tmp_path, layers=(1, 2))
+
+
+def test_the_original_computes_in_the_precision_of_the_training(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    rows = [lm.format.encode(d) for d in parts.normal]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        wanted = torch.cat([output.last for output in forward_rows(lm.model, rows, "cpu")]).float()
+    for limit in (2**30, 0):
+        half, whole = (
+            Reference(lm, {"normal": rows}, {"normal": {"vocabulary"}}, tmp_path / str(h), half=h, kept_bytes=limit)
+            for h in (True, False)
+        )
+        found, other = (torch.cat([x.last for x in r.recall(lm.model, "normal", rows)]) for r in (half, whole))
+        if not limit:
+            assert torch.equal(found, wanted)
+        torch.testing.assert_close(found, wanted, atol=0.02, rtol=0.02)
+        assert not torch.equal(other, found)
