@@ -25,6 +25,7 @@ import torch
 from runs import machine
 
 from expunge.audit.audit import audit, tokenized_as
+from expunge.audit.layers import layers_of
 from expunge.audit.likelihood import extraction_strength, mean_log_p
 from expunge.audit.membership import compressed, min_k, min_k_plus_plus
 from expunge.audit.names import PROBES
@@ -151,20 +152,24 @@ def shared_pass(sets: Sets, lm: LanguageModel) -> Iterator[str]:
 
 @contextmanager
 def counting(models: Sequence[LanguageModel]) -> Iterator[list[Counter[bytes]]]:
-    """How often each row went through each model under teacher forcing; generation, which keeps a cache, aside."""
+    """How often each row went through each model's last layer under teacher forcing; generation, which keeps a cache,
+    aside."""
     found: list[Counter[bytes]] = [Counter() for _ in models]
+    hooks: list[Any] = []
+    for lm, counter in zip(models, found, strict=True):
+        rows: list[bytes] = []
 
-    def counted(rows: Counter[bytes]) -> Callable[..., None]:
-        def count(module: object, args: object, options: dict[str, Any]) -> None:
+        def note(module: object, args: object, options: dict[str, Any], rows: list[bytes] = rows) -> None:
+            rows.clear()
             if options.get("use_cache") is False:
-                for row, mask in zip(options["input_ids"], options["attention_mask"], strict=True):
-                    rows[row[mask.bool()].numpy().tobytes()] += 1
+                pairs = zip(options["input_ids"], options["attention_mask"], strict=True)
+                rows += [row[mask.bool()].numpy().tobytes() for row, mask in pairs]
 
-        return count
+        def count(*_: object, rows: list[bytes] = rows, counter: Counter[bytes] = counter) -> None:
+            counter.update(rows)
 
-    hooks = [
-        lm.model.register_forward_pre_hook(counted(c), with_kwargs=True) for lm, c in zip(models, found, strict=True)
-    ]
+        hooks.append(lm.model.register_forward_pre_hook(note, with_kwargs=True))
+        hooks.append(layers_of(lm.model)[-1].register_forward_hook(count))
     try:
         yield found
     finally:

@@ -196,7 +196,7 @@ def test_a_models_own_states_finish_as_it_does(make: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("make", [llama, gpt2, adapted])
 def test_no_layer_works_for_nothing(make: Callable[[], Any]) -> None:
-    """Of the layers up to the one whose state is given, the first runs once, to see what it hands on."""
+    """None after the last state wanted; of those before a given one the first, once, to see what it hands on."""
     model, worked = make(), list[int]()
     layers = layers_of(model)
     for i, layer in enumerate(layers):
@@ -204,6 +204,7 @@ def test_no_layer_works_for_nothing(make: Callable[[], Any]) -> None:
         part.register_forward_hook(lambda *_, i=i: worked.append(i))
     with torch.no_grad():
         (state,) = states(model, BATCH, [1])
+        assert worked == [0, 1]
         worked.clear()
         wanted = finish(model, BATCH, 1, state)
         assert worked == [0, 2]

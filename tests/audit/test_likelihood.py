@@ -16,6 +16,7 @@ from scipy.stats import ks_2samp
 from slow import SETS, average, by_key, case, figures, slow, slow_greedy, slow_mean, slow_ratio, three_models
 
 from expunge.audit.audit import audit
+from expunge.audit.layers import layers_of
 from expunge.audit.likelihood import extraction_strength, forget_quality, likelihood
 from expunge.audit.probes import Case
 from expunge.audit.rouge import rouge_recall
@@ -163,25 +164,34 @@ def test_impossible_tokens_are_no_nan(models: list[LanguageModel], monkeypatch: 
 def test_each_row_goes_through_each_model_once(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both probes, and the audit's own figures, from one pass: 1.1 forwards of a distinct row at most.
 
-    Gradients need forwards of their own, of the members and the holdout rows.
+    Gradients need forwards of their own, of the members and the holdout rows: the layers below the last in batches, the
+    last, where a forward is counted, row by row.
     """
     models = [load_model(tiny) for _ in range(3)]
-    seen, graded = ([Counter[tuple[int, ...]]() for _ in models] for _ in range(2))
+    seen, graded, begun = ([Counter[tuple[int, ...]]() for _ in models] for _ in range(3))
 
-    def watch(lm: LanguageModel, read: Counter[tuple[int, ...]], graded: Counter[tuple[int, ...]]) -> None:
-        forward = lm.model.forward
+    def watch(
+        lm: LanguageModel,
+        read: Counter[tuple[int, ...]],
+        graded: Counter[tuple[int, ...]],
+        begun: Counter[tuple[int, ...]],
+    ) -> None:
+        forward, rows = lm.model.forward, list[tuple[int, ...]]()
 
-        def counted(*args: Any, **kwargs: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            rows.clear()
             if kwargs.get("use_cache") is False:  # teacher forcing; generation keeps a cache
-                ids, mask = kwargs["input_ids"], kwargs["attention_mask"]
-                count = graded if torch.is_grad_enabled() else read
-                count.update(tuple(row[kept.bool()].tolist()) for row, kept in zip(ids, mask, strict=True))
+                pairs = zip(kwargs["input_ids"], kwargs["attention_mask"], strict=True)
+                rows.extend(tuple(row[kept.bool()].tolist()) for row, kept in pairs)
             return forward(*args, **kwargs)
 
-        monkeypatch.setattr(lm.model, "forward", counted)
+        monkeypatch.setattr(lm.model, "forward", noted)
+        layers = layers_of(lm.model)
+        layers[0].get_submodule("mlp").register_forward_hook(lambda *_: begun.update(rows))  # where it works
+        layers[-1].register_forward_hook(lambda *_: (graded if torch.is_grad_enabled() else read).update(rows))
 
-    for lm, *counts in zip(models, seen, graded, strict=True):
-        watch(lm, *counts)
+    for each in zip(models, seen, graded, begun, strict=True):
+        watch(*each)
     sets = replace(SETS, trained=(*SETS.trained, SETS.trained[0]))
     after, before, oracle = models
     audit(after, before, sets, [], oracle=oracle, samples=0, probes=["likelihood", "membership"])
@@ -194,6 +204,8 @@ def test_each_row_goes_through_each_model_once(tiny: Path, monkeypatch: pytest.M
         assert count.total() <= 1.1 * len(count)
     for count in graded:
         assert set(count) < wanted and count.total() == len(count) == len(sets.trained) - 1 + len(sets.holdout)
+    for first, last, graded_last in zip(begun, seen, graded, strict=True):
+        assert first.total() <= last.total() + graded_last.total() + 1, "one row once, to see what a layer hands on"
     assert set(seen[0]) == set(seen[2]) == wanted, "the reference alone also reads the answers, for fluency"
 
 

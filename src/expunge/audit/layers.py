@@ -30,15 +30,24 @@ def layers_of(model: Any) -> Sequence[torch.nn.Module]:
     raise InputError(f"cannot find the layers of this model ({type(inner).__name__})", remedy=remedy)
 
 
+class _EnoughError(Exception):
+    """What was wanted of a forward is there."""
+
+
 def states(model: Any, batch: Batch, places: Sequence[int]) -> list[torch.Tensor]:
-    """The hidden states after the layers `places`, before the final norm: float [rows, columns, width] each."""
+    """The hidden states after the layers `places`, before the final norm: float [rows, columns, width] each.
+
+    What follows the last of them is not computed.
+    """
     layers, found = layers_of(model), dict[int, torch.Tensor]()
 
     def keep(place: int, module: Any, inputs: Any, output: Any) -> None:
         found[place] = output[0] if isinstance(output, tuple) else output
+        if place == max(places):
+            raise _EnoughError
 
     hooks = [layers[place].register_forward_hook(partial(keep, place)) for place in places]
-    with _removed(hooks):
+    with _removed(hooks), contextlib.suppress(_EnoughError):
         batch.logits(model)
     return [found[place] for place in places]
 
