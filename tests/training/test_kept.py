@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import OPTConfig, OPTForCausalLM
 
 from expunge.batches import forward_rows
 from expunge.errors import OutputError
@@ -59,6 +61,28 @@ def test_what_was_cut_short_is_made_anew(tmp_path: Path) -> None:
     assert kept(path, 7, lambda: PIECES).tolist() == WANTED
     os.truncate(path, 8)
     assert kept(path, 7, lambda: PIECES).tolist() == WANTED
+
+
+def test_too_few_numbers_are_a_fault_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="28 bytes were made, and not 32"):
+        kept(tmp_path / "numbers.f32", 8, lambda: PIECES)
+    assert not (tmp_path / "numbers.f32").exists()
+
+
+def test_an_output_layer_that_reads_less_than_the_layers_are_wide(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    shape = {"hidden_size": 16, "word_embed_proj_dim": 8, "ffn_dim": 24, "num_hidden_layers": 2}
+    torch.manual_seed(0)
+    config = OPTConfig(vocab_size=lm.vocabulary, num_attention_heads=2, max_position_embeddings=256, **shape)
+    lm = replace(lm, model=OPTForCausalLM(config).eval())
+    rows = {"normal": [lm.format.encode(d) for d in parts.normal]}
+    needs: Any = {"normal": {"vocabulary"}}
+    found, asked = (
+        Reference(lm, rows, needs, tmp_path, kept_bytes=limit).recall(lm.model, "normal", rows["normal"])
+        for limit in (2**30, 0)
+    )
+    for one, other in zip(found, asked, strict=True):
+        torch.testing.assert_close(one.last, other.last)
 
 
 def test_a_full_disk_is_one_message(tmp_path: Path) -> None:

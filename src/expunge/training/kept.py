@@ -29,6 +29,8 @@ def kept(path: Path, count: int, make: Callable[[], Iterable[torch.Tensor]]) -> 
             with part.open("wb") as file:
                 for piece in make():
                     file.write(piece.detach().cpu().float().contiguous().numpy().data)
+            if part.stat().st_size != 4 * count:
+                raise AssertionError(f"{part.stat().st_size} bytes were made, and not {4 * count}")
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)

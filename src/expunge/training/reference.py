@@ -71,6 +71,7 @@ class Reference:
         """
         self._needs, self._device, self._layers, self._half = needs, lm.device, layers, half
         self._width = int(lm.model.config.get_text_config().hidden_size)
+        self._read = int(lm.model.get_output_embeddings().in_features)  # some project what the output layer reads
         self._layer, self._vocabulary = OutputLayer(lm.model).frozen(), lm.vocabulary
         parts = list(self._parts(lm, rows))
         asked = [(kind, row) for kind, part in parts for row in part]
@@ -140,7 +141,7 @@ class Reference:
         """Of the fields of `Recalled` that are asked for, in their order."""
         each: dict[Original, tuple[str, tuple[int, ...]]] = {
             "targets": ("targets", (len(row.response),)),
-            "vocabulary": ("last", (len(row.response), self._width)),
+            "vocabulary": ("last", (len(row.response), self._read)),
             "states": ("states", (len(row), len(self._layers), self._width)),
         }
         return dict(shape for need, shape in each.items() if need in self._needs[kind])
