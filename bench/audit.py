@@ -162,8 +162,8 @@ def counting(models: Sequence[LanguageModel]) -> Iterator[list[Counter[bytes]]]:
         def note(module: object, args: object, options: dict[str, Any], rows: list[bytes] = rows) -> None:
             rows.clear()
             if options.get("use_cache") is False:
-                pairs = zip(options["input_ids"], options["attention_mask"], strict=True)
-                rows += [row[mask.bool()].numpy().tobytes() for row, mask in pairs]
+                pairs = zip(options["input_ids"], options["logits_to_keep"], strict=True)
+                rows += [row[: int(asked.nonzero().max()) + 2].numpy().tobytes() for row, asked in pairs]
 
         def count(*_: object, rows: list[bytes] = rows, counter: Counter[bytes] = counter) -> None:
             counter.update(rows)

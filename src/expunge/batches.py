@@ -14,16 +14,17 @@ from expunge.packing import Packing, pack, packable, unwrapped
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows padded on the left; only tokens of their responses go through the output layer.
+    """Rows padded on the right: no token of a causal model looks there, so that attention needs no mask and is faster.
 
-    input_ids, attention_mask, position_ids: int64 [rows, columns].
+    Only tokens of responses go through the output layer.
+
+    input_ids: int64 [rows, columns]. filled: bool [rows, columns], where there is a token and no padding.
     asked: bool [rows, columns], where the token that follows is one of the response.
     targets: int64 [tokens], those of all responses, row after row; sizes: how many each row has.
     """
 
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    position_ids: torch.Tensor
+    filled: torch.Tensor
     asked: torch.Tensor
     targets: torch.Tensor
     sizes: list[int]
@@ -31,30 +32,22 @@ class Batch:
     @classmethod
     def of(cls, rows: Sequence[Encoded], device: torch.device | str = "cpu") -> Batch:
         columns = max(map(len, rows))
-        ids, mask = (torch.zeros(len(rows), columns, dtype=torch.long) for _ in range(2))
-        asked = torch.zeros(len(rows), columns, dtype=torch.bool)
+        ids = torch.zeros(len(rows), columns, dtype=torch.long)
+        filled, asked = (torch.zeros(len(rows), columns, dtype=torch.bool) for _ in range(2))
         for i, row in enumerate(rows):
-            ids[i, columns - len(row) :] = torch.tensor(row.prompt + row.response)
-            mask[i, columns - len(row) :] = 1
-            asked[i, columns - len(row.response) - 1 : -1] = True
-        positions = (mask.cumsum(1) - 1).clamp_min(0)
+            ids[i, : len(row)] = torch.tensor(row.prompt + row.response)
+            filled[i, : len(row)] = True
+            asked[i, len(row.prompt) - 1 : len(row) - 1] = True
         targets = torch.tensor([token for row in rows for token in row.response])
-        ids, mask, positions, asked, targets = (x.to(device) for x in (ids, mask, positions, asked, targets))
-        return cls(ids, mask, positions, asked, targets, [len(row.response) for row in rows])
+        ids, filled, asked, targets = (x.to(device) for x in (ids, filled, asked, targets))
+        return cls(ids, filled, asked, targets, [len(row.response) for row in rows])
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     def logits(self, model: Any) -> torch.Tensor:
         """What `model` predicts for every response token: float [tokens, vocabulary], row after row."""
-        out = model(
-            input_ids=self.input_ids,
-            attention_mask=self.attention_mask,
-            position_ids=self.position_ids,
-            logits_to_keep=self.asked,
-            use_cache=False,
-        )
-        logits: torch.Tensor = out.logits
+        logits: torch.Tensor = model(input_ids=self.input_ids, logits_to_keep=self.asked, use_cache=False).logits
         return logits if logits.dim() == 2 else logits[self.asked]  # some architectures know no `logits_to_keep`
 
     def split(self, values: torch.Tensor) -> Sequence[torch.Tensor]:

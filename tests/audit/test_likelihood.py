@@ -181,8 +181,8 @@ def test_each_row_goes_through_each_model_once(tiny: Path, monkeypatch: pytest.M
         def noted(*args: Any, **kwargs: Any) -> Any:
             rows.clear()
             if kwargs.get("use_cache") is False:  # teacher forcing; generation keeps a cache
-                pairs = zip(kwargs["input_ids"], kwargs["attention_mask"], strict=True)
-                rows.extend(tuple(row[kept.bool()].tolist()) for row, kept in pairs)
+                pairs = zip(kwargs["input_ids"], kwargs["logits_to_keep"], strict=True)
+                rows.extend(tuple(row[: int(asked.nonzero().max()) + 2].tolist()) for row, asked in pairs)
             return forward(*args, **kwargs)
 
         monkeypatch.setattr(lm.model, "forward", noted)

@@ -48,7 +48,7 @@ def _below(lm: LanguageModel, rows: Sequence[Encoded], last: int) -> Sequence[to
         return [None] * len(rows)
     with torch.no_grad():
         (state,) = states(lm.model, Batch.of(rows, lm.device), [last - 1])
-    return [state[i : i + 1, -len(row) :] for i, row in enumerate(rows)]
+    return [state[i : i + 1, : len(row)] for i, row in enumerate(rows)]
 
 
 def _norm(logits: torch.Tensor, targets: torch.Tensor, weights: Sequence[torch.Tensor]) -> float:

@@ -65,7 +65,7 @@ def translated(state: torch.Tensor, translator: torch.Tensor) -> torch.Tensor:
 
 
 def _tokens(state: torch.Tensor, batch: Batch) -> torch.Tensor:
-    return _exact(state[batch.attention_mask.bool()])
+    return _exact(state[batch.filled])
 
 
 def _exact(state: torch.Tensor) -> torch.Tensor:
