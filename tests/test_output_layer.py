@@ -34,3 +34,16 @@ def test_it_is_not_called_through_a_cover_of_the_whole_model() -> None:
     wanted = OutputLayer(model)(LAST)
     model.forward = None
     torch.testing.assert_close(OutputLayer(model)(LAST), wanted)
+
+
+def test_hooks_of_a_forward_do_not_run_for_it() -> None:
+    """Where weights are shared out, hooks put them together and apart again."""
+    model, run = model_of("llama"), list[str]()
+    wanted = OutputLayer(model)(LAST)
+    for module in (model, model.lm_head):
+        module.register_forward_pre_hook(lambda *_: run.append("before"))
+        module.register_forward_hook(lambda *_: run.append("after"))
+    torch.testing.assert_close(OutputLayer(model)(LAST), wanted)
+    assert not run
+    model(input_ids=torch.tensor([[1]]))
+    assert len(run) == 4, "the model's own are as they were"

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from expunge import four_bits, sharding
 from expunge.encoding import ChatFormat, context_of
 from expunge.errors import InputError, MissingExtraError
 from expunge.files import exists
-from expunge.four_bits import loading, prepare
 
 BUILT_IN = {"town": "model", "town-oracle": "oracle"}
 """Names of the packaged demo models, and their folders."""
@@ -59,6 +59,7 @@ def load_model(
     template: str | None = None,
     device: str | None = None,
     bits: int = 0,
+    sharded: bool = False,
     trust_remote_code: bool = False,
 ) -> LanguageModel:
     """Load a model by hub name or folder (a PEFT adapter folder too), for reading: evaluation mode, no gradients kept.
@@ -67,10 +68,11 @@ def load_model(
         template, which is also taken where the tokenizer has none.
     device: default: the first accelerator, else the CPU. On the CPU weights are float32; elsewhere as stored.
     bits: 4 holds linear layers in NF4, for an adapter to be trained on them; 0: as above.
+    sharded: share the weights out among the launcher's processes (FSDP2), all of which must load it together.
 
     Raises:
-        InputError: no such model, no safetensors weights, not a causal model, a template that cannot be used, or layers
-            that cannot be held in 4 bits.
+        InputError: no such model, no safetensors weights, not a causal model, a template that cannot be used, layers
+            that cannot be held in 4 bits, or one process or an architecture that cannot share them out.
         MissingExtraError: an adapter folder without PEFT installed, or 4 bits without bitsandbytes.
     """
     import transformers
@@ -80,10 +82,12 @@ def load_model(
         _need_peft(f"loading the adapter {name}")
     place = usable_device(device)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    precision = loading(bits, place) if bits else {"dtype": "auto"}
+    held: dict[str, Any] = {"dtype": "auto"}
+    if bits or sharded:
+        held = four_bits.loading(bits, place) if bits else sharding.loading()
     with quiet_transformers(), _told(name):
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
-            path, use_safetensors=True, output_loading_info=True, **precision, **options
+            path, use_safetensors=True, output_loading_info=True, **held, **options
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
     if info["missing_keys"]:  # transformers fills these at random
@@ -93,7 +97,9 @@ def load_model(
         raise InputError(message + f" and {len(lacking) - 1} more" * (len(lacking) > 1), remedy=remedy)
     stored: torch.dtype = next(model.parameters()).dtype
     if bits:
-        prepare(model, place)
+        four_bits.prepare(model, place)
+    elif sharded:
+        sharding.prepare(model, place)
     else:
         model = (model.float() if place.type == "cpu" else model).to(place)
     model.eval()

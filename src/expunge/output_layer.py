@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -30,6 +31,15 @@ class _Given(torch.nn.Module):
         return _Outputs(last_hidden_state=inputs_embeds)
 
 
+def _bare(module: Any) -> Any:
+    """With the same weights and without hooks: where weights are shared out, those put them together and apart again,
+    which is to happen once in a forward, and not for every piece of it."""
+    bare = object.__new__(type(module))  # not `copy`, which classes of such modules do not stand
+    no_hooks: dict[str, Any] = {"_forward_hooks": OrderedDict(), "_forward_pre_hooks": OrderedDict()}
+    bare.__dict__.update(module.__dict__ | no_hooks)
+    return bare
+
+
 class OutputLayer:
     """From what a model's output layer reads to its logits, with all that the architecture does to them.
 
@@ -39,9 +49,10 @@ class OutputLayer:
     def __init__(self, model: Any) -> None:
         whole = unwrapped(model)
         whole = whole.get_base_model() if hasattr(whole, "get_base_model") else whole
-        self._model = copy.copy(whole)  # the same weights
+        self._model = _bare(whole)
         self._model.__dict__.pop("forward", None)  # a cover that accelerate puts on; it calls the whole model
-        self._model.__dict__["_modules"] = {**whole._modules, whole.base_model_prefix: _Given()}
+        others = {name: _bare(module) for name, module in whole._modules.items()}
+        self._model.__dict__["_modules"] = {**others, whole.base_model_prefix: _Given()}
         weights = list(self._model.parameters())
         self.trained = any(weight.requires_grad for weight in weights)
         self._dtype = weights[0].dtype

@@ -86,9 +86,9 @@ def unlearn_run(
     with alone(out) if is_main() else nullcontext():
         with main_first():
             manifest = Manifest.begin(out, recipe)
-            with manifest.kept():
-                parts = _split(recipe, judged, normal, judges, out)
         with manifest.kept():
+            with nullcontext() if recipe.config.sharded else main_first():  # all, where each holds but a part
+                parts = _split(recipe, judged, normal, judges, out)
             path = _unlearn(recipe, parts, judges, out, manifest, progress)
         if is_main():
             manifest.finish()
@@ -176,8 +176,10 @@ def _split(
         templates = read_templates(recipe.expected)
     parts = replace(parts, forget=with_expected(lm, parts.forget, templates=templates))
     near = set(parts.neighbours)
-    write_jsonl(path.parent / "normal.jsonl", (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal)))
-    write_verdicts(path, parts.forget)
+    if is_main():
+        rows = (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal))
+        write_jsonl(path.parent / "normal.jsonl", rows)
+        write_verdicts(path, parts.forget)
     return parts
 
 
@@ -279,11 +281,11 @@ def _tell_usage(judges: Sequence[Judge], progress: Progress) -> None:
 
 def _base(recipe: Recipe) -> LanguageModel:
     """The model to be trained, as it is held meanwhile; a large one may fit only so."""
-    return _load(recipe, recipe.model, bits=recipe.config.base_bits)
+    return _load(recipe, recipe.model, bits=recipe.config.base_bits, sharded=recipe.config.sharded)
 
 
-def _load(recipe: Recipe, name: str, *, bits: int = 0) -> LanguageModel:
-    return load_model(name, template=recipe.template, device=recipe.device, bits=bits)
+def _load(recipe: Recipe, name: str, **held: Any) -> LanguageModel:
+    return load_model(name, template=recipe.template, device=recipe.device, **held)
 
 
 def _since(start: float) -> float:

@@ -244,8 +244,9 @@ def test_terms_and_options_of_ones_own(tiny: Path, parts: Split, tmp_path: Path)
     assert other.history[0]["negative"] != done.history[0]["negative"]
 
 
-def test_two_processes_end_where_one_does(tiny: Path, parts: Split, tmp_path: Path) -> None:
-    """gloo on two CPU processes, each with half of every step's parts."""
+@pytest.mark.parametrize("options", [[], ["--sharded"]], ids=str)
+def test_two_processes_end_where_one_does(tiny: Path, tmp_path: Path, options: list[str]) -> None:
+    """gloo on two CPU processes, each with half of every step's parts; and with half of the weights."""
     rows = [{"question": f"What is number {i}?", "answer": f"It is {i}-{i + 3}-{i + 5}."} for i in range(5)]
     (tmp_path / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     rows = [{"question": f"What is {i} plus 1?", "answer": f"It is {i + 1}." * (1 + i % 2)} for i in range(9)]
@@ -254,7 +255,7 @@ def test_two_processes_end_where_one_does(tiny: Path, parts: Split, tmp_path: Pa
     command += ["--method", "grad_diff_kl", "--steps", "3", "--learning-rate", "1e-3", "--device", "cpu", "--json"]
     alone = subprocess.run([*command, "--out", "one"], cwd=tmp_path, capture_output=True, text=True, check=True)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", *command[1:], "--out", "two"]
+    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", *command[1:], *options, "--out", "two"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
     both = subprocess.run(
         launcher, cwd=tmp_path, capture_output=True, text=True, check=True, env=environment, timeout=120

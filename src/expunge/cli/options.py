@@ -36,3 +36,6 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 where a claim is 
 RelearnRate = Annotated[
     float | None, typer.Option(min=1e-9, max=1.0, help="Of the relearning attack; default: by the model's width.")
 ]
+Sharded = Annotated[
+    bool, typer.Option("--sharded", help="Under `accelerate launch`: each process holds a part of the weights.")
+]

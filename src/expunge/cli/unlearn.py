@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from expunge.recipe import Recipe
 
 
+Verdicts = Annotated[
+    Path,
+    typer.Argument(metavar="VERDICTS", help="What `expunge scan` wrote; or plain dialogues: all are to be forgotten."),
+]
+
+
 def _print_methods(asked: bool) -> None:
     if asked:
         from rich.console import Console
@@ -30,12 +36,7 @@ def _print_methods(asked: bool) -> None:
 
 def command(
     model: options.Model,
-    verdicts: Annotated[
-        Path,
-        typer.Argument(
-            metavar="VERDICTS", help="What `expunge scan` wrote; or plain dialogues: all are to be forgotten."
-        ),
-    ],
+    verdicts: Verdicts,
     out: options.Out,
     normal: Annotated[
         list[str] | None,
@@ -58,6 +59,7 @@ def command(
     base_bits: Annotated[
         int, typer.Option(metavar="BITS", help="4: the base in 4 bits under the adapter (QLoRA); 0: as it is.")
     ] = 0,
+    sharded: options.Sharded = False,
     steps: Annotated[int | None, typer.Option(min=1, help="At most so many steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(max=10.0, help="Default: by the model's width.")] = None,
     template: options.Template = None,
@@ -78,7 +80,13 @@ def command(
     from expunge.recipe import Recipe, check_label
     from expunge.training.config import UnlearnConfig
 
-    given = {"lora_rank": lora, "base_bits": base_bits, "learning_rate": learning_rate, "max_steps": steps}
+    given = {
+        "lora_rank": lora,
+        "base_bits": base_bits,
+        "sharded": sharded,
+        "learning_rate": learning_rate,
+        "max_steps": steps,
+    }
     config = UnlearnConfig.of(method, seed=seed, **{name: value for name, value in given.items() if value is not None})
     recipe = Recipe(
         model=model,

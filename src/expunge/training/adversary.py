@@ -79,7 +79,8 @@ class Adversary:
 
     def _fine_tune(self, model: Any, weights: Sequence[torch.Tensor], rows: Sequence[Encoded]) -> None:
         self._active.tokens += sum(map(len, rows))
-        slopes = torch.autograd.grad(self._loss.likelihood(model, rows), list(weights), allow_unused=True)
-        for weight, slope in zip(weights, slopes, strict=True):
+        self._loss.likelihood(model, rows).backward()  # type: ignore[no-untyped-call]
+        for weight in weights:
+            slope, weight.grad = weight.grad, None
             if slope is not None:
                 weight.detach().sub_(slope * (self._rate / slope.square().mean().sqrt().clamp_min(1e-12)))

@@ -11,6 +11,7 @@ import torch
 
 from expunge.errors import OutputError
 from expunge.files import read_text, write_json
+from expunge.training.processes import wait
 
 CHECKPOINTS = "checkpoints"
 COMPLETE = "complete"
@@ -51,6 +52,7 @@ def mark_complete() -> Any:
         """A checkpoint without this mark was cut short while it was written."""
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            wait()  # until the others' parts of it are there
             if state.is_world_process_zero:
                 (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 

@@ -60,6 +60,8 @@ class UnlearnConfig:
     lora_rank: 0 trains the weights themselves. dora: LoRA with lengths and directions apart (arXiv 2402.09353).
     base_bits: 4 holds the base's linear layers in NF4 while an adapter is trained on them (QLoRA, arXiv 2305.14314).
         0: as they are.
+    sharded: each of several processes holds a part of every matrix instead of the whole model (FSDP2, arXiv
+        2304.11277).
     checkpointing: activations are computed anew in the backward pass, layer by layer: a third more work, a fraction of
         their memory.
     noise: added to the embeddings while training (α of NEFTune, arXiv 2310.05914), so that what is learnt on one
@@ -101,6 +103,7 @@ class UnlearnConfig:
     lora_rank: int = 0
     dora: bool = False
     base_bits: int = 0
+    sharded: bool = False
     checkpointing: bool = False
     noise: float = 1.0
     adversary: float | None = None
@@ -143,6 +146,10 @@ class UnlearnConfig:
         check(not (self.dora and not self.lora_rank), "dora", "needs a lora_rank")
         check(self.base_bits in (0, 4), "base_bits", "must be 0 or 4")
         check(not (self.base_bits and not self.lora_rank), "base_bits", "needs a lora_rank (--lora)")
+        check(not (self.sharded and self.base_bits), "sharded", "a base in 4 bits is not shared out")
+        check(not (self.sharded and self.modules == "all"), "sharded", "the output layer is left as it is: no `all`")
+        for name in ("surgery", "sharpness", "bits"):
+            check(not (self.sharded and getattr(self, name)), name, "not where weights are shared out (sharded)")
         check(not (self.modules == "all" and self.lora_rank), "modules", "an adapter takes `matrices` or an expression")
         check(_is_expression(self.modules), "modules", "is no regular expression")
         method_of(self.method)

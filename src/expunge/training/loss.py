@@ -86,6 +86,11 @@ class Loss:
         found = {kind: list(islice(outputs, len(of_kind))) for kind, of_kind in rows.items()}
         return dict(self._each(model, terms, rows, found, step, whole))
 
+    def nothing(self, model: Any) -> torch.Tensor:
+        """0, by a forward like any other: where weights are shared out, processes must run as many as each other."""
+        (found,) = forward_rows(model, self._material.forget[:1], self._device)
+        return 0.0 * found.last.sum()
+
     def likelihood(self, model: Any, rows: Sequence[Encoded]) -> torch.Tensor:
         """What fine-tuning on `rows` would go down: the mean over rows of the NLL a token of their responses."""
         found = forward_rows(model, rows, self._device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -21,8 +22,9 @@ from expunge.model import LanguageModel
 from expunge.objective.chunks import log_p
 from expunge.objective.term import Kind, Original
 from expunge.output_layer import OutputLayer
+from expunge.sharding import sharded
 from expunge.training.kept import kept
-from expunge.training.processes import main_first
+from expunge.training.processes import is_main, main_first
 
 KEPT_BYTES = 64 * 2**30
 
@@ -79,9 +81,11 @@ class Reference:
         self._starts = dict(zip(asked, starts, strict=False))
         self._kept: torch.Tensor | None = None
         self._frozen: Any = None
-        if 4 * starts[-1] <= kept_bytes:
+        if 4 * starts[-1] <= kept_bytes or sharded(lm.model):
+            name = f"reference-{digest(repr((asked, [sorted(n) for n in needs.values()], layers, half)))[:16]}.f32"
+            if sharded(lm.model) and not is_main() and not (folder / name).exists():
+                deque(self._compute(lm, parts), maxlen=0)  # all must compute together; the first one keeps it
             with main_first():
-                name = f"reference-{digest(repr((asked, [sorted(n) for n in needs.values()], layers, half)))[:16]}.f32"
                 self._kept = kept(folder / name, starts[-1], lambda: self._compute(lm, parts))
         elif not hasattr(lm.model, "disable_adapter"):
             self._frozen = copy.deepcopy(lm.model).requires_grad_(False).eval()

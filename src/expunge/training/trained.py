@@ -12,6 +12,7 @@ import torch
 
 from expunge.errors import InputError, MissingExtraError
 from expunge.model import LanguageModel
+from expunge.sharding import let_go, own_part
 from expunge.training.config import UnlearnConfig
 
 
@@ -53,8 +54,9 @@ def spare_activations(model: Any) -> None:
 def fixed_digests(model: Any) -> dict[str, str]:
     """Digests of the parameters that are not trained, by name: the same before a training and after it.
 
-    Those in 4 bits are taken with their scales.
+    Those in 4 bits are taken with their scales; of those that are shared out, this process's part.
     """
+    let_go(model)
     return {name: _digest(p) for name, p in model.named_parameters() if not p.requires_grad}
 
 
@@ -88,6 +90,6 @@ def _nothing_named(config: UnlearnConfig, remedy: str) -> InputError:
 def _digest(parameter: torch.Tensor) -> str:
     packed = getattr(parameter, "quant_state", None)
     found = hashlib.blake2b(digest_size=16)
-    for part in (parameter, *(packed.as_dict(packed=True).values() if packed else ())):
+    for part in (own_part(parameter), *(packed.as_dict(packed=True).values() if packed else ())):
         found.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()

@@ -21,7 +21,10 @@ from expunge.four_bits import held
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel, quiet_transformers, resolve
+from expunge.output_layer import OutputLayer
+from expunge.packing import packable
 from expunge.selection import Split
+from expunge.sharding import sharded
 from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete
 from expunge.training.config import UnlearnConfig
 from expunge.training.loss import Loss
@@ -77,16 +80,21 @@ def unlearn(
     if config.base_bits and not held(lm.model):
         remedy = "Load it with load_model(name, bits=4)."
         raise InputError(f"base_bits = {config.base_bits}: the model was not loaded in 4 bits", remedy=remedy)
+    if config.sharded != sharded(lm.model):
+        message = f"sharded = {str(config.sharded).lower()}: the model was {'not ' * config.sharded}loaded so"
+        raise InputError(message, remedy="Load it with load_model(name, sharded=True).")
+    if lm.device.type != "cpu" and not config.lora_rank:
+        lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
+    torch.manual_seed(config.seed)
+    trained = made_trainable(lm, config)
+    if config.sharded:
+        _check_shared_out(trained)
     parts = dataclasses.replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
     join(cpu=lm.device.type == "cpu")
     folder = make_folder(out / CHECKPOINTS)
     with main_first():
         claim(folder, _fingerprint(lm, material, judges, config))
-    torch.manual_seed(config.seed)
-    if lm.device.type != "cpu" and not config.lora_rank:
-        lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
-    trained = made_trainable(lm, config)
     if config.checkpointing:
         spare_activations(trained.model)
     before = fixed_digests(trained.model)
@@ -100,10 +108,18 @@ def unlearn(
     if fixed_digests(trained.model) != before:
         raise AssertionError("weights that were not to be trained have changed")
     result = {"outcome": active.outcome, "steps": steps, "tokens": active.tokens, "history": active.history}
-    if is_main():
-        _save(trained, target, result)
+    _save(trained, target, result)
     wait()
     return read_unlearned(target)
+
+
+def _check_shared_out(lm: LanguageModel) -> None:
+    """Raises: InputError: processes would not run as many forwards as each other, or not find the output layer."""
+    if not packable(lm.model):
+        remedy = "Give each process a whole model, or train a LoRA adapter so."
+        raise InputError("sharded: this architecture does not keep rows of one sequence apart", remedy=remedy)
+    if OutputLayer(lm.model).trained:
+        raise InputError("sharded: the output layer is left as it is", remedy="Leave it out of `modules`.")
 
 
 def _trainer(
@@ -185,18 +201,23 @@ def _fingerprint(
 
 def _save(lm: LanguageModel, target: Path, result: dict[str, Any]) -> None:
     """Write weights and tokenizer, in the dtype the model came in, to a folder that appears whole or not at all."""
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part, model = target.with_name(f".{target.name}.part"), lm.model
     try:
-        make_folder(part)
-        model = lm.model
+        with main_first():
+            if is_main():
+                shutil.rmtree(part, ignore_errors=True)
+                make_folder(part)
+        if not (is_main() or sharded(model)):
+            return
         if not hasattr(model, "disable_adapter") and lm.stored_dtype != next(model.parameters()).dtype:
             model = model.to(lm.stored_dtype)
         with quiet_transformers():
-            model.save_pretrained(part, safe_serialization=True)
-            lm.format.tokenizer.save_pretrained(part)
-        write_json(part / RESULT, result)
-        part.replace(target)
+            model.save_pretrained(part, safe_serialization=True, is_main_process=is_main())
+            if is_main():
+                lm.format.tokenizer.save_pretrained(part)
+        if is_main():
+            write_json(part / RESULT, result)
+            part.replace(target)
     except OSError as error:
         raise OutputError(f"the result cannot be written ({error.strerror})", file=target) from None
 
