@@ -123,6 +123,18 @@ def events(nodes: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[int, int, 
         yield from events(node.children, (*names, node.name))
 
 
+def peak_bytes(noted: Any) -> int:
+    """The largest sum of all tensors at a moment."""
+    live: dict[int, int] = {}
+    now = peak = 0
+    for _, where, size in sorted(events(noted.profiler.kineto_results.experimental_event_tree())):
+        now += max(size, 0) - live.pop(where, 0)
+        if size > 0:
+            live[where] = size
+        peak = max(peak, now)
+    return peak
+
+
 def measure(shape: dict[str, Any]) -> dict[str, float]:
     """Unlearn for three steps; the peak, the third step's seconds, and what was foretold."""
     import time
@@ -185,17 +197,10 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
     response = round(statistics.mean(len(r.response) for r in rows))
     work = Workload(shape["forget"], shape["normal"], round(statistics.mean(len(r.prompt) for r in rows)), response)
     way = Way("lora" if shape["rank"] else "full", rank=shape["rank"], checkpointing=spared, cpu=not shape["bf16"])
-    live: dict[int, int] = {}
-    now = peak = 0
-    for _, where, size in sorted(events(noted.profiler.kineto_results.experimental_event_tree())):
-        now += size if size > 0 else -live.pop(where, 0)
-        if size > 0:
-            live[where] = size
-        peak = max(peak, now)
     plan = memory_of(sizes, work, config, way)
     return {
         "parameters": sizes.parameters, "rows": len(rows) + len(taught), "tokens": work.row, "response": response,
-        "peak": peak, "planned": plan.peak,
+        "peak": peak_bytes(noted), "planned": plan.peak,
         "seconds": sum(end - start for start, end in begun[-config.accumulation :]) / 1e9,
         "foretold": step_seconds(sizes, work, config, way, machine),
     }  # fmt: skip

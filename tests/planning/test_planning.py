@@ -113,6 +113,19 @@ def test_the_first_that_fits(gib: float, name: str | None, parts: int | None) ->
         assert option.fits == (option.memory.peak <= gib * GIB) and (option.accumulation == 1 or not option.fits)
 
 
+def test_two_that_share_the_weights_out() -> None:
+    """What one cannot hold two can; in time of work each has half, and bases in 4 bits are not shared out."""
+    big, work, config = sizes(**BIG), Workload(), UnlearnConfig(forget_rows=12, normal_rows=36)
+    one, two = (plan(big, work, config, room(90), rank=8, processes=n) for n in (1, 2))
+    assert [o.name for o in two.options] == ["full", "LoRA 8", "full, checkpointing", "LoRA 8, checkpointing"]
+    assert not one.options[0].fits and two.row()["machine"]["count"] == 2
+    for name in ("weights", "optimizer", "displaced"):
+        mine, half = (getattr(found.options[0].memory, name) for found in (one, two))
+        assert mine / 2 <= half < 0.7 * mine
+    adam = 28 * big.trained / room(90).bandwidth
+    assert two.options[0].duration.step == pytest.approx(one.options[0].duration.step / 2, rel=0.05, abs=adam)
+
+
 def test_machines() -> None:
     h100 = machine_of("H100")
     assert h100 is GPUS["h100"] and h100.room == pytest.approx(0.95 * 79 * GIB - 0.75 * GIB)

@@ -26,8 +26,16 @@ CONFIG = UnlearnConfig(judge_every=2, settle_steps=4, max_steps=40, adversary=0.
 def ends(
     tiny: Path, parts: Split, judged: Sequence[tuple[float, Sequence[int]]], config: UnlearnConfig = CONFIG
 ) -> tuple[str, int, list[bool]]:
-    """Outcome, last step, and whether the model settled after each judging, where these find so high a normal loss and
-    these rows active."""
+    """As `trained`; the outcome in place of the active set."""
+    active, step, settling = trained(tiny, parts, judged, config)
+    return active.outcome, step, settling
+
+
+def trained(
+    tiny: Path, parts: Split, judged: Sequence[tuple[float, Sequence[int]]], config: UnlearnConfig = CONFIG
+) -> tuple[ActiveSet, int, list[bool]]:
+    """The active set at the end, last step, and whether the model settled after each judging, where these find so high
+    a normal loss and these rows active."""
     lm = load_model(tiny)
     parts = replace(parts, forget=with_expected(lm, parts.forget))
     material = Material.of(lm.format, parts)
@@ -43,11 +51,11 @@ def ends(
         with patch.object(active, "_judge", return_value=(list(rows), 0)):
             active.on_step_end(None, SimpleNamespace(global_step=step), control)
         if control.should_training_stop:
-            return active.outcome, step, settling
+            return active, step, settling
         if len(active.history) > entries:
             settling.append(active.settling)
-            now, rows = next(found)
-    return active.outcome, step, settling
+            now, rows = next(found, (now, rows))
+    return active, step, settling
 
 
 def test_what_is_forgotten_and_kept_ends_it(tiny: Path, parts: Split) -> None:
@@ -57,6 +65,22 @@ def test_what_is_forgotten_and_kept_ends_it(tiny: Path, parts: Split) -> None:
 def test_with_ordinary_ability_lost_the_model_settles_again(tiny: Path, parts: Split) -> None:
     """A small model with an adapter ended as forgotten when ordinary answers were .8 as likely as before."""
     assert ends(tiny, parts, [(0.5, ()), (0.2, ()), (0.1, ()), (0.04, ())]) == ("forgotten", 14, [True] * 3)
+
+
+def test_each_time_with_twice_the_weight_of_what_is_kept(tiny: Path, parts: Split) -> None:
+    """An adapter of a narrow model with never-seen rows: the loss fell too slowly for 600 steps at one weight."""
+    active, _, _ = trained(tiny, parts, [(0.5, ()), (0.2, ()), (0.1, ()), (0.04, ())])
+    assert active.multiplier == active.weights["normal"] == 4 * CONFIG.normal_weight
+    limited = replace(CONFIG, normal_limit=0.3, max_steps=6)
+    active, _, _ = trained(tiny, parts, [(0.3, ()), (0.3, ()), (0.3, ())], limited)
+    assert active.multiplier == pytest.approx(CONFIG.normal_weight), "a limit has a multiplier of its own"
+
+
+def test_the_rate_falls_to_0_by_the_last_step_where_fewer_are_left_than_it_settles(tiny: Path, parts: Split) -> None:
+    active, step, settling = trained(tiny, parts, [(0.5, ()), (0.2, ()), (0.2, ())], replace(CONFIG, max_steps=8))
+    assert (step, settling, active.since) == (8, [True, True, True], 8)
+    active.since = 6  # as it was in the last two steps
+    assert [active.pace(n) for n in (6, 7, 8)] == [1.0, 0.5, 0.0]
 
 
 def test_without_settling_it_goes_on_likewise(tiny: Path, parts: Split) -> None:

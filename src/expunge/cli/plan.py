@@ -22,6 +22,7 @@ def command(
         str | None,
         typer.Option(help="h200, h100, a100-80, a100-40, l40s, l4, 4090 or 3090; default: the machine at hand."),
     ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="So many of them share weights and work out (--sharded).")] = 1,
     forget: Annotated[int | None, typer.Option(min=1, metavar="ROWS", help="Dialogues to forget.")] = None,
     normal: Annotated[int | None, typer.Option(min=1, metavar="ROWS", help="Ordinary dialogues.")] = None,
     prompt: Annotated[int | None, typer.Option(min=1, metavar="TOKENS", help="Mean length of a prompt.")] = None,
@@ -54,7 +55,7 @@ def command(
         config = dataclasses.replace(config, accumulation=accumulation)
     asked = {"forget": forget, "normal": normal, "prompt": prompt, "response": response}
     work = dataclasses.replace(work, **{name: value for name, value in asked.items() if value})
-    found = plan(sizes, work, config, machine_of(gpu), rank=lora or config.lora_rank or 8)
+    found = plan(sizes, work, config, machine_of(gpu), rank=lora or config.lora_rank or 8, processes=gpus)
     if json:
         show.print_json(found.row())
     else:
@@ -66,13 +67,15 @@ def _print(model: str, found: Plan) -> None:
 
     sizes, work, config, machine = found.sizes, found.work, found.config, found.machine
     print(f"{model}: {sizes.kind}, {sizes.parameters:,} parameters, {sizes.dtype}")
-    print(f"{machine.name}: {_size(machine.memory)}, {_size(machine.room)} of it for this")
+    count = f"each of {found.processes}, which share the weights out: " if found.processes > 1 else ""
+    print(f"{machine.name}: {count}{_size(machine.memory)}, {_size(machine.room)} of it for this")
     lengths = f"{work.prompt} + {work.response} tokens (prompt + response)"
     print(f"up to {work.forget} dialogues to forget, {work.normal} ordinary ones, of {lengths}")
     rows = f"{config.forget_rows} pushed away, {config.forget_rows} taught, {config.normal_rows} kept"
     print(f"a step: {rows}; accumulation {config.accumulation}")
     print(f"on disk, while it trains: {_size(found.disk)} of what the original makes of the ordinary dialogues\n")
-    plain, spared = found.options[:3], found.options[3:]
+    half = len(found.options) // 2
+    plain, spared = found.options[:half], found.options[half:]
     print(f"{'GiB':<24}" + "".join(f"{option.name:>12}" for option in plain))
     for name in TERMS:
         print(f"{name:<24}" + "".join(f"{_gib(getattr(option.memory, name)):>12}" for option in plain))
@@ -87,7 +90,10 @@ def _print(model: str, found: Plan) -> None:
         + "".join(f"{_time(option.duration.most):>12}" for option in plain)
     )
     print(f"\nTimes are estimates: {machine.used:.0%} of the machine's rate is taken to be reached.")
-    print("QLoRA is `expunge unlearn … --lora RANK --base-bits 4`.")
+    if found.processes > 1:
+        print("What the GPUs send each other is not counted. They are `accelerate launch … unlearn … --sharded`.")
+    else:
+        print("QLoRA is `expunge unlearn … --lora RANK --base-bits 4`.")
     print(_choice(found))
 
 

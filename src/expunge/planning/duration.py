@@ -33,7 +33,8 @@ class Duration:
 
 def duration_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, machine: Machine) -> Duration:
     """Of one way to unlearn on one machine."""
-    rows = work.kept(config) if 0 < kept_bytes(sizes, work, config) <= KEPT else 0
+    kept = kept_bytes(sizes, work, config)
+    rows = work.kept(config) if kept > 0 and (kept <= KEPT or way.processes > 1) else 0
     return Duration(
         step=step_seconds(sizes, work, config, way, machine),
         round=_round_seconds(sizes, work, way, machine),
@@ -55,19 +56,19 @@ def step_seconds(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, 
     The backward pass takes as much as the forward for the gradients of what flows, and with full training once more
     for those of the weights (6 N and 4 N a token in all); attention's takes twice the forward, and goes over all of a
     sequence; checkpointing adds a forward. The output layer's gradient goes to what it reads alone; of kept rows the
-    original's output layer is asked too.
+    original's output layer is asked too. What processes send each other is not counted.
     """
-    parts = work.step(config)
+    parts = work.step(config, way.processes)
     rate = _rate(machine, single=way.single(sizes))
     attention = 4 * sizes.layers * sizes.queries * parts.columns * parts.tokens
     matrices, head = 2 * sizes.linear * parts.tokens, 2 * sizes.table * work.response
     times = (3 if way.method == "full" else 2) + way.checkpointing
     flops = times * matrices + (3 + way.checkpointing) * attention + (2 * parts.rows + parts.kept) * head
     seconds = config.accumulation * flops / rate
-    if kept_bytes(sizes, work, config) > KEPT:
+    if kept_bytes(sizes, work, config) > KEPT and way.processes == 1:
         again = (matrices + attention) * parts.kept / parts.rows
         seconds += config.accumulation * again / rate
-    return seconds + ADAM * way.changed(sizes) / machine.bandwidth
+    return seconds + ADAM * way.held(sizes) / machine.bandwidth
 
 
 def _round_seconds(sizes: Sizes, work: Workload, way: Way, machine: Machine) -> float:

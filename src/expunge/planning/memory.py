@@ -38,13 +38,15 @@ QUANTIZED = 0.516
 class Way:
     """One way to train. cpu: all in float32; on a GPU, what QLoRA does not quantize is in bfloat16.
 
-    checkpointing: activations computed anew, layer by layer.
+    checkpointing: activations computed anew, layer by layer. processes: that share weights and work out, each with a
+    machine of its own.
     """
 
     method: Method
     rank: int = 0
     checkpointing: bool = False
     cpu: bool = True
+    processes: int = 1
 
     def __post_init__(self) -> None:
         assert (self.rank > 0) == (self.method != "full")
@@ -63,10 +65,14 @@ class Way:
         """Parameters that are trained."""
         return sizes.trained if self.method == "full" else sizes.adapter(self.rank)
 
+    def held(self, sizes: Sizes) -> float:
+        """Of these as many as one process holds: an adapter is not shared out."""
+        return self.changed(sizes) / (self.processes if self.method == "full" else 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes, term by term.
+    """Bytes in one process, term by term.
 
     weights: of the model, and of the adapter. casts: bfloat16 copies that the forward in mixed precision makes.
     gradients, optimizer: of what is trained; AdamW keeps two float32 moments. displaced: where the weights were while
@@ -103,9 +109,9 @@ class Memory:
 
 def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> Memory:
     """Of one way to unlearn. `config.lora_rank` is left aside for that of `way`."""
-    step = work.step(config)
+    step = work.step(config, way.processes)
     copies = LOGITS_WHOLE if _whole(config) else LOGITS
-    changed = way.changed(sizes)
+    changed = way.held(sizes)
     whole = layer_bytes(sizes, step.columns, way) * step.tokens
     passed = (4 if way.single(sizes) or way.method == "full" else 2) * sizes.hidden * step.tokens
     read = read_bytes(sizes, step, config)
@@ -113,7 +119,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
     return Memory(
         weights=_weights(sizes, way),
         casts=_casts(sizes, way),
-        gradients=4 * changed,
+        gradients=4 * changed + (2 * 4 * _layer(sizes) if way.processes > 1 and way.method == "full" else 0),
         optimizer=8 * changed,
         displaced=4 * changed * (attacked + bool(config.sharpness or config.bits)),
         # what is read has gone when a layer that was spared is computed anew
@@ -127,11 +133,16 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
 
 
 def _weights(sizes: Sizes, way: Way) -> float:
+    adapter = 4 * sizes.adapter(way.rank) if way.rank else 0
     if way.method != "qlora":
-        return way.stored(sizes) * sizes.parameters + (4 * sizes.adapter(way.rank) if way.rank else 0)
-    return (
-        QUANTIZED * sizes.linear + way.stored(sizes) * (sizes.parameters - sizes.linear) + 4 * sizes.adapter(way.rank)
-    )
+        together = 2 * _layer(sizes) + sizes.table if way.processes > 1 else 0
+        return way.stored(sizes) * (sizes.parameters / way.processes + together) + adapter
+    return QUANTIZED * sizes.linear + way.stored(sizes) * (sizes.parameters - sizes.linear) + adapter
+
+
+def _layer(sizes: Sizes) -> float:
+    """Weights of one layer, which are put together while it computes; two are, in passing from one to the next."""
+    return sizes.linear / sizes.layers
 
 
 def _casts(sizes: Sizes, way: Way) -> float:
@@ -205,7 +216,7 @@ def _whole(config: UnlearnConfig) -> bool:
 
 def _reference(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> float:
     """Bytes held on the device: what is kept is in a file."""
-    kept = kept_bytes(sizes, work, config) <= KEPT
+    kept = kept_bytes(sizes, work, config) <= KEPT or way.processes > 1
     return 0 if kept or way.method != "full" else 4 * sizes.parameters
 
 

@@ -56,7 +56,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """options: full training, LoRA, QLoRA; then the same with checkpointing."""
+    """options: full training, LoRA, QLoRA (in one process); then the same with checkpointing."""
 
     sizes: Sizes
     work: Workload
@@ -75,11 +75,21 @@ class Plan:
     def disk(self) -> int:
         """Bytes of what the original makes of the ordinary rows, if that is kept."""
         kept = kept_bytes(self.sizes, self.work, self.config)
-        return kept if kept <= KEPT else 0
+        return kept if kept <= KEPT or self.processes > 1 else 0
+
+    @property
+    def processes(self) -> int:
+        """That share weights and work out."""
+        return self.options[0].way.processes
 
     def row(self) -> dict[str, Any]:
         """For JSON."""
-        machine = {"name": self.machine.name, "bytes": round(self.machine.memory), "room": round(self.machine.room)}
+        machine = {
+            "name": self.machine.name,
+            "count": self.processes,
+            "bytes": round(self.machine.memory),
+            "room": round(self.machine.room),
+        }
         model = {"architecture": self.sizes.kind, "parameters": self.sizes.parameters, "trained": self.sizes.trained}
         step = {"forget_rows": self.config.forget_rows, "normal_rows": self.config.normal_rows}
         step |= {"accumulation": self.config.accumulation}
@@ -92,8 +102,10 @@ class Plan:
         return self.config.accumulation if option.fits else option.accumulation
 
 
-def plan(sizes: Sizes, work: Workload, config: UnlearnConfig, machine: Machine, *, rank: int) -> Plan:
-    """Every way to unlearn a model of these sizes. rank: of the adapters."""
+def plan(
+    sizes: Sizes, work: Workload, config: UnlearnConfig, machine: Machine, *, rank: int, processes: int = 1
+) -> Plan:
+    """Every way to unlearn a model of these sizes. rank: of the adapters. processes: each with such a machine."""
 
     def option(way: Way) -> Option:
         memory = memory_of(sizes, work, config, way)
@@ -101,7 +113,9 @@ def plan(sizes: Sizes, work: Workload, config: UnlearnConfig, machine: Machine, 
         spent = duration_of(sizes, work, config, way, machine)
         return Option(way, memory, spent, memory.peak <= machine.room, parts)
 
-    ways = [Way("full", cpu=machine.cpu), *(Way(m, rank, cpu=machine.cpu) for m in ("lora", "qlora"))]
+    ways = [Way("full", cpu=machine.cpu, processes=processes), Way("lora", rank, cpu=machine.cpu, processes=processes)]
+    if processes == 1:
+        ways.append(Way("qlora", rank, cpu=machine.cpu))
     ways += [dataclasses.replace(way, checkpointing=True) for way in ways]
     return Plan(sizes, work, config, machine, tuple(option(way) for way in ways))
 

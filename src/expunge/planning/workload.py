@@ -42,10 +42,10 @@ class Workload:
         """Tokens that an answer may have at most."""
         return int(1.5 * self.response) + 8
 
-    def step(self, config: UnlearnConfig) -> Step:
-        """One part of a step: with accumulation, the largest."""
-        forget = min(config.forget_rows, self.forget)
-        forget, normal = (-(-rows // config.accumulation) for rows in (forget, config.normal_rows))
+    def step(self, config: UnlearnConfig, processes: int = 1) -> Step:
+        """One part of a step: with accumulation or several processes, the largest."""
+        forget, parts = min(config.forget_rows, self.forget), config.accumulation * processes
+        forget, normal = (-(-rows // parts) for rows in (forget, config.normal_rows))
         pushed = forget if config.negative_weight else 0
         taught = forget if config.positive_weight else 0
         kept = normal if config.normal_weight or config.hidden_weight else 0

@@ -50,7 +50,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     known: rows whose tokens at fault were more likely than ignorance when last judged; the others are not pushed.
     settling: few or none are active; all rows are trained on while the learning rate falls to 0.
     peak: the learning rate as a share of the configured one; halved whenever settling left a row active.
-    multiplier: the weight of the normal term; it changes where the normal loss has a limit.
+    multiplier: the weight of the normal term; it changes where the normal loss has a limit, and is doubled whenever
+        settling did not bring ordinary outputs back.
     tokens: that went through the model in training, judging aside.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
     outcome: "forgotten" (none is left), "damaged" (none is left, but in time the normal loss, one that began at 0, has
@@ -122,7 +123,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     def pace(self, step: int) -> float:
         """The learning rate at a step (0-based), as a share of the configured: warming up, level, or down to 0."""
         if self.settling:
-            return self.peak * max(0.0, 1 - (step - self.since) / self._config.settle_steps)
+            steps = min(self._config.settle_steps, self._config.max_steps - self.since)
+            return self.peak * max(0.0, 1 - (step - self.since) / steps)
         warm = min(1.0, (step + 1) / (self._config.warmup_steps + 1))
         return self.peak * warm if self._config.judged else warm * max(0.0, 1 - step / self._config.max_steps)
 
@@ -146,6 +148,8 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self.outcome = self._outcome(entry, settled)
         if self.outcome in ("forgotten", "budget"):
             control.should_training_stop = True
+        if self.outcome == "damaged" and not config.normal_limit:
+            self.multiplier *= 2
         return control
 
     def _outcome(self, entry: Mapping[str, Any], settled: bool) -> str:

@@ -47,7 +47,8 @@ class UnlearnConfig:
         `forgotten`.
     settle_steps: once one dialogue in ten is active, so many steps on all rows, at a rate that falls to 0; then all are
         judged once more. If any is still active, training goes on at half the rate; if none is, but ordinary outputs
-        are not back (a normal loss that began at 0 is over 0.05 nats a token), it settles again.
+        are not back (a normal loss that began at 0 is over 0.05 nats a token), it settles again, with twice the
+        `normal_weight`.
     normal_budget: stop when the mean normal loss from one judging to the next (nats per token) exceeds this twice
         running. Before it settles, a model that ends well may lose more than a nat.
     learning_rate: default 2e-3 · (192 / hidden size)^1.5, and not above 2e-3; twice that for LoRA,

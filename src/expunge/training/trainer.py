@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,10 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
 
     def _sync_replicated_trainable_parameters(self, model: Any) -> None:
         """Nothing: they begin alike, and their gradients are added up here."""
+
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        """Not: until a step's last part every process would hold gradients of the whole model."""
+        return nullcontext()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self._shares_weights and output_dir:
