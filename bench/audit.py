@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from runs import machine
 
-from expunge.audit.audit import audit, tokenized_as
+from expunge.audit.audit import audit
 from expunge.audit.layers import layers_of
 from expunge.audit.likelihood import extraction_strength, mean_log_p
 from expunge.audit.membership import compressed, min_k, min_k_plus_plus
@@ -199,7 +199,7 @@ def forwards_per_row(sets: Sets, judges: list[Judge]) -> Iterator[str]:
 
 def by_probe(sets: Sets, judges: list[Judge]) -> Iterator[str]:
     models = {"after": load_model("town"), "before": load_model("town"), "oracle": load_model("town-oracle")}
-    models = {name: tokenized_as(models["before"], lm) for name, lm in models.items()}
+    models = {name: lm.tokenized_as(models["before"]) for name, lm in models.items()}
     after, before, oracle = models.values()
     rows = [("audit without probes", spent(lambda: audit(after, before, sets, judges, oracle=oracle)))]
     scores = Scores()

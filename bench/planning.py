@@ -115,10 +115,11 @@ def events(nodes: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[int, int, 
     """When, where and how many bytes were asked for (or, below 0, given back).
 
     Left out: the copies of the output layer, one for each row, that the product of bfloat16 batches makes on the CPU
-    (and CUDA does not).
+    (and CUDA does not), and what gloo copies of all that it sends (and NCCL does not).
     """
     for node in nodes:
-        if node.name == "[memory]" and names[-5:-2] != ("aten::bmm", "aten::contiguous", "aten::clone"):
+        cpu_only = names[-5:-2] == ("aten::bmm", "aten::contiguous", "aten::clone")
+        if node.name == "[memory]" and not cpu_only and not any(name.startswith("c10d::") for name in names):
             yield node.start_time_ns, node.extra_fields.ptr, node.extra_fields.alloc_size
         yield from events(node.children, (*names, node.name))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,10 @@ class LanguageModel:
     @property
     def vocabulary(self) -> int:
         return int(self.model.config.get_text_config().vocab_size)
+
+    def tokenized_as(self, other: LanguageModel) -> LanguageModel:
+        """The same model; what the other's format has encoded need not be encoded again for it."""
+        return replace(self, format=self.format.shared(other.format))
 
 
 def resolve(name: str | Path) -> str:

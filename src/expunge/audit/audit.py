@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def audit(
     """
     check_sets(probes, sets)
     start, scores = time.monotonic(), Scores(cache)
-    after, oracle = tokenized_as(before, after), tokenized_as(before, oracle) if oracle else None
+    after, oracle = after.tokenized_as(before), oracle.tokenized_as(before) if oracle else None
     was = read(before, sets, judges, samples=0, seed=seed, advance=advance, scores=scores)
     now = read(after, sets, judges, samples=samples, seed=seed, advance=advance, scores=scores)
     ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance, scores=scores) if oracle else None
@@ -68,11 +67,6 @@ def audit(
         samples=tuple(_samples(sets, was, now, judges)),
         facts=(facts or {}) | {"audit": cost},
     )
-
-
-def tokenized_as(other: LanguageModel, lm: LanguageModel) -> LanguageModel:
-    """The same model; what the other's format has encoded need not be encoded again for it."""
-    return replace(lm, format=lm.format.shared(other.format))
 
 
 def _fluency(before: LanguageModel, sets: Sets, now: Reading, scores: Scores) -> list[Measure]:

@@ -181,7 +181,7 @@ def _load(
     suit_host()
     scores = Scores(cache)
     one = load_model(model, template=template, device=device)
-    other = load_model(oracle, template=template, device=device) if oracle else None
+    other = load_model(oracle, template=template, device=device).tokenized_as(one) if oracle else None
     return Models(one, other, scores, show.progress(quiet=json))
 
 

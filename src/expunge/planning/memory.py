@@ -30,6 +30,10 @@ WHOLE = frozenset({"kl", "jsd"})
 LOGITS, LOGITS_WHOLE = 4, 6
 """Copies of a chunk: the logits, their log-probabilities, and two between them; in a KL also what the original says."""
 
+WEIGHTS_TOGETHER, GRADIENTS_TOGETHER = 5, 4
+"""Layers whose weights, and gradients, a process holds whole at once where they are shared out: those at work and next,
+and what is received and sent."""
+
 QUANTIZED = 0.516
 """Bytes of a weight in four bits: 4 bits, and 0.127 for the doubly quantized scales (QLoRA, arXiv 2305.14314)."""
 
@@ -65,9 +69,14 @@ class Way:
         """Parameters that are trained."""
         return sizes.trained if self.method == "full" else sizes.adapter(self.rank)
 
+    @property
+    def changes_shares(self) -> bool:
+        """Whether what is trained is shared out; an adapter is not."""
+        return self.processes > 1 and self.method == "full"
+
     def held(self, sizes: Sizes) -> float:
-        """Of these as many as one process holds: an adapter is not shared out."""
-        return self.changed(sizes) / (self.processes if self.method == "full" else 1)
+        """Of these as many as one process holds."""
+        return self.changed(sizes) / (self.processes if self.changes_shares else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
     return Memory(
         weights=_weights(sizes, way),
         casts=_casts(sizes, way),
-        gradients=4 * changed + (2 * 4 * _layer(sizes) if way.processes > 1 and way.method == "full" else 0),
+        gradients=4 * (changed + (GRADIENTS_TOGETHER * _layer(sizes) if way.changes_shares else 0)),
         optimizer=8 * changed,
         displaced=4 * changed * (attacked + bool(config.sharpness or config.bits)),
         # what is read has gone when a layer that was spared is computed anew
@@ -135,13 +144,13 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
 def _weights(sizes: Sizes, way: Way) -> float:
     adapter = 4 * sizes.adapter(way.rank) if way.rank else 0
     if way.method != "qlora":
-        together = 2 * _layer(sizes) + sizes.table if way.processes > 1 else 0
+        together = WEIGHTS_TOGETHER * _layer(sizes) + sizes.table if way.processes > 1 else 0
         return way.stored(sizes) * (sizes.parameters / way.processes + together) + adapter
     return QUANTIZED * sizes.linear + way.stored(sizes) * (sizes.parameters - sizes.linear) + adapter
 
 
 def _layer(sizes: Sizes) -> float:
-    """Weights of one layer, which are put together while it computes; two are, in passing from one to the next."""
+    """Weights of one layer."""
     return sizes.linear / sizes.layers
 
 
