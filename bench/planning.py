@@ -119,7 +119,7 @@ def events(nodes: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[int, int, 
     """
     for node in nodes:
         cpu_only = names[-5:-2] == ("aten::bmm", "aten::contiguous", "aten::clone")
-        if node.name == "[memory]" and not cpu_only and not any(name.startswith("c10d::") for name in names):
+        if node.name == "[memory]" and not cpu_only and not any(name.startswith(("c10d::", "gloo:")) for name in names):
             yield node.start_time_ns, node.extra_fields.ptr, node.extra_fields.alloc_size
         yield from events(node.children, (*names, node.name))
 

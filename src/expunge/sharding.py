@@ -33,7 +33,7 @@ def loading() -> dict[str, Any]:
 def prepare(model: Any, place: torch.device) -> None:
     """Float32 on the CPU; gradients are added up over the processes, each of which has its share of a step's loss."""
     if place.type == "cpu":
-        model.float()
+        model.float()._apply(torch.clone)  # parts as they were read are windows on the whole
     for module in _shards(model):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)  # gloo cannot scale while it adds

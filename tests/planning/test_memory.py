@@ -150,11 +150,11 @@ def test_accumulation_halves_a_part_and_holds_the_gradients() -> None:
 
 
 def test_weights_shared_out_among_four_processes() -> None:
-    """Each has a quarter and, put together, five layers and the output layer; it takes 1 + 1 + 1 rows: 62 tokens."""
+    """Each has a quarter and, put together, two layers and the output layer; it takes 1 + 1 + 1 rows: 62 tokens."""
     layer, read = LINEAR / 2, 4 * 8 * (8 * 3 * 3 + 2 * 20 * (3 + 3))
     full = memory_of(llama(), WORK, CONFIG, Way("full", processes=4))
-    assert full.weights == 4 * (PARAMETERS / 4 + 5 * layer + 10 * 8)
-    assert full.gradients == LINEAR + 4 * 4 * layer and full.optimizer == 2 * LINEAR and full.displaced == LINEAR
+    assert full.weights == 4 * (PARAMETERS / 4 + 2 * layer + 10 * 8)
+    assert full.gradients == LINEAR + 4 * 2 * layer and full.optimizer == 2 * LINEAR and full.displaced == LINEAR
     assert full.activations == 2 * LAYER * 62 + read and full.judging == JUDGING and full.reference == 0
     lora = memory_of(llama(), WORK, CONFIG, Way("lora", 3, processes=4))
     assert lora.weights == full.weights + 4 * ADAPTER

@@ -44,10 +44,12 @@ def together(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tiny: Path, parts: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where two processes have done all trainings, one of them killed between; the model is stored in bfloat16."""
+    """Where two processes have done all trainings, one killed between; models are stored in two precisions."""
     folder = tmp_path_factory.mktemp("together")
-    AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16).save_pretrained(folder / "model")
-    AutoTokenizer.from_pretrained(tiny).save_pretrained(folder / "model")
+    for dtype in (torch.bfloat16, torch.float32):
+        place = folder / str(dtype).removeprefix("torch.")
+        AutoModelForCausalLM.from_pretrained(tiny, dtype=dtype).save_pretrained(place)
+        AutoTokenizer.from_pretrained(tiny).save_pretrained(place)
     (folder / "given.pickle").write_bytes(pickle.dumps((parts, CONFIGS)))
     killed = together(folder, "killed", 4)
     assert killed.returncode and not (folder / "killed/model").exists()
@@ -61,7 +63,8 @@ def folder(tiny: Path, parts: Split, tmp_path_factory: pytest.TempPathFactory) -
 def test_two_processes_with_half_the_weights_each_end_where_one_does(
     folder: Path, parts: Split, tmp_path: Path, name: str
 ) -> None:
-    alone = unlearn(load_model(folder / "model", device="cpu"), parts, tmp_path, config=CONFIGS[name])
+    model = folder / ("float32" if CONFIGS[name].lora_rank else "bfloat16")
+    alone = unlearn(load_model(model, device="cpu"), parts, tmp_path, config=CONFIGS[name])
     found = json.loads((folder / f"{name}.json").read_text())
     assert found["share"] == 0.5
     for one, other in zip(alone.history, found["history"], strict=True):
@@ -69,7 +72,7 @@ def test_two_processes_with_half_the_weights_each_end_where_one_does(
     a = load_file(next(alone.path.glob("*.safetensors")))
     b = load_file(next((folder / name / alone.path.name).glob("*.safetensors")))
     assert a.keys() == b.keys() and {x.dtype for x in a.values()} == {x.dtype for x in b.values()}
-    before = load_file(folder / "model/model.safetensors")
+    before = load_file(model / "model.safetensors")
     moved = max(float((x - before.get(key, torch.zeros(()))).abs().max()) for key, x in a.items())
     assert moved > 1e-3
     assert max(float((x - b[key]).float().abs().max()) for key, x in a.items()) < moved / 50

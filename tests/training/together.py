@@ -24,9 +24,9 @@ from expunge.training.unlearn import unlearn
 
 
 def train(folder: Path, name: str, parts: Split, config: UnlearnConfig, kill: int) -> None:
-    lm = load_model(folder / "model", device="cpu", sharded=True)
+    lm = load_model(folder / ("float32" if config.lora_rank else "bfloat16"), device="cpu", sharded=True)
     weights = list(lm.model.parameters())
-    share = sum(own_part(w).numel() for w in weights) / sum(w.numel() for w in weights)
+    share = sum(own_part(w).untyped_storage().nbytes() for w in weights) / sum(4 * w.numel() for w in weights)
 
     def look(entry: dict[str, Any]) -> None:
         if entry["step"] == kill:

@@ -30,9 +30,8 @@ WHOLE = frozenset({"kl", "jsd"})
 LOGITS, LOGITS_WHOLE = 4, 6
 """Copies of a chunk: the logits, their log-probabilities, and two between them; in a KL also what the original says."""
 
-WEIGHTS_TOGETHER, GRADIENTS_TOGETHER = 5, 4
-"""Layers whose weights, and gradients, a process holds whole at once where they are shared out: those at work and next,
-and what is received and sent."""
+TOGETHER = 2
+"""Layers whose weights, and gradients, a process holds whole where they are shared out: at work, and next or last."""
 
 QUANTIZED = 0.516
 """Bytes of a weight in four bits: 4 bits, and 0.127 for the doubly quantized scales (QLoRA, arXiv 2305.14314)."""
@@ -128,7 +127,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
     return Memory(
         weights=_weights(sizes, way),
         casts=_casts(sizes, way),
-        gradients=4 * (changed + (GRADIENTS_TOGETHER * _layer(sizes) if way.changes_shares else 0)),
+        gradients=4 * (changed + (TOGETHER * _layer(sizes) if way.changes_shares else 0)),
         optimizer=8 * changed,
         displaced=4 * changed * (attacked + bool(config.sharpness or config.bits)),
         # what is read has gone when a layer that was spared is computed anew
@@ -144,7 +143,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
 def _weights(sizes: Sizes, way: Way) -> float:
     adapter = 4 * sizes.adapter(way.rank) if way.rank else 0
     if way.method != "qlora":
-        together = WEIGHTS_TOGETHER * _layer(sizes) + sizes.table if way.processes > 1 else 0
+        together = TOGETHER * _layer(sizes) + sizes.table if way.processes > 1 else 0
         return way.stored(sizes) * (sizes.parameters / way.processes + together) + adapter
     return QUANTIZED * sizes.linear + way.stored(sizes) * (sizes.parameters - sizes.linear) + adapter
 
