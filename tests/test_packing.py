@@ -13,7 +13,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.batches import forward_rows
+from expunge.batches import Batch, forward_rows
 from expunge.encoding import Encoded
 from expunge.output_layer import OutputLayer
 from expunge.packing import pack, packable
@@ -67,6 +67,15 @@ def alone(model: Any, row: Encoded, layers: tuple[int, ...]) -> Said:
     found = model(input_ids=torch.tensor([row.prompt + row.response]), output_hidden_states=True)
     hidden = torch.stack([found.hidden_states[layer][0] for layer in layers], 1) if layers else None
     return found.logits[0, len(row.prompt) - 1 : -1], hidden
+
+
+@pytest.mark.parametrize("name", [*PACKED, *APART])
+def test_a_row_in_a_padded_batch_says_what_it_says_alone(name: str) -> None:
+    """In every architecture: states that go on from token to token have not met the padding yet."""
+    model, given = model_of(name), rows()
+    batch = Batch.of(given)
+    for row, logits in zip(given, batch.split(batch.logits(model)), strict=True):
+        torch.testing.assert_close(logits, alone(model, row, ())[0], atol=1e-5, rtol=0)
 
 
 def loss_and_gradients(
