@@ -51,7 +51,7 @@ class Reference:
 
     Kept in a mapped file where all of it takes at most `kept_bytes` (4 bytes a number, see `Recalled`), and found there
     by a run that goes on. Otherwise asked for step by step: from the model itself with its adapter switched off, or
-    from a frozen copy of it.
+    from a frozen copy of it; not where weights are shared out, since all processes would have to ask at once.
     """
 
     def __init__(
