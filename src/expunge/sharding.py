@@ -31,7 +31,14 @@ def loading() -> dict[str, Any]:
 
 
 def prepare(model: Any, place: torch.device) -> None:
-    """Float32 on the CPU; gradients are added up over the processes, each of which has its share of a step's loss."""
+    """Float32 on the CPU; gradients are added up over the processes, each of which has its share of a step's loss.
+
+    Raises:
+        InputError: the layers are not shared out one by one; the whole model would be put together.
+    """
+    if len(list(_shards(model))) <= model.config.get_text_config().num_hidden_layers:
+        remedy = "Leave `sharded` out: each process then holds the whole model."
+        raise InputError("sharded: transformers does not share out the layers of this architecture", remedy=remedy)
     if place.type == "cpu":
         model.float()._apply(torch.clone)  # parts as they were read are windows on the whole
     for module in _shards(model):
@@ -90,6 +97,16 @@ def restore_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path
     found = get_optimizer_state_dict(model, optimizer)
     load(found, checkpoint_id=folder)
     set_optimizer_state_dict(model, optimizer, found)
+
+
+def gathered(model: Any) -> dict[str, Any]:
+    """All weights, tied ones once, in the first process's memory; all must ask. It can then save by itself."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    found = get_model_state_dict(model, options=whole)
+    model.config.distributed_config = None
+    return {name: weight for name, weight in found.items() if name not in model.all_tied_weights_keys}
 
 
 def _weights(model: Any) -> dict[str, Any]:

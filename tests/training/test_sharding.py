@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from expunge.errors import InputError
 from expunge.model import load_model
@@ -25,12 +32,12 @@ QUICK = UnlearnConfig(
     max_steps=6, judge_every=2, settle_steps=0, forget_rows=4, normal_rows=4,
     warmup_steps=0, learning_rate=1e-3, noise=0.0,
 )  # fmt: skip
-CONFIGS = {
-    "killed": replace(QUICK, checkpointing=True, accumulation=2),
-    "adapter": replace(QUICK, lora_rank=2),
-    "many parts": replace(QUICK, method="npo", judged=False, accumulation=5, max_steps=2),
+TRAININGS = {
+    "killed": ("bfloat16", replace(QUICK, checkpointing=True, accumulation=2)),
+    "adapter": ("float32", replace(QUICK, lora_rank=2)),
+    "many parts": ("tied", replace(QUICK, method="npo", judged=False, accumulation=5, max_steps=2)),
 }
-"""The first with an adversary in every second step; in the last some parts of a step are without rows."""
+"""Models and settings. The first with an adversary in every second step; in the last some parts are without rows."""
 
 
 def together(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -38,7 +45,7 @@ def together(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     launcher += ["--rdzv-endpoint", "localhost:0", str(Path(__file__).with_name("together.py")), *map(str, arguments)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "EXPUNGE_DEBUG": "1"}
     return subprocess.run(
-        [sys.executable, "-m", *launcher], capture_output=True, text=True, env=environment, timeout=240
+        [sys.executable, "-m", *launcher], capture_output=True, text=True, env=environment, timeout=120
     )
 
 
@@ -46,11 +53,19 @@ def together(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def folder(tiny: Path, parts: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes have done all trainings, one killed between; models are stored in two precisions."""
     folder = tmp_path_factory.mktemp("together")
-    for dtype in (torch.bfloat16, torch.float32):
-        place = folder / str(dtype).removeprefix("torch.")
-        AutoModelForCausalLM.from_pretrained(tiny, dtype=dtype).save_pretrained(place)
-        AutoTokenizer.from_pretrained(tiny).save_pretrained(place)
-    (folder / "given.pickle").write_bytes(pickle.dumps((parts, CONFIGS)))
+    same = {"vocab_size": 1024, "bos_token_id": None, "initializer_range": 0.2, "tie_word_embeddings": True}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "num_hidden_layers": 2}
+    torch.manual_seed(0)
+    models = {
+        "bfloat16": AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16),
+        "float32": AutoModelForCausalLM.from_pretrained(tiny),
+        "tied": Qwen3ForCausalLM(Qwen3Config(**same, **heads, hidden_size=32, intermediate_size=64)),
+        "gpt2": GPT2LMHeadModel(GPT2Config(**same, n_embd=32, n_layer=2, n_head=4)),
+    }
+    for name, model in models.items():
+        model.save_pretrained(folder / name)
+        AutoTokenizer.from_pretrained(tiny).save_pretrained(folder / name)
+    (folder / "given.pickle").write_bytes(pickle.dumps((parts, TRAININGS)))
     killed = together(folder, "killed", 4)
     assert killed.returncode and not (folder / "killed/model").exists()
     assert (folder / "killed/checkpoints/checkpoint-2/complete").exists(), killed.stderr[-2000:]
@@ -59,12 +74,12 @@ def folder(tiny: Path, parts: Split, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", TRAININGS)
 def test_two_processes_with_half_the_weights_each_end_where_one_does(
     folder: Path, parts: Split, tmp_path: Path, name: str
 ) -> None:
-    model = folder / ("float32" if CONFIGS[name].lora_rank else "bfloat16")
-    alone = unlearn(load_model(model, device="cpu"), parts, tmp_path, config=CONFIGS[name])
+    model, config = folder / TRAININGS[name][0], TRAININGS[name][1]
+    alone = unlearn(load_model(model, device="cpu"), parts, tmp_path, config=config)
     found = json.loads((folder / f"{name}.json").read_text())
     assert found["share"] == 0.5
     for one, other in zip(alone.history, found["history"], strict=True):
@@ -76,6 +91,13 @@ def test_two_processes_with_half_the_weights_each_end_where_one_does(
     moved = max(float((x - before.get(key, torch.zeros(()))).abs().max()) for key, x in a.items())
     assert moved > 1e-3
     assert max(float((x - b[key]).float().abs().max()) for key, x in a.items()) < moved / 50
+
+
+def test_what_would_not_stay_apart_is_refused(folder: Path) -> None:
+    layers, norm, head = json.loads((folder / "refused.json").read_text())
+    assert "does not share out the layers" in layers
+    assert "Leave it out of `modules`: model.norm.weight." in norm and "lm_head.weight" in head
+    assert not (folder / "refused").exists()
 
 
 def test_one_process_has_nothing_to_share_out(tiny: Path, parts: Split, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from expunge.errors import InputError
 from expunge.model import load_model
 from expunge.selection import Split
 from expunge.sharding import own_part
@@ -23,8 +24,8 @@ from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
 
 
-def train(folder: Path, name: str, parts: Split, config: UnlearnConfig, kill: int) -> None:
-    lm = load_model(folder / ("float32" if config.lora_rank else "bfloat16"), device="cpu", sharded=True)
+def train(folder: Path, name: str, model: str, parts: Split, config: UnlearnConfig, kill: int) -> None:
+    lm = load_model(folder / model, device="cpu", sharded=True)
     weights = list(lm.model.parameters())
     share = sum(own_part(w).untyped_storage().nbytes() for w in weights) / sum(4 * w.numel() for w in weights)
 
@@ -37,12 +38,27 @@ def train(folder: Path, name: str, parts: Split, config: UnlearnConfig, kill: in
         (folder / f"{name}.json").write_text(json.dumps({"share": share, "history": done.history}))
 
 
+def refused(folder: Path, parts: Split, config: UnlearnConfig) -> list[str]:
+    """What is said of a model whose layers transformers does not share out, and of weights that stay together."""
+    said = []
+    for model, modules in (("gpt2", "matrices"), ("float32", "norm"), ("float32", "lm_head")):
+        try:
+            lm = load_model(folder / model, device="cpu", sharded=True)
+            unlearn(lm, parts, folder / "refused", config=replace(config, modules=modules))
+        except InputError as error:
+            said.append(str(error))
+    return said
+
+
 def main(folder: Path, only: str = "", kill: str = "-1") -> None:
     torch.set_num_threads(1)
-    parts, configs = pickle.loads((folder / "given.pickle").read_bytes())
-    for name, config in configs.items():
+    parts, trainings = pickle.loads((folder / "given.pickle").read_bytes())
+    for name, (model, config) in trainings.items():
         if only in ("", name):
-            train(folder, name, parts, replace(config, sharded=True), int(kill))
+            train(folder, name, model, parts, replace(config, sharded=True), int(kill))
+    said = refused(folder, parts, replace(config, sharded=True))
+    if torch.distributed.get_rank() == 0:
+        (folder / "refused.json").write_text(json.dumps(said))
 
 
 if __name__ == "__main__":

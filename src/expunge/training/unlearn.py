@@ -21,10 +21,9 @@ from expunge.four_bits import held
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel, quiet_transformers, resolve
-from expunge.output_layer import OutputLayer
 from expunge.packing import packable
 from expunge.selection import Split
-from expunge.sharding import sharded
+from expunge.sharding import gathered, own_part, sharded
 from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete
 from expunge.training.config import UnlearnConfig
 from expunge.training.loss import Loss
@@ -81,8 +80,8 @@ def unlearn(
         remedy = "Load it with load_model(name, bits=4)."
         raise InputError(f"base_bits = {config.base_bits}: the model was not loaded in 4 bits", remedy=remedy)
     if config.sharded != sharded(lm.model):
-        message = f"sharded = {str(config.sharded).lower()}: the model was {'not ' * config.sharded}loaded so"
-        raise InputError(message, remedy="Load it with load_model(name, sharded=True).")
+        remedy = f"Load it with load_model(name, sharded={config.sharded})."
+        raise InputError(f"sharded = {str(config.sharded).lower()}: the model was not loaded so", remedy=remedy)
     if lm.device.type != "cpu" and not config.lora_rank:
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
     torch.manual_seed(config.seed)
@@ -114,12 +113,15 @@ def unlearn(
 
 
 def _check_shared_out(lm: LanguageModel) -> None:
-    """Raises: InputError: processes would not run as many forwards as each other, or not find the output layer."""
+    """Raises: InputError: processes would not run as many forwards as each other, or would train what stays together
+    between forwards."""
     if not packable(lm.model):
-        remedy = "Give each process a whole model, or train a LoRA adapter so."
+        remedy = "Leave it out: each process then holds the whole model."
         raise InputError("sharded: this architecture does not keep rows of one sequence apart", remedy=remedy)
-    if OutputLayer(lm.model).trained:
-        raise InputError("sharded: the output layer is left as it is", remedy="Leave it out of `modules`.")
+    whole = [n for n, p in lm.model.named_parameters() if p.requires_grad and own_part(p) is p]
+    if whole and not hasattr(lm.model, "disable_adapter"):
+        remedy = f"Leave it out of `modules`: {whole[0]}."
+        raise InputError("sharded: the output layer, and what goes with it, is left as it is", remedy=remedy)
 
 
 def _trainer(
@@ -203,16 +205,16 @@ def _save(lm: LanguageModel, target: Path, result: dict[str, Any]) -> None:
     """Write weights and tokenizer, in the dtype the model came in, to a folder that appears whole or not at all."""
     part, model = target.with_name(f".{target.name}.part"), lm.model
     try:
-        with main_first():
-            if is_main():
-                shutil.rmtree(part, ignore_errors=True)
-                make_folder(part)
-        if not (is_main() or sharded(model)):
-            return
-        if not hasattr(model, "disable_adapter") and lm.stored_dtype != next(model.parameters()).dtype:
+        if is_main():
+            shutil.rmtree(part, ignore_errors=True)
+            make_folder(part)
+        adapter = hasattr(model, "disable_adapter")
+        if not adapter and lm.stored_dtype != next(model.parameters()).dtype:
             model = model.to(lm.stored_dtype)
+        whole = {"state_dict": gathered(model)} if sharded(model) and not adapter else {}
         with quiet_transformers():
-            model.save_pretrained(part, safe_serialization=True, is_main_process=is_main())
+            if is_main() or (adapter and sharded(model)):  # PEFT looks at its base's weights, in all processes
+                model.save_pretrained(part, safe_serialization=True, is_main_process=is_main(), **whole)
             if is_main():
                 lm.format.tokenizer.save_pretrained(part)
         if is_main():
