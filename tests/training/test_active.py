@@ -79,6 +79,7 @@ def test_each_time_with_twice_the_weight_of_what_is_kept(tiny: Path, parts: Spli
 def test_the_rate_falls_to_0_by_the_last_step_where_fewer_are_left_than_it_settles(tiny: Path, parts: Split) -> None:
     active, step, settling = trained(tiny, parts, [(0.5, ()), (0.2, ()), (0.2, ())], replace(CONFIG, max_steps=8))
     assert (step, settling, active.since) == (8, [True, True, True], 8)
+    assert active.pace(8) == 1.0, "asked for by a run that goes on from its last step, only to be saved"
     active.since = 6  # as it was in the last two steps
     assert [active.pace(n) for n in (6, 7, 8)] == [1.0, 0.5, 0.0]
 

@@ -123,7 +123,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     def pace(self, step: int) -> float:
         """The learning rate at a step (0-based), as a share of the configured: warming up, level, or down to 0."""
         if self.settling:
-            steps = min(self._config.settle_steps, self._config.max_steps - self.since)
+            steps = max(1, min(self._config.settle_steps, self._config.max_steps - self.since))
             return self.peak * max(0.0, 1 - (step - self.since) / steps)
         warm = min(1.0, (step + 1) / (self._config.warmup_steps + 1))
         return self.peak * warm if self._config.judged else warm * max(0.0, 1 - step / self._config.max_steps)
