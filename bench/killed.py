@@ -6,6 +6,7 @@ python bench/killed.py [--kills 5] [--seed 0] [--out build/killed]
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import subprocess
@@ -42,7 +43,8 @@ def main() -> None:
             print(f"kill {number + 1} after {after:.1f} s; in the folder: {', '.join(done)}")
         else:
             break
-    if process.returncode != 0:
+    manifest = options.out / "killed/manifest.json"  # a run may have been killed on its way out
+    if not manifest.exists() or json.loads(manifest.read_text())["status"] != "complete":
         subprocess.run([*COMMAND, str(options.out / "killed")], check=True, stdout=subprocess.DEVNULL)
     straight, killed = (folder_digest(options.out / name / "model", "*.safetensors") for name in ("straight", "killed"))
     print(f"undisturbed {straight[:16]}, killed {killed[:16]}: {'the same' if straight == killed else 'DIFFERENT'}")
