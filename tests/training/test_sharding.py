@@ -45,7 +45,7 @@ def together(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     launcher += ["--rdzv-endpoint", "localhost:0", str(Path(__file__).with_name("together.py")), *map(str, arguments)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "EXPUNGE_DEBUG": "1"}
     return subprocess.run(
-        [sys.executable, "-m", *launcher], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, "-m", *launcher], capture_output=True, text=True, env=environment, timeout=240
     )
 
 
