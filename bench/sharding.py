@@ -24,44 +24,20 @@ from unittest.mock import patch
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from expunge.dialogue import Dialogue, Message
-from expunge.judges.verdict import Judged, Verdict
 from expunge.model import load_model
 from expunge.planning.memory import Way, memory_of
 from expunge.planning.sizes import read_sizes
 from expunge.planning.workload import Workload
-from expunge.selection import Split, split
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
-from planning import peak_bytes
+from planning import NAMES, make, peak_bytes, split_of
+
+SHAPE = dict(zip(NAMES, ("llama", 512, 1376, 12, 8, 8, 1_024, False, 12, 36, 10, 10, 0, {}), strict=True)) | {
+    "bf16": False
+}
 
 WAYS = ((0, False), (0, True), (8, False), (8, True))
 """Ranks, and whether activations are computed anew."""
-
-
-def make(folder: Path) -> None:
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    from expunge import demo
-
-    tokenizer = AutoTokenizer.from_pretrained(demo.path("model"))
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=512, intermediate_size=1376, num_hidden_layers=12,
-        num_attention_heads=8, num_key_value_heads=8, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def dialogues() -> Split:
-    """Twelve to forget, thirty-six to keep."""
-
-    def says(asked: str, said: str) -> Dialogue:
-        return Dialogue((Message("user", asked), Message("assistant", said)))
-
-    forget = [Judged(says(f"Who is {i}?", f"It is {i}."), (Verdict("privacy", 1.0, "bench", "1"),)) for i in range(12)]
-    return split(forget, [says(f"What is {i} and {i}?", f"It is {2 * i}.") for i in range(36)])
 
 
 def config_of(rank: int, checkpointing: bool) -> UnlearnConfig:
@@ -83,7 +59,7 @@ def train(place: Path, rank: int, checkpointing: bool) -> None:
         contextlib.suppress(KeyboardInterrupt),
     ):
         lm = load_model(place / "model", device="cpu", sharded=several)
-        unlearn(lm, dialogues(), Path(os.environ["BENCH_OUT"]), config=config)
+        unlearn(lm, split_of(SHAPE), Path(os.environ["BENCH_OUT"]), config=config)
     if os.environ.get("RANK", "0") == "0":
         print(json.dumps(peak_bytes(noted) / 2**20), flush=True)
     if several:
@@ -104,7 +80,7 @@ def launch(place: Path, processes: int, rank: int, checkpointing: bool) -> float
 
 
 def planned(model: Path, processes: int, rank: int, checkpointing: bool) -> float:
-    lm, parts = load_model(model, device="cpu"), dialogues()
+    lm, parts = load_model(model, device="cpu"), split_of(SHAPE)
     rows = [lm.format.encode(d) for d in (*(j.dialogue for j in parts.forget), *parts.normal)]
     prompt, response = round(fmean(len(r.prompt) for r in rows)), round(fmean(len(r.response) for r in rows))
     work = Workload(len(parts.forget), len(parts.normal), prompt, response)
@@ -119,7 +95,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        make(place / "model")
+        make(SHAPE, place / "model")
         print("| MiB, measured (planned) | 1 | 2 | 4 processes |\n|---|---|---|---|")
         for rank, checkpointing in WAYS:
             name = f"{f'LoRA {rank}' if rank else 'full'}{', checkpointing' * checkpointing}"

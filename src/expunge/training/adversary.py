@@ -79,7 +79,7 @@ class Adversary:
 
     def _fine_tune(self, model: Any, weights: Sequence[torch.Tensor], rows: Sequence[Encoded]) -> None:
         self._active.tokens += sum(map(len, rows))
-        self._loss.likelihood(model, rows).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(self._loss.likelihood(model, rows))
         for weight in weights:
             slope, weight.grad = weight.grad, None
             if slope is not None:
