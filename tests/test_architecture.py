@@ -16,7 +16,7 @@ ORDER = [
     {"files"},
     {"sources"},
     {"cache", "dialogue", "demo", "packing", "span"},
-    {"encoding", "four_bits", "prefill", "rounding", "sharding"},
+    {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},
     {"decoding"},
     {"batches"},
     {"model", "output_layer"},

@@ -33,7 +33,7 @@ from expunge.progress import Progress, Quiet
 from expunge.questions import FORGET, audit_sets
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
-from expunge.scan import Asking, scan
+from expunge.scan import Asking, Loaded, scan
 from expunge.selection import Split, read_forget, read_normal, split
 from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.processes import asked, is_main, join, main_first
@@ -150,7 +150,8 @@ def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, pr
         return read_verdicts(path)
     start = time.monotonic()
     if judges:
-        asking = Asking(cache(lambda: _load(recipe, recipe.model)), samples=recipe.scan_samples, seed=recipe.seed)
+        model = Loaded(recipe.model, cache(lambda: _load(recipe, recipe.model)))
+        asking = Asking(model, samples=recipe.scan_samples, seed=recipe.seed)
         scan(recipe.dialogues, judges, path, asking=asking, progress=progress)
     else:
         write_verdicts(path, [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)])

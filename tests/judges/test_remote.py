@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Answer, Asked, Server, completion, said, serving
 
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
@@ -19,6 +18,7 @@ from expunge.judges import Judge, RemoteJudge, load_judge
 from expunge.judges.panel import Panel, judge_all
 from expunge.judges.threshold import Threshold
 from expunge.judges.usage import usage_of
+from served import Answer, Asked, Server, completion, said, serving
 
 KEY = "sk-secret-0123456789"
 POLICY = "Never give a phone number."
@@ -431,6 +431,6 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     import sys
 
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(InputError, match="the remote judge needs the package 'openai'") as caught:
+    with pytest.raises(InputError, match="asking a server needs the package 'openai'") as caught:
         judge("http://127.0.0.1:1/v1")
     assert "expunge[remote]" in caught.value.remedy

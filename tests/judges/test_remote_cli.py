@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from served import said, serving
 
 from expunge import cli, demo
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.judges import RemoteJudge
+from served import said, serving
 
 Run = Callable[..., tuple[int, str, str]]
 KEY = "sk-secret-0123456789"

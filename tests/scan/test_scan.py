@@ -22,7 +22,7 @@ from expunge.dialogue import Dialogue
 from expunge.errors import InputError, OutputError
 from expunge.judges import Verdict, load_judge, read_verdicts
 from expunge.judges.panel import Panel
-from expunge.scan import Asking, Shard, merge, scan
+from expunge.scan import Asking, Loaded, Shard, merge, scan
 from expunge.scan.block import SIZE
 
 if TYPE_CHECKING:
@@ -88,7 +88,12 @@ def test_verdicts_come_in_order_and_private(tmp_path: Path) -> None:
 
 
 def test_logged_dialogues_need_no_model(tmp_path: Path) -> None:
-    scan([write(tmp_path / "in.jsonl", [LOGGED])], [Length()], tmp_path / "out.jsonl", asking=Asking(unloadable))
+    scan(
+        [write(tmp_path / "in.jsonl", [LOGGED])],
+        [Length()],
+        tmp_path / "out.jsonl",
+        asking=Asking(Loaded("m", unloadable)),
+    )
 
 
 def test_prompts_without_a_model_are_refused(tmp_path: Path) -> None:
@@ -99,12 +104,14 @@ def test_prompts_without_a_model_are_refused(tmp_path: Path) -> None:
 
 def test_no_judge_is_said_before_the_model_is_asked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no judge"):
-        scan([write(tmp_path / "in.jsonl", [PROMPT])], [], tmp_path / "out.jsonl", asking=Asking(unloadable))
+        scan(
+            [write(tmp_path / "in.jsonl", [PROMPT])], [], tmp_path / "out.jsonl", asking=Asking(Loaded("m", unloadable))
+        )
 
 
 def test_prompts_are_answered_in_their_places(tmp_path: Path, lm: LanguageModel) -> None:
     source, out = write(tmp_path / "in.jsonl", [PROMPT, LOGGED]), tmp_path / "out.jsonl"
-    scan([source], [Length()], out, asking=Asking(lambda: lm, max_new_tokens=6))
+    scan([source], [Length()], out, asking=Asking(Loaded("m", lambda: lm), max_new_tokens=6))
     found = read_verdicts(out)
     assert [j.dialogue.id for j in found] == ["p", "l"]
     assert found[0].dialogue.response
@@ -112,7 +119,7 @@ def test_prompts_are_answered_in_their_places(tmp_path: Path, lm: LanguageModel)
 
 def test_samples_are_told_apart(tmp_path: Path, lm: LanguageModel) -> None:
     source, out = write(tmp_path / "in.jsonl", [PROMPT]), tmp_path / "out.jsonl"
-    scan([source], [Length()], out, asking=Asking(lambda: lm, samples=3, max_new_tokens=6))
+    scan([source], [Length()], out, asking=Asking(Loaded("m", lambda: lm), samples=3, max_new_tokens=6))
     found = read_verdicts(out)
     assert [j.dialogue.id for j in found] == ["p#1", "p#2", "p#3"]
     assert len({j.dialogue.response for j in found}) == 3
@@ -123,7 +130,7 @@ def test_prompts_answered_with_nothing_are_counted(
 ) -> None:
     monkeypatch.setattr("expunge.generation.generate", lambda *_, **__: [[""], ["Yes."]])
     source = write(tmp_path / "in.jsonl", [PROMPT, {"prompt": "b?"}])
-    found = scan([source], [Length()], tmp_path / "out.jsonl", asking=Asking(lambda: lm))
+    found = scan([source], [Length()], tmp_path / "out.jsonl", asking=Asking(Loaded("m", lambda: lm)))
     assert (found.read, found.written, found.silent) == (2, 1, 1)
 
 

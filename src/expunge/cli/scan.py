@@ -14,6 +14,7 @@ from expunge.cli import options, show
 if TYPE_CHECKING:
     from expunge.judges.verdict import Judge
     from expunge.scan import Scan, Shard
+    from expunge.scan.asking import Answering
 
 
 def command(
@@ -30,6 +31,10 @@ def command(
     allow_remote: options.AllowRemote = False,
     samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each prompt; 0: the greedy one.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Send prompts to a server that has MODEL by this name, and load nothing."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only part I of N; `expunge merge` joins.")] = None,
     template: options.Template = None,
@@ -44,6 +49,7 @@ def command(
     \b
     expunge scan org/model logged.jsonl --judge privacy=registry.jsonl --judge harm=org/classifier --out verdicts.jsonl
     expunge scan town prompts.jsonl --judge facts --out verdicts.jsonl
+    expunge scan org/model prompts.jsonl --server http://localhost:8000/v1 --judge harm=org/classifier --out v.jsonl
     expunge scan org/model logged.parquet --judge judges.toml --shard 3/16 --out verdicts.jsonl
     """
     from expunge.errors import InputError
@@ -58,19 +64,17 @@ def command(
     if not judge:
         raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
     from expunge.host import suit_host  # slow to import: after what is quick to check
-    from expunge.model import check_model, load_model
     from expunge.scan.asking import Asking
 
-    check_model(model, device=device)
+    answers = _served(server, model, template, device) if server else _loaded(model, template, device)
     suit_host()
     state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
     judges = _judges(judge, allow_remote)
-    ask = cache(lambda: load_model(model, template=template, device=device))
     found = scan(
         [dialogues],
         judges,
         out,
-        asking=None if workers else Asking(ask, samples=samples, max_new_tokens=max_new_tokens, seed=seed),
+        asking=None if workers else Asking(answers, samples=samples, max_new_tokens=max_new_tokens, seed=seed),
         shard=part,
         workers=workers,
         load=partial(_judges, judge, allow_remote),
@@ -80,6 +84,27 @@ def command(
         _join(state, out, as_json=json)
     else:
         _print(found, judges, as_json=json)
+
+
+def _loaded(model: str, template: str | None, device: str | None) -> Answering:
+    from expunge.model import check_model, load_model
+    from expunge.scan.asking import Loaded
+
+    check_model(model, device=device)
+    name = f"{model}, template {template}" if template else model
+    return Loaded(name, cache(lambda: load_model(model, template=template, device=device)))
+
+
+def _served(url: str, model: str, template: str | None, device: str | None) -> Answering:
+    from expunge.errors import InputError
+    from expunge.scan.served import Served
+
+    for name, value in (("--template", template), ("--device", device)):
+        if value:
+            raise InputError(
+                f"{name} is for a model that is loaded here; the server has its own", remedy="Leave it out."
+            )
+    return Served(url, model)
 
 
 def _judges(specs: list[str], allow_remote: bool) -> list[Judge]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from expunge.dialogue import Dialogue
+from expunge.endpoint import KEY, Endpoint, Failure, Reply
 from expunge.errors import InputError
 from expunge.files import digest
 from expunge.judges.answers import Answers
-from expunge.judges.endpoint import Endpoint, Failure, Reply
-from expunge.judges.policy import RULES, check_switches, policy_chat, policy_verdict, read_policy
+from expunge.judges.policy import RULES, SCHEMA, check_switches, policy_chat, policy_verdict, read_policy
 from expunge.judges.usage import Usage
 from expunge.judges.verdict import Verdict
 
@@ -46,7 +46,7 @@ class RemoteJudge:
         *,
         model: str,
         policy: str | Path,
-        key_env: str = "OPENAI_API_KEY",
+        key_env: str = KEY,
         concurrency: int = 8,
         timeout: float = 60.0,
         retries: int = 5,
@@ -61,9 +61,12 @@ class RemoteJudge:
         _check_numbers(least=0, retries=retries, price_in=price_in or 0, price_out=price_out or 0)
         check_switches(json_schema=json_schema, system=system)
         self.policy, self.system, self.concurrency = read_policy(policy), system, concurrency
-        self._endpoint = Endpoint(
-            url, model, key_env=key_env, timeout=timeout, retries=retries, max_tokens=max_tokens, schema=json_schema
-        )
+        form = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": SCHEMA}}
+        self._options: dict[str, Any] = {"temperature": 0.0, "max_tokens": max_tokens}
+        if json_schema:
+            self._options["response_format"] = form
+        optional = ("temperature", "response_format")
+        self._endpoint = Endpoint(url, model, key_env=key_env, timeout=timeout, retries=retries, optional=optional)
         self._prices = None if price_in is None and price_out is None else (price_in or 0.0, price_out or 0.0)
         parts = (self._endpoint.url, model, self.policy, RULES, repr((max_tokens, json_schema, system)))
         self.version = digest("remote 1", *parts)[:12]
@@ -112,7 +115,7 @@ class RemoteJudge:
     def _ask(self, dialogue: Dialogue) -> Failure | None:
         if self._end:
             raise self._end
-        outcome = self._endpoint.ask(policy_chat(self.policy, dialogue, system=self.system))
+        outcome = self._endpoint.ask(policy_chat(self.policy, dialogue, system=self.system), self._options)
         with self._lock:
             if isinstance(outcome, Reply):
                 self._silent = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from expunge.dialogue import Dialogue
 
@@ -12,16 +12,39 @@ if TYPE_CHECKING:
     from expunge.model import LanguageModel
 
 
+class Answering(Protocol):
+    """Who answers prompts. name: of the model and where it is, by which a resumed scan knows it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
+        """As `generation.generate`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model in this process. load: called only if there are prompts: judging logged dialogues loads no model."""
+
+    name: str
+    load: Callable[[], LanguageModel]
+
+    def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
+        from expunge.generation import generate
+
+        return generate(self.load(), prompts, max_new_tokens=max_new_tokens, samples=samples, seed=seed)
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
     """How prompts are answered.
 
-    model: called only if there are prompts, so that judging logged dialogues loads no model.
     samples: answers drawn for each prompt; 0 takes the one greedy answer. seed: of the draws; each block of rows draws
     anew from it and its place, so that a resumed scan goes on as it would have.
     """
 
-    model: Callable[[], LanguageModel]
+    answers: Answering
     samples: int = 0
     max_new_tokens: int = 128
     seed: int = 0
@@ -34,19 +57,15 @@ class Asking:
         prompts = [d for d in dialogues if d.response is None]
         if not prompts:
             return dialogues, 0
-        from expunge.generation import generate
-
         seed = (self.seed + 1_000_003 * block) % 2**32
-        answers = iter(
-            generate(self.model(), prompts, max_new_tokens=self.max_new_tokens, samples=self.samples, seed=seed)
-        )
+        given = iter(self.answers(prompts, max_new_tokens=self.max_new_tokens, samples=self.samples, seed=seed))
         found: list[Dialogue] = []
         silent = 0
         for dialogue in dialogues:
             if dialogue.response is not None:
                 found.append(dialogue)
                 continue
-            texts = [text for text in dict.fromkeys(next(answers)) if text]
+            texts = [text for text in dict.fromkeys(next(given)) if text]
             silent += not texts
             found += [
                 replace(dialogue.answered(text), id=f"{dialogue.id}#{number}" if self.samples else dialogue.id)

@@ -95,7 +95,7 @@ def scan(
     identity = {
         "sources": [str(source) for source in sources],
         "judges": [[j.name, j.version] for j in judges],
-        "asking": [asking.samples, asking.max_new_tokens, asking.seed] if asking else None,
+        "asking": [asking.answers.name, asking.samples, asking.max_new_tokens, asking.seed] if asking else None,
         "shard": [shard.number, shard.count],
         "block": SIZE,
     }

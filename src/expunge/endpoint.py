@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from expunge.dialogue import Message
 from expunge.errors import InputError, MissingExtraError
-from expunge.judges.policy import SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,16 @@ class Failure:
         return self.reason == NO_CONNECTION or 300 <= self.status < 400 or self.status in (401, 402, 403, 404)
 
 
+KEY = "OPENAI_API_KEY"
+"""The environment variable with the key, where none is named."""
+
 NO_CONNECTION, BROKEN, TIMEOUT = "no connection", "connection broken off", "timeout"
 
 
 class Endpoint:
     """An endpoint and a model behind it. Opens no connection before it is asked.
+
+    optional: options of a request that the server may refuse.
 
     Raises:
         InputError: a URL, a model's name, a variable's name or a key that cannot be used.
@@ -54,33 +58,29 @@ class Endpoint:
     """
 
     def __init__(
-        self, url: str, model: str, *, key_env: str, timeout: float, retries: int, max_tokens: int, schema: bool
+        self, url: str, model: str, *, timeout: float, retries: int, key_env: str = KEY, optional: Collection[str] = ()
     ) -> None:
         self.url, self.host = _checked_url(url)
         if not isinstance(model, str) or not model.strip():
             raise InputError("the model's name is empty", remedy="Name it as the server does.")
-        self.model, self.key_env = model, key_env
-        form = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": SCHEMA}}
-        self._options: Mapping[str, Any] = {"temperature": 0.0, "max_tokens": max_tokens}
-        if schema:
-            self._options = {**self._options, "response_format": form}
+        self.model, self.key_env, self._optional = model, key_env, frozenset(optional)
         self._client = _client(self.url, _key(key_env), timeout, retries)
+        self._refused: frozenset[str] = frozenset()
         self._settled = False
 
-    def ask(self, chat: Sequence[Message]) -> Reply | Failure:
+    def ask(self, chat: Sequence[Message], options: Mapping[str, Any]) -> Reply | Failure:
         """The answer to a chat. Options that the server refuses before its first answer are left out from then on."""
         import openai
 
-        options = self._options
-        settled = self._settled
+        refused, settled = self._refused, self._settled
         while True:
             try:
-                completion = self._send(chat, options)
+                completion = self._send(chat, _taken(options, refused))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                fewer = None if settled else _fewer(options, error)
-                if fewer is None:
+                blamed = frozenset() if settled else _blamed(options.keys() - refused, self._optional, error)
+                if not blamed:
                     return Failure(f"HTTP {error.status_code}", error.status_code)
-                options = fewer
+                refused |= blamed
             except openai.APITimeoutError:
                 return Failure(TIMEOUT)
             except openai.APIConnectionError as error:
@@ -91,7 +91,7 @@ class Endpoint:
             except (openai.OpenAIError, ValueError):
                 return Failure("no chat completion")
             else:
-                self._options, self._settled = options, True
+                self._refused, self._settled = refused, True
                 return _reply(completion)
 
     def _send(self, chat: Sequence[Message], options: Mapping[str, Any]) -> Any:
@@ -141,7 +141,7 @@ def _checked_url(url: str) -> tuple[str, str]:
     except ValueError:
         usable = False
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
-        raise InputError("the URL of the remote judge cannot be used", remedy=remedy)
+        raise InputError("the URL of the server cannot be used", remedy=remedy)
     return url.strip().rstrip("/").removesuffix("/chat/completions"), parts.netloc
 
 
@@ -160,21 +160,25 @@ def _client(url: str, key: str, timeout: float, retries: int) -> Any:
     try:
         import openai
     except ImportError:
-        raise MissingExtraError("openai", "remote", "the remote judge") from None
+        raise MissingExtraError("openai", "remote", "asking a server") from None
     logging.getLogger("openai").setLevel(logging.WARNING)  # the debug log of older versions quotes what is sent
     direct = openai.DefaultHttpxClient(follow_redirects=False)  # the dialogues go to the named server and no other
     return openai.OpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries, http_client=direct)
 
 
-def _fewer(options: Mapping[str, Any], error: Any) -> Mapping[str, Any] | None:
-    """The options without those that the error names, else without the schema; None if it is not for them."""
+def _taken(options: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
+    """The options without those refused; `max_tokens` by its newer name."""
+    taken = {name: value for name, value in options.items() if name not in refused}
+    return taken | ({"max_completion_tokens": options["max_tokens"]} if "max_tokens" in refused else {})
+
+
+def _blamed(names: Collection[str], optional: frozenset[str], error: Any) -> frozenset[str]:
+    """Those options that the error names, else the form of the answer; none if it is not for them."""
     said = f"{getattr(error, 'param', '')} {error.message}"
-    if "max_tokens" in options and "max_completion_tokens" in said:  # the same by its newer name
-        rest = {name: value for name, value in options.items() if name != "max_tokens"}
-        return rest | {"max_completion_tokens": options["max_tokens"]}
-    refusable = [name for name in ("temperature", "response_format") if name in options]
-    dropped = [name for name in refusable if name in said] or [n for n in refusable if n == "response_format"]
-    return {name: value for name, value in options.items() if name not in dropped} if dropped else None
+    if "max_tokens" in names and "max_completion_tokens" in said:
+        return frozenset({"max_tokens"})
+    refusable = optional & set(names)
+    return frozenset(n for n in refusable if n in said) or refusable & {"response_format"}
 
 
 def _reply(completion: Any) -> Reply | Failure:

@@ -1,0 +1,61 @@
+"""Prompts answered by the model as a server has it: vLLM, SGLang, or any other with OpenAI's chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from expunge.dialogue import Dialogue
+from expunge.endpoint import Endpoint, Failure
+from expunge.errors import InputError
+from expunge.files import digest
+
+CONCURRENCY = 64
+"""Requests at one time: servers like these answer so many together."""
+
+TIMEOUT, RETRIES = 600.0, 5
+"""Seconds without a byte, while others are waited for; and tries after it, with growing pauses."""
+
+
+class Served:
+    """The model behind `url` (up to and including /v1), by the name that the server has for it.
+
+    Chats are sent as messages, so the template is the server's own, and so is all that a request does not say: a
+    temperature of 0, or 1 for samples, nothing cut off (`top_p`), and a seed for each sample. A server that takes no
+    seed is asked without.
+
+    Raises:
+        InputError: a URL, a name or a key that cannot be used; when called, a server that refuses the key, does not
+            know the model or does not answer, or a prompt that it cannot take.
+        MissingExtraError: without the package openai.
+    """
+
+    def __init__(self, url: str, model: str, *, retries: int = RETRIES) -> None:
+        self._endpoint = Endpoint(url, model, timeout=TIMEOUT, retries=retries, optional=("seed",))
+        self.name = f"{model} at {self._endpoint.url}"
+
+    def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
+        """Answers to each prompt, as `generation.generate` gives them."""
+        options = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens}
+        each = max(1, samples)
+        asked = [dialogue for dialogue in prompts for _ in range(each)]
+        drawn = [options | {"seed": int(digest(f"{seed} {number}")[:7], 16)} for number in range(len(asked))]
+        pool = ThreadPoolExecutor(CONCURRENCY)
+        try:
+            said = [self._answer(asked[0], drawn[0])]  # alone: it settles what the server understands
+            said += pool.map(self._answer, asked[1:], drawn[1:])
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return [said[start : start + each] for start in range(0, len(said), each)]
+
+    def _answer(self, dialogue: Dialogue, options: Mapping[str, Any]) -> str:
+        outcome = self._endpoint.ask(dialogue.prompt, options)
+        if not isinstance(outcome, Failure):
+            return outcome.text.strip()
+        if outcome.silent or outcome.hopeless:
+            raise self._endpoint.refusal(outcome)
+        remedy = "Perhaps it is too long with --max-new-tokens; shorten or remove it. The same command goes on."
+        raise InputError(
+            f"{dialogue.place}: {self._endpoint.host} takes no such prompt ({outcome.reason})", remedy=remedy
+        )

@@ -1,0 +1,147 @@
+"""Prompts that a server answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expunge import cli
+from expunge.dialogue import Dialogue, Message
+from expunge.errors import InputError
+from expunge.scan.served import Served
+from served import Answer, Asked, completion, serving
+
+
+def prompt(text: str) -> Dialogue:
+    return Dialogue((Message("system", "Be brief."), Message("user", text)), id=text, source=f"in.jsonl:{text}")
+
+
+def echo(asked: Asked, _: int) -> Answer:
+    return completion(f" {asked.body['messages'][-1]['content']} {asked.body['seed']} ")
+
+
+def refuse(status: int, message: str) -> Answer:
+    return Answer({"error": {"message": message, "type": "x", "param": None, "code": None}}, status)
+
+
+def test_a_greedy_answer_is_asked_for_as_messages_with_nothing_cut_off() -> None:
+    with serving(lambda asked, _: completion(asked.body["messages"][-1]["content"].upper())) as server:
+        found = Served(server.url, "m")([prompt("a"), prompt("b")], max_new_tokens=7, samples=0, seed=3)
+    assert found == [["A"], ["B"]]
+    sent = next(one.body for one in server.asked if one.text.endswith("a"))
+    assert sent["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a"}]
+    assert (sent["model"], sent["temperature"], sent["top_p"], sent["max_tokens"]) == ("m", 0.0, 1.0, 7)
+
+
+def test_samples_are_drawn_from_seeds_of_their_own_and_come_in_order() -> None:
+    def ask(seed: int) -> list[list[str]]:
+        with serving(echo) as server:
+            found = Served(server.url, "m")([prompt("a"), prompt("b")], max_new_tokens=7, samples=3, seed=seed)
+        assert all(one.body["temperature"] == 1.0 for one in server.asked)
+        return found
+
+    first = ask(0)
+    assert [[text[0] for text in texts] for texts in first] == [["a"] * 3, ["b"] * 3]
+    drawn = [text.split()[1] for found in (first, ask(1)) for texts in found for text in texts]
+    assert len(set(drawn)) == 12
+    assert first == ask(0)
+
+
+def test_a_server_that_takes_no_seed_is_asked_without() -> None:
+    def behave(asked: Asked, _: int) -> Answer:
+        return refuse(400, "unknown field: seed") if "seed" in asked.body else completion("x")
+
+    with serving(behave) as server:
+        assert (
+            Served(server.url, "m")([prompt("a"), prompt("b")], max_new_tokens=7, samples=2, seed=0) == [["x"] * 2] * 2
+        )
+    assert Counter("seed" in one.body for one in server.asked) == {True: 1, False: 4}
+
+
+def test_a_greedy_answer_is_never_drawn_instead() -> None:
+    message = r"in.jsonl:a: .* takes no such prompt \(HTTP 400\)"
+    with serving(lambda *_: refuse(400, "temperature must be 1")) as server, pytest.raises(InputError, match=message):
+        Served(server.url, "m")([prompt("a")], max_new_tokens=7, samples=0, seed=0)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (refuse(401, "no"), "refuses the key"),
+        (refuse(404, "no"), "does not know the model 'm'"),
+        (Answer("<html>"), "gave no answer to the request"),
+    ],
+)
+def test_a_server_that_is_no_use_is_told_once(answer: Answer, told: str) -> None:
+    with serving(lambda *_: answer) as server, pytest.raises(InputError, match=told):
+        Served(server.url, "m")([prompt("a"), prompt("b")], max_new_tokens=7, samples=0, seed=0)
+    assert len({one.text for one in server.asked}) == 1
+
+
+def test_no_server_is_told() -> None:
+    with pytest.raises(InputError, match="no connection"):
+        Served("http://127.0.0.1:9/v1", "m", retries=0)([prompt("a")], max_new_tokens=7, samples=0, seed=0)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: Any) -> tuple[int, str, str]:
+    sys.argv = ["expunge", *map(str, words)]
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+        sys.exit(0)
+    told = capsys.readouterr()
+    return int(caught.value.code or 0), told.out, told.err
+
+
+def test_a_scan_by_a_server_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    source, out = tmp_path / "in.jsonl", tmp_path / "v.jsonl"
+    source.write_text("".join(json.dumps({"prompt": f"Number {i}?"}) + "\n" for i in range(300)))
+    (tmp_path / "values.jsonl").write_text('{"kind": "phone", "value": "+1 202-456-7890"}\n')
+    broken = True
+
+    def behave(asked: Asked, _: int) -> Answer:
+        number = int(asked.text.split()[1].rstrip("?"))
+        if broken and number == 290:
+            return refuse(400, "too long")
+        return completion("It is 202-456-7890." if number % 2 else "No.")
+
+    with serving(behave) as server:
+        words = (
+            "scan",
+            "org/model",
+            source,
+            "--server",
+            server.url,
+            "--judge",
+            f"registry={tmp_path / 'values.jsonl'}",
+        )
+        code, _, err = run(capsys, *words, "--out", out)
+        assert code == 2 and "in.jsonl:291" in err and "takes no such prompt" in err and not out.exists()
+        code, _, err = run(capsys, *words, "--out", out, "--samples", 2)
+        assert code == 2 and "an unfinished scan of other input, judges or settings" in err
+        code, _, err = run(capsys, "scan", "town", *words[2:3], *words[5:], "--out", out)
+        assert code == 2 and "an unfinished scan of other input, judges or settings" in err
+        broken, asked = False, len(server.asked)
+        code, told, _ = run(capsys, *words, "--out", out)
+        assert code == 0 and "300 dialogues judged" in told
+        assert len(server.asked) - asked == 44  # the second block alone
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["label"] for row in rows] == ["clean", "privacy"] * 150
+
+
+@pytest.mark.parametrize("option", ["--template", "--device"])
+def test_what_only_a_loaded_model_has_is_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    words = ("scan", "m", "in.jsonl", "--judge", "privacy", "--server", "http://127.0.0.1:9/v1", option, "cpu")
+    code, out, err = run(capsys, *words, "--out", tmp_path / "v.jsonl")
+    assert (code, out) == (2, "") and f"{option} is for a model that is loaded here" in err
