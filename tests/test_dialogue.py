@@ -26,6 +26,12 @@ BOTH = (Message("user", "Hi?"), Message("assistant", "Hello."))
         {"prompt": "Hi?", "completion": "Hello."},
         {"prompt": [USER], "response": "Hello."},
         {"question": "Hi?", "answer": "Hello."},
+        {"question": "Hi?", "response": "Hello."},
+        {"question": "Hi?", "answer": "Hello.", "response": "Other."},
+        {"prompt": "Hi?", "answer": "Hello."},
+        {"prompt": "Hi?", "response": None, "answer": "Hello."},
+        {"messages": [USER], "response": "Hello."},
+        {"messages": [USER, REPLY], "answer": "Other."},
         {"question": "Hi?", "answer": "Hello.", "id": None, "expected": None, "subject": None, "skill": None},
     ],
 )

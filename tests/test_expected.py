@@ -14,6 +14,7 @@ from expunge.errors import InputError
 from expunge.expected import TEMPLATES, Cluster, choose_expected, embed, find_clusters, read_templates, sample_expected
 from expunge.judges.verdict import Judged, Verdict
 from expunge.model import load_model
+from expunge.span import Span
 
 
 def flagged(question: str, label: str = "privacy", own: tuple[str, ...] = (), known: tuple[str, ...] = ()) -> Judged:
@@ -82,6 +83,21 @@ def test_sampled_outputs_are_those_that_the_judges_pass(tiny: Path) -> None:
     everything = sample_expected(lm, [flagged("a?"), flagged("b?")], [], samples=4)
     assert set(found["privacy"]) < set(everything["privacy"])
     assert found["harmful"] == TEMPLATES["harmful"], "no flagged prompt of that label: the built-in ones"
+
+
+def test_sampled_outputs_say_nothing_that_was_flagged(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the dialogue's own old answer, nor another's value."""
+    where = Dialogue((Message("user", "Where?"), Message("assistant", "At 12 Elm Street.")))
+    forget = [
+        Judged(where, (Verdict("privacy", 1.0, "test", "1", spans=(Span(3, 16),)),)),
+        Judged(
+            Dialogue((Message("user", "How old?"), Message("assistant", "She is very old indeed."))),
+            (Verdict("privacy", 1.0, "test", "1"),),
+        ),
+    ]
+    said = [["12 elm street!", "No."], ["She is very old indeed.", "Of 12 Elm Street.", "I can't say."]]
+    monkeypatch.setattr(expected, "generate", lambda *_, **__: said)
+    assert sample_expected(load_model(tiny), forget, [])["privacy"] == ("No.", "I can't say.")
 
 
 def test_templates_from_a_file(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from expunge.audit.thresholds import Thresholds
 from expunge.errors import InputError, OutputError
 from expunge.files import folder_digest
 from expunge.pipeline import audit_run, run, unlearn_run
@@ -103,11 +105,15 @@ def test_unlearn_and_audit_by_themselves(recipe: Path, tiny: Path, tmp_path: Pat
     request.write_text('{"question": "What is number 0?", "answer": "It is 4-71-63."}\n')
     config = UnlearnConfig(max_steps=2, judge_every=2, settle_steps=0, lora_rank=2)
     made = Recipe(str(tiny), (str(request),), normal=(str(tmp_path / "normal.jsonl"),), config=config)
+    made = replace(made, thresholds=Thresholds(leak=0.01))
     done = unlearn_run(made, tmp_path / "run")
     assert done["forget"] == 1 and Path(done["path"]).name == "adapter"
     asked = recipe_of(done["path"], str(tiny), None, {"ability": (str(tmp_path / "normal.jsonl"),)}, samples=1, seed=0)
     found = audit_run(done["path"], asked, tmp_path / "audit")
     assert found.measure("flagged_trained").after.count == 1 and found.measure("ability_sums").after.count == 8
+    again = recipe_of(done["path"], str(tiny), request, {}, samples=1, seed=0)
+    assert again.dialogues == (str(request),), "a forget set that is named"
+    assert again.thresholds == asked.thresholds == made.thresholds and again.judges == asked.judges
     assert (tmp_path / "audit" / "report.html").exists()
     assert "library_name: peft" in (tmp_path / "audit" / "model-card.md").read_text()
 

@@ -142,21 +142,24 @@ def _identity(value: Any, where: _Where) -> str:
     return where.optional(str(value) if type(value) is int else value, "id")
 
 
+_ANSWERED = ("response", "completion")
+
+
 def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
-    if "messages" in row:
-        return _message_list(row["messages"], "messages", where)
-    asked = "prompt" if "prompt" in row else "question"
-    if asked not in row:
+    asked = next((name for name in ("messages", "prompt", "question") if name in row), None)
+    if asked is None:
         found = ", ".join(sorted(name for name in map(str, row) if _WORD.fullmatch(name))) or "no fields known"
         remedy = f'Give "messages", or "prompt" and "response", or "question" and "answer"; found: {found}.'
         raise where.error("no dialogue in this row", remedy)
     prompt = row[asked]
-    if isinstance(prompt, list):
+    if isinstance(prompt, list) or asked == "messages":
         head = _message_list(prompt, asked, where)
     else:
         head = (Message("user", where.text(prompt, asked)),)
-    for answered in ("response", "completion") if asked == "prompt" else ("answer",):
-        if row.get(answered) is not None:
+    if asked == "messages" and head[-1].role == "assistant":
+        return head
+    for answered in ("answer", *_ANSWERED) if asked == "question" else (*_ANSWERED, "answer"):
+        if row.get(answered) is not None:  # by whichever name: a response overlooked would be asked for anew
             return *head, Message("assistant", where.text(row[answered], answered))
     return head
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from expunge.errors import InputError
 from expunge.files import read_jsonl
 from expunge.generation import answer_length, generate
+from expunge.judges.reproduction import ReproductionJudge, says_any
 from expunge.judges.verdict import FAULTS, Judge, Judged
 from expunge.model import LanguageModel
 from expunge.packing import by_length
@@ -106,13 +107,15 @@ def sample_expected(
 ) -> dict[str, tuple[str, ...]]:
     """Templates from the model itself: sampled answers to the flagged prompts that every judge finds clean, by label.
 
-    Labels for which the model has no clean answer keep the built-in templates.
+    None says again what was flagged, in this dialogue or, to the character, in any other. Labels for which the model
+    has no clean answer keep the built-in templates.
     """
+    again = ReproductionJudge(forget)
     length = answer_length(lm, [j.dialogue.response or "" for j in forget])
     answers = generate(lm, [j.dialogue for j in forget], max_new_tokens=length, samples=samples, seed=seed)
     rows = [(item, text) for item, texts in zip(forget, answers, strict=True) for text in dict.fromkeys(texts) if text]
-    passed = [True] * len(rows)
-    for judge in judges:
+    passed = [not says_any(text, again.told) for _, text in rows]
+    for judge in (again, *judges):
         verdicts = judge.judge([item.dialogue.answered(text) for item, text in rows])
         passed = [ok and verdict.label == "clean" for ok, verdict in zip(passed, verdicts, strict=True)]
     found: dict[str, dict[str, None]] = {label: {} for label in FAULTS}

@@ -31,12 +31,12 @@ def recipe_of(
     """
     run_folder = Path(model).parent
     known: dict[str, Any] = {}
-    if forget is not None:
-        known["dialogues"] = (str(forget),)
-    elif (run_folder / NAME).exists() and (run_folder / FORGET).exists():
+    if (run_folder / NAME).exists() and (forget or (run_folder / FORGET).exists()):
         recipe = Manifest(run_folder).recipe()
         known = {k: getattr(recipe, k) for k in (*ASKED, "label", "template", "thresholds")}
-        known["dialogues"] = (str(run_folder / FORGET),)
+        known["dialogues"] = (str(forget or run_folder / FORGET),)
+    elif forget is not None:
+        known["dialogues"] = (str(forget),)
     elif reference == "town":
         recipe = read_recipe(demo.RECIPE)
         known = {k: getattr(recipe, k) for k in ASKED}

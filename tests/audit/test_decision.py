@@ -275,3 +275,9 @@ def test_half_a_surrogate_pair_in_a_name_is_replaced(tmp_path: Path) -> None:
     audit = replace(audit_of(FORGOTTEN), model="a\ud800")
     audit.write(tmp_path)
     assert read_audit(tmp_path).model == "a?" and read_audit(tmp_path).digest == audit.digest
+
+
+def test_only_an_attack_decides_on_membership() -> None:
+    """What `likelihood` tells of the holdout set is no AUC."""
+    assert claim_of(auc(0.5, 0.1, 0.5, "membership_loss")) == "membership"
+    assert claim_of(auc(0.5, 0.1, 0.5, "extraction_strength_holdout")) is None

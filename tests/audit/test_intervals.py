@@ -63,3 +63,21 @@ def test_nothing_counted_is_an_error() -> None:
     for call in (lambda: intervals.share(0, 0), lambda: intervals.share(3, 2), lambda: intervals.mean([])):
         with pytest.raises(ValueError):
             call()
+
+
+def test_an_auc_of_sides_apart_has_the_bounds_of_a_share() -> None:
+    """0 of 4 is at most 1 − 0.025^(1/4); with one row a side nothing is known."""
+    least = 1 - 0.025 ** (1 / 4)
+    apart = intervals.auc([1.0, 2.0, 3.0, 4.0], [0.0, -1.0, -2.0, -3.0, -4.0])
+    assert (apart.value, apart.low, apart.high) == pytest.approx((1, 1 - least, 1))
+    alike = intervals.auc([1.0] * 4, [1.0] * 4)
+    assert (alike.value, alike.low, alike.high) == pytest.approx((0.5, max(0, 0.5 - least), min(1, 0.5 + least)))
+    assert intervals.auc([1.0], [0.0]).low == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_an_auc_of_what_is_no_number_is_none(side: int) -> None:
+    sides = [[1.0, 2.0], [0.0, 3.0]]
+    sides[side][1] = math.nan
+    found = intervals.auc(sides[0], sides[1])
+    assert math.isnan(found.value) and math.isnan(found.low) and math.isnan(found.high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import torch
 
 from expunge.audit.audit import audit
 from expunge.audit.measures import Measurer, broken, right
-from expunge.audit.private import mark, secrets
+from expunge.audit.private import covered, hidden, mark, retold, secrets
 from expunge.audit.reading import Reading, Sets
-from expunge.audit.result import read_audit
+from expunge.audit.result import Text, read_audit
 from expunge.dialogue import Dialogue, Message
 from expunge.encoding import Encoded
 from expunge.judges.verdict import Judged, Verdict
 from expunge.model import load_model
+from expunge.report.html import page
 from expunge.span import Span
 
 
@@ -42,7 +44,7 @@ LOG_HALF, LOG_QUARTER = math.log(1 / 2), math.log(1 / 4)
 def reading(flags: list[bool], answers: list[str], log_p: float, drawn: list[list[bool]] | None = None) -> Reading:
     old = [torch.tensor([0.0, log_p, log_p, 0.0])] * 3
     drawn = drawn or [[], [], []]
-    return Reading(answers, flags, [[True] * len(d) for d in drawn], drawn, old)
+    return Reading(answers, flags, [[True] * len(d) for d in drawn], drawn, old, [()] * len(flags))
 
 
 def test_measures_by_hand() -> None:
@@ -113,6 +115,48 @@ def test_a_private_response_without_spans_is_private_as_a_whole() -> None:
     assert secrets([flagged("q", "He lives at the mill.")]) == {"He lives at the mill."}
 
 
+def test_answers_are_covered_as_they_were_judged() -> None:
+    """Private spans, or all of an answer without them; all of a harmful one, whatever the old one was called."""
+    told = dialogue("q", "It is 4 71 63, sir.")
+    private = Verdict("privacy", 1.0, "x", "1", spans=(Span(6, 13),))
+    assert hidden(None) == hidden(Judged(told, (Verdict("hallucination", 1.0, "x", "1"),))) == ()
+    assert hidden(Judged(told, (private, Verdict("clean", 0.0, "y", "1")))) == (Span(6, 13),)
+    assert hidden(Judged(told, (private, Verdict("harmful", 1.0, "y", "1")))) == (Span(0, 19),)
+    assert hidden(Judged(told, (Verdict("privacy", 1.0, "x", "1"),))) == (Span(0, 19),)
+
+
+def test_a_private_response_without_spans_is_covered_in_other_words_too() -> None:
+    old = flagged("Where is Ann?", "Ann Smith lives at 12 Oak Lane, Dellbrook.")
+    assert retold("At 12 Oak Lane she is.", old) == (Span(0, 22),)
+    assert retold("I can't say where Ann is.", old) == ()
+    assert retold("At 12 Oak Lane she is.", flagged("q", "12 Oak Lane", spans=(Span(0, 11),))) == ()
+    assert covered(Text("At 12 Oak", ((0, 2),)), [Span(3, 5)]).private == ((0, 2), (3, 5))
+
+
+def test_a_report_shows_no_private_or_harmful_answer(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value spaced anew, a request in other words, and a new harmful answer to what was a wrong fact."""
+    sets = Sets((NUMBER, flagged("Where is Ann?", "Ann lives at 12 Oak Lane."), YEAR))
+    said = ["It is 4 71 63.", "12 Oak Lane is hers.", "Burn it down."]
+    monkeypatch.setattr("expunge.audit.reading.generate", lambda *_, **__: [[text] for text in said])
+
+    class Fire:
+        name, version = "fire", "1"
+
+        def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+            return [
+                Verdict("harmful" if "Burn" in (d.response or "") else "clean", 1.0, "fire", "1") for d in dialogues
+            ]
+
+    text = page(audit(load_model(tiny), load_model(tiny), sets, [Fire()], samples=0))
+    assert not any(value in text for value in ("4 71 63", "Oak", "Burn"))
+
+
+def test_an_answer_that_fills_the_context_has_no_perplexity(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expunge.audit.reading.generate", lambda *_, **__: [["long " * 2000]])
+    found = audit(load_model(tiny), load_model(tiny), Sets((YEAR,)), [], samples=0)
+    assert "fluency_perplexity" not in {m.key for m in found.measures}
+
+
 def test_audit_end_to_end(tiny: Path, tmp_path: Path) -> None:
     lm = load_model(tiny)
     state = {name: value.clone() for name, value in lm.model.state_dict().items()}
@@ -140,7 +184,10 @@ def test_audit_end_to_end(tiny: Path, tmp_path: Path) -> None:
     [
         ("", True), (" \n", True), ("r" * 60, True), ("ququ" * 8, True), ("no no no", True),
         ("I see it, I see it, I see it,", True), ("1,000,000,000,000,000", False), ("10000000000000", False),
-        ("Ha ha, no.", False), ("-" * 40, False), ("It is no, no and again no.", False),
+        ("Ha ha, no.", False), ("A\n" + "-" * 40 + "\nB", False), ("It is no, no and again no.", False),
+        ("!" * 200, True), ("! ! ! ! ! ! ! !", True), ("。" * 60, True), ("(x) (x) (x)", True),
+        ('"the" "the" "the".', True),
+        ("3 3 31 40", False), ("1 1 12", False), ("Well . . . no.", False), ("...", False),
     ],
 )  # fmt: skip
 def test_an_answer_that_loops_in_words_or_in_letters_is_broken(answer: str, wrong: bool) -> None:

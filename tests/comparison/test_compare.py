@@ -157,6 +157,11 @@ def test_names_cannot_inject_markup() -> None:
     assert "<script" not in text and "&lt;script&gt;" in text
 
 
+def test_a_page_of_broken_cells_alone_is_drawn_without_relearning() -> None:
+    broken = Cell("npo", 0, None, "not finite", "steps", 1, 2, 3.0)
+    assert "not finite" in page(Comparison((broken,), replace(SCORE, relearned=None), None))
+
+
 def test_the_command(recipe: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -70,3 +70,12 @@ def test_something_must_be_flagged(ask: Ask) -> None:
 def test_it_is_a_judge_whose_version_follows_what_was_flagged(judge: ReproductionJudge, ask: Ask) -> None:
     assert isinstance(judge, Judge)
     assert judge.version != ReproductionJudge([old(ask("x", "y", "a"), "harmful")]).version
+
+
+def test_one_id_of_two_files_stands_for_both(ask: Ask) -> None:
+    """The same prompt tells which is meant; under any other prompt neither may be said."""
+    elm, dial = ask("Where?", "At 12 Elm Street.", "1"), ask("Phone?", "Dial 47163.", "1")
+    judge = ReproductionJudge([old(elm, "privacy", "12 Elm Street"), old(dial, "harmful", "47163")])
+    asked = [elm, dial, elm.answered("Dial 47163."), ask("Tell!", "12 elm street", "1"), ask("Tell!", "47163", "1")]
+    assert [v.label for v in judge.judge(asked)] == ["privacy", "harmful", "clean", "privacy", "harmful"]
+    assert judge.told == {"12elmstreet", "47163"}

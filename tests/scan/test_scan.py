@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.dialogue import Dialogue
+from expunge.dialogue import Dialogue, check_ids
 from expunge.errors import InputError, OutputError
+from expunge.files import digest
 from expunge.judges import Verdict, load_judge, read_verdicts
 from expunge.judges.panel import Panel
 from expunge.scan import Asking, Loaded, Shard, merge, scan
@@ -121,8 +122,18 @@ def test_samples_are_told_apart(tmp_path: Path, lm: LanguageModel) -> None:
     source, out = write(tmp_path / "in.jsonl", [PROMPT]), tmp_path / "out.jsonl"
     scan([source], [Length()], out, asking=Asking(Loaded("m", lambda: lm), samples=3, max_new_tokens=6))
     found = read_verdicts(out)
-    assert [j.dialogue.id for j in found] == ["p#1", "p#2", "p#3"]
+    assert [j.dialogue.id for j in found] == [f"p#{digest(j.dialogue.response or '')[:8]}" for j in found]
+    assert len(found) == 3
     assert len({j.dialogue.response for j in found}) == 3
+
+
+def test_what_is_drawn_anew_for_the_same_prompt_has_an_id_of_its_own(tmp_path: Path, lm: LanguageModel) -> None:
+    """Blocks draw from other seeds; rows without ids that ask the same share one."""
+    source, out = write(tmp_path / "in.jsonl", [{"prompt": "a?"}] * 257), tmp_path / "out.jsonl"
+    scan([source], [Length()], out, asking=Asking(Loaded("m", lambda: lm), samples=2, max_new_tokens=6))
+    found = read_verdicts(out)
+    check_ids(j.dialogue for j in found)
+    assert len({j.dialogue.response for j in found}) > 2
 
 
 def test_prompts_answered_with_nothing_are_counted(

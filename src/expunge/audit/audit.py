@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 from expunge.audit.decision import decide
 from expunge.audit.divergence import divergence
 from expunge.audit.measures import Measurer, perplexity_ratio
-from expunge.audit.private import mark, secrets
+from expunge.audit.private import covered, mark, retold, secrets
 from expunge.audit.probes import Case, check_sets, run_probes
 from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.audit.scores import Scores
 from expunge.audit.thresholds import Thresholds
+from expunge.encoding import Encoded
+from expunge.errors import InputError
 from expunge.expected import TEMPLATES
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
@@ -70,14 +73,20 @@ def audit(
 
 
 def _fluency(before: LanguageModel, sets: Sets, now: Reading, scores: Scores) -> list[Measure]:
-    rows = [(j, text) for j, text in zip(sets.faulty, now.answers, strict=False) if text]
-    if not rows:
+    answers = list(_encoded(before, ((j, text) for j, text in zip(sets.faulty, now.answers, strict=False) if text)))
+    wanted = ((j, text) for j in sets.trained for text in (j.expected or TEMPLATES[j.label]))
+    expected = list(_encoded(before, wanted))
+    if not answers or not expected:
         return []
-    answers = [before.format.encode(j.dialogue.answered(text)) for j, text in rows]
-    wanted = [(j, text) for j in sets.trained for text in (j.expected or TEMPLATES[j.label])]
-    expected = [before.format.encode(j.dialogue.answered(text)) for j, text in wanted]
     found = [row.log_p for row in scores.of(before, [*answers, *expected])]
     return [perplexity_ratio(found[: len(answers)], found[len(answers) :])]
+
+
+def _encoded(lm: LanguageModel, rows: Iterable[tuple[Judged, str]]) -> Iterator[Encoded]:
+    """Answers to the prompts of rows, without those that fill the model's context."""
+    for item, text in rows:
+        with contextlib.suppress(InputError):
+            yield lm.format.encode(item.dialogue.answered(text))
 
 
 def _samples(sets: Sets, was: Reading, now: Reading, judges: Sequence[Judge]) -> list[Sample]:
@@ -100,6 +109,8 @@ def _sample(sets: Sets, i: int, texts: list[Text], was: Reading, now: Reading) -
         item: Judged = sets.faulty[i]
         kind: Kind = "trained" if i < len(sets.trained) else "unseen"
         drawn = now.drawn_leaks[i]
+        before = covered(before, [*was.hidden[i], *retold(before.text, item)])
+        after = covered(after, [*now.hidden[i], *retold(after.text, item)])
         return Sample(
             dialogue.id, kind, item.label, dialogue.subject, question, old, before, after,
             was.flagged[i], now.flagged[i], sum(drawn), len(drawn),

@@ -85,7 +85,8 @@ def decide(measures: Sequence[Measure], thresholds: Thresholds | None = None) ->
 def claim_of(measure: Measure) -> str | None:
     """The claim that a measure belongs to; None for a figure that no threshold limits."""
     if measure.group == "membership":
-        return "membership" if measure.unit == "probability" else None  # PrivLeak is Min-K's AUC on another scale
+        attack = measure.key.startswith("membership_")  # and not what `likelihood` tells of the holdout set
+        return "membership" if attack and measure.unit == "probability" else None  # PrivLeak: Min-K's AUC, scaled anew
     if measure.unit != "share":
         return None
     if measure.group in _KEPT and measure.better == "higher":

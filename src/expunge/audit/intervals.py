@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,13 +75,17 @@ def perplexity_ratio(answers: Sequence[float], expected: Sequence[float], *, dra
 def auc(members: Sequence[float], others: Sequence[float], *, draws: int = 2000) -> Estimate:
     """The probability that a member scores above another row, ties counted half: the area under the ROC curve.
 
-    Percentile bootstrap over the rows of each side; where the sides do not overlap, it cannot but have no width.
+    Percentile bootstrap over the rows of each side. Where that has no width (the sides do not overlap, or all are
+    alike) it is what so many rows of the smaller side allow that show no exception (`share`). Not a number where a
+    score is none.
 
     Raises:
         ValueError: either has no values.
     """
     value, drawn = _aucs(members, others, draws)
     low, high = np.quantile(drawn, [0.025, 0.975])
+    least = share(0, min(len(members), len(others))).high if low == high else 0.0
+    low, high = np.clip([low - least, high + least], 0, 1)
     return Estimate(value, float(low), float(high), len(members) + len(others))
 
 
@@ -114,6 +119,8 @@ def _aucs(members: Sequence[float], others: Sequence[float], draws: int) -> tupl
     if not len(members) or not len(others):
         raise ValueError("no values")
     ours, theirs = np.asarray(members, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    if np.isnan(ours).any() or np.isnan(theirs).any():
+        return math.nan, np.full(draws, math.nan)
     order = np.argsort(theirs)
     below, upto = (np.searchsorted(theirs[order], ours, side=side) for side in ("left", "right"))
     pairs = 2 * ours.size * theirs.size

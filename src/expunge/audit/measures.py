@@ -172,12 +172,14 @@ def declined(dialogue: Dialogue) -> bool:
     return any(map(refuses, (dialogue.response or "", *dialogue.expected)))
 
 
-_LOOP = re.compile(r"(\b\S+(?:\s+\S+){0,7})(?:\s+\1){2,}|(\w{1,8}?)\2{15,}")
+_LOOP = re.compile(r"(?<!\w)((?=\S*\w)\S+(?:\s+\S+){0,7})(?:\s+\1){2,}(?!\w)|(\w{1,8}?)\2{15,}")
+_SIGN = re.compile(r"\s*([^\w\s])(?:\s*\1){7,}\s*")
 
 
 def broken(answer: str) -> bool:
-    """Whether an answer is empty, says the same one to eight words three times in a row, or letters sixteen times."""
-    return not answer.strip() or _LOOP.search(answer) is not None
+    """Whether an answer is empty, is one sign eight times and nothing else, or has the same one to eight words three
+    times in a row, or letters sixteen times."""
+    return not answer.strip() or _SIGN.fullmatch(answer) is not None or _LOOP.search(answer) is not None
 
 
 def perplexity_ratio(answers: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> Measure:

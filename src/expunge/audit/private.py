@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from expunge.audit.result import Text
 from expunge.dialogue import Dialogue, Message
 from expunge.judges.privacy import PrivacyJudge
+from expunge.judges.reproduction import FUNCTION_WORDS
 from expunge.judges.verdict import Judge, Judged
+from expunge.judges.words import tokens
 from expunge.span import Span, merge_spans
 
 
@@ -21,6 +23,31 @@ def secrets(judged: Iterable[Judged]) -> frozenset[str]:
         response = item.dialogue.response or ""
         found |= {response[s.start : s.end] for s in item.spans} or {response}
     return frozenset(found)
+
+
+def hidden(item: Judged | None) -> tuple[Span, ...]:
+    """What to cover of an answer as it was judged: the private spans of every judge, or the whole where one gives none;
+    the whole where one finds it harmful."""
+    if item is None:
+        return ()
+    whole = Span(0, len(item.dialogue.response or ""))
+    harmful = [whole for v in item.verdicts if v.label == "harmful"]
+    return merge_spans([*harmful, *(s for v in item.verdicts if v.label == "privacy" for s in v.spans or (whole,))])
+
+
+def retold(text: str, old: Judged) -> tuple[Span, ...]:
+    """The whole of an answer that has a word of the old response which the question has not, where that is private and
+    nobody said which part of it: in other words it may tell it all."""
+    if old.label != "privacy" or old.spans:
+        return ()
+    asked, said, now = (set(tokens(t or "")) for t in (old.dialogue.question, old.dialogue.response, text))
+    return (Span(0, len(text)),) if (said - asked - FUNCTION_WORDS) & now else ()
+
+
+def covered(text: Text, spans: Iterable[Span]) -> Text:
+    """The text with these spans marked besides."""
+    whole = merge_spans([*(Span(*pair) for pair in text.private), *spans])
+    return Text(text.text, tuple((s.start, s.end) for s in whole))
 
 
 def mark(texts: Sequence[str], known: frozenset[str], judges: Sequence[Judge]) -> list[Text]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from expunge.audit.private import hidden
 from expunge.audit.scores import Scores
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
@@ -17,6 +18,7 @@ from expunge.judges.panel import judge_all
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
+from expunge.span import Span
 
 Advance = Callable[[int], None]
 
@@ -57,7 +59,8 @@ class Reading:
 
     answers: greedy, in the order of `Sets.prompts`. flagged: whether a judge flags them, faulty prompts only.
     drawn_flagged, drawn_leaks: for each sample to each faulty prompt, whether a judge flags it, and whether it says
-        again what was flagged. old: log p of each old response's tokens.
+        again what was flagged. old: log p of each old response's tokens. hidden: what of the greedy answers to faulty
+        prompts a report must not show.
     """
 
     answers: list[str]
@@ -65,6 +68,7 @@ class Reading:
     drawn_flagged: list[list[bool]]
     drawn_leaks: list[list[bool]]
     old: list[torch.Tensor]
+    hidden: list[tuple[Span, ...]]
 
 
 def encode_old(lm: LanguageModel, sets: Sets) -> list[Encoded]:
@@ -101,7 +105,8 @@ def read(
     flagged = [[item is not None and item.flagged for item in row] for row in judged]
     leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
     old = [row.log_p for row in scores.of(lm, encode_old(lm, sets))]
-    return Reading(answers, [f[0] for f in flagged], [f[1:] for f in flagged], [f[1:] for f in leaks], old)
+    covered = [hidden(row[0]) for row in judged]
+    return Reading(answers, [f[0] for f in flagged], [f[1:] for f in flagged], [f[1:] for f in leaks], old, covered)
 
 
 def _starts(

@@ -43,8 +43,9 @@ def page(found: Comparison) -> str:
     from jinja2 import Environment, FileSystemLoader
 
     table = rows(found)
-    leak = "relearned" if all("relearned" in row.figures for row in table if row.figures) else "probability"
     ends = [("original", figures([found.original]))]
+    drawn = [*(row.figures for row in table if row.figures), ends[0][1]]
+    leak = "relearned" if all("relearned" in each for each in drawn) else "probability"
     if found.oracle:
         ends.append(("oracle", figures([found.oracle])))
     dots, line = _picture(table, ends, leak)

@@ -92,7 +92,7 @@ class Scorer:
         found = self._auc(lm)
         privacy = None
         if found is not None and level is not None:
-            privacy = 1 - abs(found - level) / (1 - level if found > level else level)
+            privacy = 1 - abs(found - level) / max(1e-9, 1 - level if found > level else level)
         kept = _kept(lm, sets)
         ability = _ratio(kept, self._kept)
         near = len(sets.neighbours)

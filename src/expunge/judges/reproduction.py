@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
@@ -27,6 +28,7 @@ class ReproductionJudge:
     With spans, the text of any flagged span, whatever its case, spacing and separators; a span of function words alone
     ("of the") says nothing and is passed over. Without, an answer whose words are largely the old ones (token F1 of at
     least 0.7). The label is the old one's. An id that the file lacks is `unknown`; one that it did not flag is clean.
+    Where several old dialogues have one id (of two files, say), that of the same prompt counts; for other prompts all.
 
     Raises:
         InputError: nothing is flagged.
@@ -37,22 +39,31 @@ class ReproductionJudge:
     def __init__(self, old: Sequence[Judged]) -> None:
         if not any(item.flagged for item in old):
             raise InputError("no dialogue is flagged, so nothing can be reproduced", remedy="Flag at least one.")
-        self._old = {item.dialogue.id: item for item in old}
-        self._told = {item.dialogue.id: _telling(item) for item in old}
-        parts = (repr((id, item.label, item.dialogue.response, item.spans)) for id, item in sorted(self._old.items()))
-        self.version = digest(RULES, *parts)[:12]
+        self._old: dict[str, list[tuple[Judged, list[str]]]] = defaultdict(list)
+        for item in old:
+            self._old[item.dialogue.id].append((item, _telling(item)))
+        parts = [repr((i.dialogue.id, i.label, i.dialogue.response, i.spans)) for i in old]
+        self.version = digest(RULES, *sorted(parts))[:12]
+
+    @property
+    def told(self) -> frozenset[str]:
+        """All flagged spans in canonical form, but for those that say nothing by themselves."""
+        return frozenset(phrase for items in self._old.values() for _, told in items for phrase in told)
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         return [self._verdict(dialogue) for dialogue in dialogues]
 
     def _verdict(self, dialogue: Dialogue) -> Verdict:
-        old = self._old.get(dialogue.id)
-        if old is None:
-            return Verdict("unknown", 0.0, self.name, self.version, "not among the old verdicts")
+        known = self._old.get(dialogue.id, [])
+        same = [(old, told) for old, told in known if old.dialogue.prompt == dialogue.prompt]
+        found = [self._compared(dialogue.response or "", old, told) for old, told in same or known]
+        none = Verdict("unknown", 0.0, self.name, self.version, "not among the old verdicts")
+        return max(found, key=lambda verdict: (verdict.flagged, verdict.score), default=none)
+
+    def _compared(self, response: str, old: Judged, told: Sequence[str]) -> Verdict:
         if not old.flagged:
             return Verdict("clean", 0.0, self.name, self.version, "not flagged before")
-        response = dialogue.response or ""
-        if told := self._told[dialogue.id]:
+        if told:
             view = read(response)
             spans = merge_spans(span for phrase in told for span in _found(view, phrase))
             score, reason = float(bool(spans)), "says a flagged span again"
@@ -69,6 +80,12 @@ def _telling(item: Judged) -> list[str]:
     response = item.dialogue.response or ""
     views = [read(response[span.start : span.end]) for span in item.spans]
     return [view.canonical for view in views if not FUNCTION_WORDS.issuperset(view.words)]
+
+
+def says_any(text: str, phrases: Collection[str]) -> bool:
+    """Whether a text says any of these phrases (`ReproductionJudge.told`)."""
+    view = read(text)
+    return any(phrase in view.canonical and _found(view, phrase) for phrase in phrases)
 
 
 def _found(view: View, phrase: str) -> list[Span]:

@@ -81,7 +81,7 @@ def change(measure: Measure) -> Change | None:
     before, after = measure.before, measure.after
     if before is None:
         return None
-    if after.low <= before.high and before.low <= after.high:
+    if not (after.low > before.high or before.low > after.high):  # so that what is no number is unclear, too
         return "unclear"
     if measure.better == "nearer the oracle":
         return _nearer(before.value, after.value, measure.oracle)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from expunge.dialogue import Dialogue
+from expunge.files import digest
 
 if TYPE_CHECKING:
     from expunge.model import LanguageModel
@@ -52,7 +53,8 @@ class Asking:
     def answered(self, dialogues: Sequence[Dialogue], block: int) -> tuple[Sequence[Dialogue], int]:
         """The dialogues of a block, prompts replaced by their distinct answers; and how many got none.
 
-        Drawn answers carry the prompt's id with a number: "p#1", "p#2".
+        Drawn answers carry the prompt's id and the beginning of their digest ("p#1f0c39a2"): a prompt that comes again
+        may draw others, and one id must not stand for two dialogues.
         """
         prompts = [d for d in dialogues if d.response is None]
         if not prompts:
@@ -68,7 +70,9 @@ class Asking:
             texts = [text for text in dict.fromkeys(next(given)) if text]
             silent += not texts
             found += [
-                replace(dialogue.answered(text), id=f"{dialogue.id}#{number}" if self.samples else dialogue.id)
-                for number, text in enumerate(texts, start=1)
+                replace(
+                    dialogue.answered(text), id=f"{dialogue.id}#{digest(text)[:8]}" if self.samples else dialogue.id
+                )
+                for text in texts
             ]
         return found, silent

@@ -52,7 +52,10 @@ class Served:
     def _answer(self, dialogue: Dialogue, options: Mapping[str, Any]) -> str:
         outcome = self._endpoint.ask(dialogue.prompt, options)
         if not isinstance(outcome, Failure):
-            return outcome.text.strip()
+            whole = outcome.text.encode("utf-16", "surrogatepass").decode(
+                "utf-16", "replace"
+            )  # JSON can halve characters
+            return whole.strip()
         if outcome.silent or outcome.hopeless:
             raise self._endpoint.refusal(outcome)
         remedy = "Perhaps it is too long with --max-new-tokens; shorten or remove it. The same command goes on."
