@@ -8,7 +8,9 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import tempfile
+import tomllib
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +22,9 @@ PRIVATE = 0o600
 PUBLIC = 0o644
 
 _OTHER = "Choose another --out, or free it."
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character: JSON can escape it, and no UTF-8 can hold it."""
+_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
@@ -152,8 +157,34 @@ def read_text(path: Path) -> str:
         raise InputError(fault, file=path, remedy="Check the path.") from None
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table of a TOML file.
+
+    Raises:
+        InputError: there is none, it is not UTF-8, or not TOML, whose whole numbers have 64 bits.
+    """
+    fault = "not valid TOML: a number too long, or too many brackets"
+    try:
+        table = tomllib.loads(read_text(path))
+        if _too_long(table):
+            raise InputError(fault, file=path)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"not valid TOML: {error}", file=path) from None
+    except (ValueError, RecursionError):
+        raise InputError(fault, file=path) from None
+    return table
+
+
+def _too_long(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_too_long, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
+def read_jsonl(path: Path, *, halves: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSON Lines file, perhaps .gz; blank lines are passed over.
+
+    halves: let lone surrogates through, where whoever reads the rows refuses them in what it uses.
 
     Raises:
         InputError: no file, not UTF-8, no row at all, or a line that is not a JSON object.
@@ -165,7 +196,11 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 line = data.decode("utf-8-sig" if number == 1 else "utf-8")  # with or without byte order mark
                 if line.strip():
                     found = True
-                    yield number, _object(line, path, number)
+                    row = _object(line, path, number)
+                    if not halves and _ESCAPED.search(line) and SURROGATE.search(json.dumps(row, ensure_ascii=False)):
+                        fault, remedy = "half a character (a lone surrogate)", "Write it again as UTF-8."
+                        raise InputError(fault, file=path, line=number, remedy=remedy)
+                    yield number, row
         except UnicodeDecodeError:
             raise InputError("not UTF-8 text", file=path, line=number, remedy="Save the file as UTF-8.") from None
         except (EOFError, gzip.BadGzipFile, zlib.error):

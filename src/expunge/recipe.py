@@ -6,7 +6,6 @@ import dataclasses
 import math
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -16,7 +15,7 @@ from typing import Any
 from expunge.audit.names import check_probes
 from expunge.audit.thresholds import CLAIMS, Thresholds
 from expunge.errors import InputError
-from expunge.files import exists, read_text
+from expunge.files import exists, read_toml
 from expunge.judges.judge_file import judge_sources, placed_judge
 from expunge.judges.verdict import FAULTS, Label
 from expunge.sources import unsliced
@@ -117,13 +116,7 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         InputError: no such file, not TOML, an unknown or missing key, a value of the wrong type or out of range.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"not valid TOML: {error}", file=path) from None
-    except RecursionError:
-        raise InputError("not valid TOML: too many brackets", file=path) from None
-    values = _checked(table, path)
+    values = _checked(read_toml(path), path)
     config = {k: v for k, v in values["unlearn"].items() if k not in TABLES["unlearn"]}
     chosen = values[""].get("seed", 0) if seed is None else seed
     for needed, where in (("model", ""), ("dialogues", "scan")):

@@ -26,6 +26,8 @@ JSON_LINES = (".jsonl", ".json", ".ndjson")
 FORMATS = (*JSON_LINES, ".csv", ".parquet")
 _SLICED = re.compile(rf"(.+(?:{'|'.join(map(re.escape, FORMATS))})(?:\.gz)?)\[(.*)\]")
 _CELL = 2**27  # characters in a cell of CSV
+_LISTS = ("messages", "verdicts", "prompt", "question", "expected", "perturbed_answer")
+"""Columns that may hold a list; in any other, what looks like one is what somebody said."""
 
 
 def read_rows(source: str | Path) -> list[Row]:
@@ -61,7 +63,7 @@ def _rows(name: str, path: Path) -> Iterator[Row]:
         return _csv_rows(path)
     if kind == ".parquet":
         return _parquet_rows(path)
-    return read_jsonl(path) if kind in JSON_LINES or exists(path) else _hub_rows(name)
+    return read_jsonl(path, halves=True) if kind in JSON_LINES or exists(path) else _hub_rows(name)
 
 
 def unsliced(source: str | Path) -> tuple[str, slice]:
@@ -82,7 +84,7 @@ def unsliced(source: str | Path) -> tuple[str, slice]:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    """Rows of a CSV file with a header; empty cells are left out, lists are JSON."""
+    """Rows of a CSV file with a header; empty cells are left out, lists are JSON (see `_LISTS`)."""
     csv.field_size_limit(_CELL)
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         reader = csv.DictReader(text, strict=True)
@@ -92,7 +94,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                     fault = "more cells than the header" if None in row else "fewer cells than the header"
                     remedy = "Quote texts that hold commas, quotes or line breaks."
                     raise InputError(f"a row with {fault}", file=path, line=reader.line_num, remedy=remedy)
-                yield reader.line_num, {k: _cell(v) for k, v in row.items() if v.strip()}
+                yield reader.line_num, {k: _cell(k, v) for k, v in row.items() if v.strip()}
         except UnicodeDecodeError:
             remedy = "Save the file as UTF-8."
             raise InputError("not UTF-8 text", file=path, line=reader.line_num + 1, remedy=remedy) from None
@@ -105,13 +107,18 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         raise InputError("the file is empty", file=path, remedy="Give a header and at least one row.")
 
 
-def _cell(text: str) -> Any:
-    if text.lstrip().startswith("["):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+def _cell(column: str, text: str) -> Any:
+    if column not in _LISTS or not text.lstrip().startswith("["):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if column in ("messages", "verdicts"):
+        return value
+    if column in ("prompt", "question"):
+        return value if value and all(isinstance(item, dict) and "role" in item for item in value) else text
+    return value if all(isinstance(item, str) for item in value) else text
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
@@ -129,6 +136,8 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, {k: v for k, v in row.items() if v is not None}
+    except UnicodeDecodeError:
+        raise InputError("not UTF-8 text", file=path, remedy="Save its texts as UTF-8.") from None
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"not a Parquet file that can be read ({type(error).__name__})", file=path) from None
     if not number:

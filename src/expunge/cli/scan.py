@@ -54,7 +54,7 @@ def command(
     """
     from expunge.errors import InputError
     from expunge.files import check_new
-    from expunge.scan.run import Shard, scan
+    from expunge.scan.run import Shard, finished, scan
 
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1 and shard:
@@ -70,11 +70,15 @@ def command(
     suit_host()
     state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
     judges = _judges(judge, allow_remote)
+    asking = None if workers else Asking(answers, samples=samples, max_new_tokens=max_new_tokens, seed=seed)
+    if state and finished([dialogues], judges, out, asking=asking, shard=part):
+        _join(state, out, as_json=json)
+        return
     found = scan(
         [dialogues],
         judges,
         out,
-        asking=None if workers else Asking(answers, samples=samples, max_new_tokens=max_new_tokens, seed=seed),
+        asking=asking,
         shard=part,
         workers=workers,
         load=partial(_judges, judge, allow_remote),
@@ -143,8 +147,8 @@ def _join(state: Any, out: Path, *, as_json: bool) -> None:
         merge.command(out, json=as_json)
         for number in range(state.num_processes):
             part = Shard(number + 1, state.num_processes).file(out)
-            part.unlink()
-            receipt_of(part).unlink()
+            part.unlink(missing_ok=True)
+            receipt_of(part).unlink(missing_ok=True)
     state.destroy_process_group()
 
 

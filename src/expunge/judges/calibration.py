@@ -12,7 +12,7 @@ import numpy as np
 from expunge.dialogue import Dialogue, parse
 from expunge.errors import InputError
 from expunge.files import digest
-from expunge.judges.verdict import FAULTS, LABELS, Judge, Label, parse_judged
+from expunge.judges.verdict import FAULTS, LABELS, PERSON, Judge, Label, parse_judged
 from expunge.sources import stream_rows, unsliced
 
 BINS = 10
@@ -28,7 +28,8 @@ class Gold:
 
 
 def read_gold(path: str | Path) -> list[Gold]:
-    """Dialogues with a `label` each, or verdicts with a person's decisions (those that nobody decided are left out).
+    """Dialogues with a `label` each, or verdicts with a person's decisions (those without, a panel's own among them, are
+    left out).
 
     Raises:
         InputError: no such file, a row that is no dialogue with response and label, or nothing is labelled.
@@ -38,7 +39,7 @@ def read_gold(path: str | Path) -> list[Gold]:
     for line, row in stream_rows(path):
         if "verdicts" in row:
             judged = parse_judged(row, file=file, line=line)
-            label = judged.decision.label if judged.decision else None
+            label = judged.decision.label if judged.decision and judged.decision.judge == PERSON else None
             dialogue = judged.dialogue
         else:
             dialogue, label = parse(row, file=file, line=line), row.get("label")

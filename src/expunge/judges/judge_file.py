@@ -17,13 +17,12 @@ Files that options name (`policy`, `cache`) stand beside the judge file.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expunge.errors import InputError
-from expunge.files import exists, read_text
+from expunge.files import exists, read_toml
 from expunge.judges.names import BUILT_IN, load_judge, named_judge
 from expunge.judges.panel import Panel
 from expunge.judges.policy import is_policy_file
@@ -41,8 +40,10 @@ def read_judge_file(path: Path, *, allow_remote: bool = False) -> Judge:
     """The judge, or the panel of judges, that a judge file describes.
 
     Raises:
-        InputError: no such file, not TOML, an unknown key, or a judge that cannot be made; the file is named.
+        InputError: no such file, not TOML, an unknown key, a judge that cannot be made, or a file that uses itself;
+            the file is named.
     """
+    _check_circle(path)
     table = _table(path)
     try:
         judges = [_judge(row, path.parent, allow_remote) for row in table["judge"]]
@@ -58,10 +59,21 @@ def read_judge_file(path: Path, *, allow_remote: bool = False) -> Judge:
 def judge_sources(spec: str) -> list[str]:
     """The files that a judge, as named on the command line, reads: those of a judge file included."""
     if spec.endswith(".toml"):
+        _check_circle(Path(spec))
         rows, folder = _table(Path(spec))["judge"], Path(spec).parent
         used = [path for row in rows for path in judge_sources(placed_judge(row["use"], folder))]
         return [spec, *used, *(path for row in rows for path in _files_read(row, folder))]
     return [spec.rpartition(":")[0] if ".py:" in spec else spec.partition("=")[2]]
+
+
+def _check_circle(path: Path, above: tuple[Path, ...] = ()) -> None:
+    """Raise InputError for a judge file that uses itself, if only through others."""
+    rows, whole = _table(path)["judge"], path.resolve()
+    if whole in above:
+        raise InputError("this judge file uses itself", file=path, remedy="Name another judge in it.")
+    for spec in (placed_judge(row["use"], path.parent) for row in rows):
+        if spec.endswith(".toml"):
+            _check_circle(Path(spec), (*above, whole))
 
 
 def placed_judge(spec: str, folder: Path) -> str:
@@ -102,10 +114,7 @@ def _is_file(value: Any, folder: Path) -> bool:
 
 
 def _table(path: Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"not valid TOML: {error}", file=path) from None
+    table = read_toml(path)
     for key in table:
         if key not in KEYS:
             raise InputError(f"unknown key {key!r}", file=path, remedy=f"Known: {', '.join(KEYS)}.")

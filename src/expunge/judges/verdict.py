@@ -9,12 +9,14 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from expunge.dialogue import Dialogue, parse
 from expunge.errors import InputError
-from expunge.files import read_jsonl, write_jsonl
+from expunge.files import SURROGATE, read_jsonl, write_jsonl
 from expunge.span import Span, merge_spans
 
 Label = Literal["harmful", "hallucination", "privacy", "clean", "unknown"]
 LABELS: tuple[Label, ...] = get_args(Label)
 FAULTS: tuple[Label, ...] = ("harmful", "hallucination", "privacy")
+PERSON = "person"
+"""The judge of a decision that a person made; a panel's own have the panel's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +172,10 @@ def _verdict(item: Any, length: int, fault: Callable[..., InputError]) -> Verdic
             version=str(item["version"]),
             reason=str(item.get("reason", "")),
             spans=tuple(Span(int(a), int(b)) for a, b in item.get("spans", [])),
-            expected=tuple(map(str, item.get("expected", []))),
-            categories=tuple(map(str, item.get("categories", []))),
+            expected=_texts(item, "expected", fault),
+            categories=_texts(item, "categories", fault),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise fault("a verdict needs label, score, judge and version") from None
     if verdict.label not in LABELS:
         raise fault(f"unknown label {verdict.label!r}", f"Known labels: {', '.join(LABELS)}.")
@@ -181,4 +183,14 @@ def _verdict(item: Any, length: int, fault: Callable[..., InputError]) -> Verdic
         raise fault(f"the score {verdict.score} is not in [0, 1]")
     if any(not 0 <= s.start < s.end <= length for s in verdict.spans):
         raise fault(f"a span lies outside the response ({length} characters)")
+    texts = (verdict.judge, verdict.version, verdict.reason, *verdict.expected, *verdict.categories)
+    if any(SURROGATE.search(text) for text in texts):
+        raise fault("a verdict holds half a character (a lone surrogate)", "Write it again as UTF-8.")
     return verdict
+
+
+def _texts(item: Mapping[str, Any], name: str, fault: Callable[..., InputError]) -> tuple[str, ...]:
+    texts = item.get(name, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise fault(f"{name!r} of a verdict must be a list of texts")
+    return tuple(texts)

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from expunge.errors import InputError
-from expunge.judges.verdict import FAULTS, Judged, Label, Verdict
+from expunge.judges.verdict import FAULTS, PERSON, Judged, Label, Verdict
 from expunge.span import Span, merge_spans
 
-PERSON = "person"
 CHOICES: tuple[Label, ...] = (*FAULTS, "clean")
 """A person may say which fault it is, or that there is none; leaving it undecided is not a decision."""
 

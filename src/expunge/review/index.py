@@ -18,7 +18,6 @@ import numpy.typing as npt
 from expunge.errors import InputError
 from expunge.judges.verdict import LABELS, Judged, Label, parse_judged
 from expunge.progress import Progress, Quiet
-from expunge.review.decision import PERSON
 
 Status = Literal["", "undecided", "decided", "overruled"]
 _BOM = b"\xef\xbb\xbf"

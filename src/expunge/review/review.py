@@ -11,7 +11,7 @@ import numpy as np
 from expunge.errors import InputError
 from expunge.judges.verdict import LABELS, Judged, Verdict
 from expunge.progress import Progress
-from expunge.review.decision import PERSON, decided, decision
+from expunge.review.decision import decided, decision
 from expunge.review.index import Index, Query, read_judged
 from expunge.review.journal import Journal, journal_path, read_decisions
 

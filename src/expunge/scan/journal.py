@@ -122,13 +122,15 @@ class Journal:
     def _resume(self) -> None:
         files = self._files
         lines = files.state.read().split(b"\n")[:-1]  # the last is empty, or cut off
-        kept = lines[0] + b"\n" if lines else b""
-        if lines and _entry(lines[0]) != self._identity:
+        try:
+            found = [_entry(line) for line in lines]
+        except (ValueError, RecursionError):  # not JSON: some other file
+            found = [{}]
+        if lines and found[0] != self._identity:
             remedy = f"Give the same command again, choose another --out, or remove {self.part} and {self.state}."
             raise OutputError("an unfinished scan of other input, judges or settings", file=self.out, remedy=remedy)
-        for line in lines[1:]:
-            self.entries.append(_entry(line))
-            kept += line + b"\n"
+        self.entries += found[1:]
+        kept = b"".join(line + b"\n" for line in lines)
         files.state.truncate(len(kept))
         files.state.seek(len(kept))
         end = self.entries[-1]["bytes"] if self.entries else 0

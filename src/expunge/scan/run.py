@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,15 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
+from typing import Any
 
 from expunge.dialogue import parse
 from expunge.errors import ExpungeError, InputError
-from expunge.files import exists, file_digest
+from expunge.files import exists, file_digest, read_text
 from expunge.judges.verdict import Judge
 from expunge.progress import Advance, Progress, Quiet
 from expunge.scan.asking import Asking
 from expunge.scan.block import SIZE, Block, BlockJudge, Line, content_ids, content_of, own_ids
-from expunge.scan.journal import Journal
+from expunge.scan.journal import Journal, receipt_of
 from expunge.sources import stream_rows, unsliced
 
 Load = Callable[[], Sequence[Judge]]
@@ -92,13 +94,7 @@ def scan(
         raise InputError("workers judge logged dialogues only", remedy="For prompts, share the work by --shard.")
     progress = progress or Quiet()
     shard = shard or Shard()
-    identity = {
-        "sources": [str(source) for source in sources],
-        "judges": [[j.name, j.version] for j in judges],
-        "asking": [asking.answers.name, asking.samples, asking.max_new_tokens, asking.seed] if asking else None,
-        "shard": [shard.number, shard.count],
-        "block": SIZE,
-    }
+    identity = _identity(sources, judges, asking, shard)
     with Journal(shard.file(out), identity) as journal, progress.stage("Judging", None) as advance:
         resumed = sum(entry["read"] for entry in journal.entries)
         ids = _Ids()
@@ -119,6 +115,34 @@ def scan(
         labels=_total(e["labels"] for e in entries),
         votes=_total(e["votes"] for e in entries),
     )
+
+
+def finished(
+    sources: Sequence[str | Path], judges: Sequence[Judge], out: Path, *, asking: Asking | None, shard: Shard
+) -> bool:
+    """Whether this very shard was written before, and lies there with its receipt (`merge` checks its content)."""
+    part = shard.file(out)
+    if not (exists(part) and exists(receipt_of(part))):
+        return False
+    wanted = _identity(sources, judges, asking, shard) | {"digests": [_digest(source) for source in sources]}
+    try:
+        receipt = json.loads(read_text(receipt_of(part)))
+        return bool({name: receipt[name] for name in wanted} == json.loads(json.dumps(wanted)))
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _identity(
+    sources: Sequence[str | Path], judges: Sequence[Judge], asking: Asking | None, shard: Shard
+) -> dict[str, Any]:
+    """What makes two scans the same, but for the content of their sources."""
+    return {
+        "sources": [str(source) for source in sources],
+        "judges": [[j.name, j.version] for j in judges],
+        "asking": [asking.answers.name, asking.samples, asking.max_new_tokens, asking.seed] if asking else None,
+        "shard": [shard.number, shard.count],
+        "block": SIZE,
+    }
 
 
 def _digest(source: str | Path) -> str:
