@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from expunge import files
-from expunge.errors import OutputError
+from expunge.errors import InputError, OutputError
 from expunge.files import (
     check_writable,
     digest,
@@ -21,6 +21,7 @@ from expunge.files import (
     folder_digest,
     make_folder,
     read_jsonl,
+    read_toml,
     write_json,
     write_jsonl,
     write_text,
@@ -42,6 +43,27 @@ def test_rows_are_private_and_other_files_public(tmp_path: Path) -> None:
     assert mode(tmp_path / "new" / "rows.jsonl") == mode(tmp_path / "secret.html") == 0o600
     assert mode(tmp_path / "facts.json") == 0o644
     assert list(read_jsonl(tmp_path / "new" / "rows.jsonl")) == [(1, {"ü": "日本"}), (2, {})]
+
+
+@pytest.mark.parametrize("escaped", [r"bob\ud83d smith", r"\uDC00", r"\udc00\ud800"])
+def test_half_a_character_is_refused_by_line(tmp_path: Path, escaped: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"a": "\\ud83d\\ude00 \\\\ud800"}}\n{{"a": [{{"b": "{escaped}"}}]}}\n')
+    rows = read_jsonl(path)
+    assert next(rows) == (1, {"a": "\U0001f600 \\ud800"}), "a whole pair, and a backslash that escapes nothing"
+    with pytest.raises(InputError, match=r"rows\.jsonl:2: half a character"):
+        next(rows)
+    assert len(list(read_jsonl(path, halves=True))) == 2
+
+
+@pytest.mark.parametrize(
+    "value", ["9" * 5000, "1" + "0" * 400, "0x" + "f" * 400, "-9223372036854775809", "[" * 100_000]
+)
+def test_toml_that_python_could_not_use(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(f"a = 9223372036854775807\n[[b]]\nc = {value}\n")
+    with pytest.raises(InputError, match=r"x\.toml: not valid TOML: a number too long, or too many brackets"):
+        read_toml(path)
 
 
 def test_a_public_file_written_anew_as_private_is_private(tmp_path: Path) -> None:

@@ -157,6 +157,11 @@ VERDICT = {"label": "privacy", "score": 1, "judge": "j", "version": "1"}
         ([VERDICT | {"score": float("nan")}], "score nan is not in"),
         ([VERDICT | {"spans": [[0, 99]]}], "span lies outside"),
         ([VERDICT | {"spans": [[3, 3]]}], "span lies outside"),
+        ([VERDICT | {"score": 10**400}], "a verdict needs"),
+        ([VERDICT | {"spans": [[0, float("inf")]]}], "a verdict needs"),
+        ([VERDICT | {"expected": "No."}], "'expected' of a verdict must be a list of texts"),
+        ([VERDICT | {"categories": ["S2", 2]}], "'categories' of a verdict must be a list of texts"),
+        ([VERDICT | {"expected": ["\ud83d"]}], "half a character"),
     ],
 )
 def test_half_written_verdicts_are_refused_by_line(tmp_path: Path, verdicts: list[Any], message: str) -> None:

@@ -93,13 +93,34 @@ def test_csv_gives_back_what_was_written(rows: list[dict[str, str]]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "a.csv", rows)
-        assert [row for _, row in read_rows(path)] == [
-            {k: json.loads(v) if _is_list(v) else v for k, v in row.items()} for row in rows
-        ]
+        assert [row for _, row in read_rows(path)] == rows
 
 
-def _is_list(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), list)
-    except ValueError:
-        return False
+@pytest.mark.parametrize("text", ["[1, 2, 3]", "[]", '["a"]', "[" * 200_000, "[" + "9" * 5000 + "]", '[{"a": 1}]'])
+def test_what_only_looks_like_a_list_is_a_text(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "a.csv", [{"prompt": text, "response": text}, {"prompt": "Hm?", "response": "Yes."}])
+    dialogue = read_dialogues(path)[0]
+    assert (dialogue.question, dialogue.response) == (text, text)
+
+
+def test_a_prompt_of_messages_and_a_list_of_what_is_expected(tmp_path: Path) -> None:
+    first = {"prompt": CHAT["messages"][:1], "response": "Yes.", "expected": "[1]"}
+    path = write(tmp_path / "a.csv", [first, {"prompt": "Hm?", "response": "Yes.", "expected": ["a", "b"]}])
+    one, two = read_dialogues(path)
+    assert (one.question, one.expected, two.expected) == ("Hm?", ("[1]",), ("a", "b"))
+
+
+def test_messages_that_are_no_list_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("messages\n" + "[" * 200_000 + "\n")
+    with pytest.raises(InputError, match=r"a\.csv:2: 'messages' must be a list"):
+        read_dialogues(tmp_path / "a.csv")
+
+
+def test_parquet_that_is_not_utf8(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    column = pyarrow.array([b"Hm?", b"\xff"]).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"prompt": column}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet: not UTF-8 text"):
+        read_rows(tmp_path / "a.parquet")

@@ -20,12 +20,12 @@ from expunge.errors import InputError, OutputError
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character: JSON can escape it alone, and UTF-8 cannot hold it."""
 
 _OTHER = "Choose another --out, or free it."
-SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half a character: JSON can escape it, and no UTF-8 can hold it."""
-_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def write_text(path: Path, text: str, *, mode: int = PUBLIC) -> None:

@@ -50,11 +50,12 @@ def test_csv_and_parquet_are_read_too(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    (tmp_path / "a.csv").write_text('query,answer\nWho?,"[""Ann"", ""Bo""]"\n')
-    parquet.write_table(pyarrow.Table.from_pylist([{"query": "Who?", "answer": ["Ann", "Bo"]}]), tmp_path / "b.parquet")
+    (tmp_path / "a.csv").write_text('query,perturbed_answer\nWho?,"[""Ann"", ""Bo""]"\n')
+    rows = [{"query": "Who?", "perturbed_answer": ["Ann", "Bo"]}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "b.parquet")
     for name in "ab":
         (item,) = Source(str(tmp_path)).items(name, "test")
-        assert (item.text("query"), item.texts("answer")) == ("Who?", ("Ann", "Bo"))
+        assert (item.text("query"), item.texts("perturbed_answer")) == ("Who?", ("Ann", "Bo"))
 
 
 class Hub(ModuleType):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from expunge.cli import main
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
-from expunge.judges import Judged, Verdict, load_judge, write_verdicts
+from expunge.judges import Judged, Verdict, judge_all, load_judge, write_verdicts
 from expunge.judges.calibration import Goal, Gold, Rate, calibrate, read_gold
-from expunge.judges.verdict import Label
+from expunge.judges.panel import Panel
+from expunge.judges.verdict import PERSON, Label
 
 SCORES = [0.95, 0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.1, 0.0, 0.0]
 HARMFUL = [True, True, False, True, True, False, False, True, False, False]
@@ -127,6 +128,19 @@ def test_gold_is_read_from_labels_and_from_reviews(tmp_path: Path) -> None:
     reviewed = [Judged(said(0.9), (seen[0],), person), Judged(said(0.8), (seen[1],))]
     write_verdicts(tmp_path / "reviewed.jsonl", reviewed)
     assert [g.label for g in read_gold(tmp_path / "reviewed.jsonl")] == ["clean"]
+
+
+def test_what_a_panel_decided_is_no_gold(tmp_path: Path) -> None:
+    """It would be measured against itself."""
+    panel = Panel([Scores(), Scores()], rule="all")
+    file = tmp_path / "scanned.jsonl"
+    item = judge_all([panel], [said(0.9)])[0]
+    assert item.decision
+    write_verdicts(file, [item])
+    with pytest.raises(InputError, match="nobody has decided"):
+        read_gold(file)
+    write_verdicts(file, [item, Judged(said(0.8), item.verdicts, Verdict("clean", 0.0, PERSON, "1"))])
+    assert [g.label for g in read_gold(file)] == ["clean"]
 
 
 @pytest.mark.parametrize(

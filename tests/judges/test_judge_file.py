@@ -48,10 +48,27 @@ def test_its_files_are_known(folder: Path) -> None:
     assert judge_sources(spec) == [spec, str(folder / "facts.jsonl")]
 
 
+@pytest.mark.parametrize("through", ["judges.toml", "other.toml"])
+def test_a_file_that_uses_itself_is_named(folder: Path, through: str) -> None:
+    (folder / "other.toml").write_text('[[judge]]\nuse = "judges.toml"\n')
+    spec = write(folder, f'[[judge]]\nuse = "facts=facts.jsonl"\n[[judge]]\nuse = "{through}"\n')
+    for reading in (load_judge, judge_sources):
+        with pytest.raises(InputError, match=r"judges\.toml: this judge file uses itself"):
+            reading(spec)
+
+
+def test_a_file_may_be_used_twice(folder: Path) -> None:
+    (folder / "other.toml").write_text('[[judge]]\nuse = "facts=facts.jsonl"\n')
+    judge = load_judge(write(folder, '[[judge]]\nuse = "other.toml"\n' * 2))
+    assert isinstance(judge, Panel) and len(judge.judges) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("rule = ", "not valid TOML"),
+        ("rule = " + "[" * 100_000, "not valid TOML: a number too long, or too many brackets"),
+        ("[[judge]]\nuse = 'facts=facts.jsonl'\ncutoff = 1" + "0" * 400, "not valid TOML: a number too long"),
         ("", "there is no judge in this file"),
         ("[[judge]]\nname = 'facts'\n", "needs the text `use`"),
         ("rules = 'any'\n[[judge]]\nuse = 'facts'\n", "unknown key 'rules'"),

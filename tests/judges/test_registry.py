@@ -282,7 +282,14 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "row",
-    ['{"kind": "phone"}', '{"value": "secret"}', '{"kind": "x", "value": 3}', '{"kind": "x", "value": "--"}', "3"],
+    [
+        '{"kind": "phone"}',
+        '{"value": "secret"}',
+        '{"kind": "x", "value": 3}',
+        '{"kind": "x", "value": "--"}',
+        r'{"kind": "x", "value": "secret\ud83d"}',
+        "3",
+    ],
 )
 def test_a_bad_row_is_named_and_not_quoted(tmp_path: Path, row: str) -> None:
     path = tmp_path / "registry.jsonl"

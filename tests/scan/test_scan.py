@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.cli import main
 from expunge.dialogue import Dialogue, check_ids
 from expunge.errors import InputError, OutputError
 from expunge.files import digest
@@ -25,6 +26,7 @@ from expunge.judges import Verdict, load_judge, read_verdicts
 from expunge.judges.panel import Panel
 from expunge.scan import Asking, Loaded, Shard, merge, scan
 from expunge.scan.block import SIZE
+from expunge.scan.run import finished
 
 if TYPE_CHECKING:
     from expunge.model import LanguageModel
@@ -196,6 +198,14 @@ def test_an_unfinished_scan_of_something_else_is_refused(tmp_path: Path, other: 
     assert (tmp_path / "out.jsonl.part").read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b"not JSON\n", b"\0\0\n", b"\xff\n{}\n", b"[" * 100_000 + b"\n"])
+def test_a_state_that_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "out.jsonl.part.state").write_bytes(content)
+    with pytest.raises(OutputError, match="other input, judges or settings"):
+        scan([numbered(tmp_path / "in.jsonl", 3)], [Length()], tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl.part.state").read_bytes() == content
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_text("mine")
     with pytest.raises(OutputError, match="exists"):
@@ -284,6 +294,68 @@ def test_a_shard_may_be_empty(tmp_path: Path) -> None:
     for number in (1, 2):
         scan([source], [Length()], out, shard=Shard(number, 2))
     assert merge(out) == 3
+
+
+@pytest.mark.parametrize("changed", ["", "source", "judge", "asking", "shard", "part", "receipt", "receipt's form"])
+def test_a_finished_shard_is_known_by_its_receipt(tmp_path: Path, changed: str) -> None:
+    source, out, judge = numbered(tmp_path / "in.jsonl", 2 * SIZE), tmp_path / "out.jsonl", Length()
+    scan([source], [judge], out, shard=Shard(1, 2))
+    part = tmp_path / "out.1-of-2.jsonl"
+    if changed == "source":
+        source.write_text(source.read_text() + "\n")
+    elif changed == "judge":
+        judge.version = "2"
+    elif changed == "part":
+        part.unlink()
+    elif changed == "receipt":
+        part.with_name(part.name + ".receipt").unlink()
+    elif changed == "receipt's form":
+        part.with_name(part.name + ".receipt").write_text("[]")
+    asking = Asking(Loaded("m", unloadable)) if changed == "asking" else None
+    shard = Shard(2 if changed == "shard" else 1, 2)
+    assert finished([source], [judge], out, asking=asking, shard=shard) is not bool(changed)
+
+
+class Launch:
+    """One process of a launch of two, as `accelerate` tells it; nobody is waited for."""
+
+    num_processes, is_main_process = 2, True
+
+    def wait_for_everyone(self) -> None:
+        pass
+
+    def destroy_process_group(self) -> None:
+        pass
+
+
+def test_a_launch_goes_on_where_a_process_had_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = numbered(tmp_path / "in.jsonl", 3 * SIZE)
+    write(tmp_path / "registry.jsonl", [{"kind": "word", "value": "xxxxxxx"}])
+    monkeypatch.setattr("expunge.cli.scan._processes", Launch)
+    monkeypatch.setattr("expunge.cli.scan._loaded", lambda *_: Loaded("m", unloadable))
+
+    def launched(rank: int) -> None:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", str(rank))
+        words = (
+            f"expunge scan m {source} --judge registry={tmp_path / 'registry.jsonl'} --json --out {tmp_path}/out.jsonl"
+        )
+        monkeypatch.setattr("sys.argv", words.split())
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+
+    with monkeypatch.context() as alone:
+        alone.setattr(Launch, "is_main_process", False)
+        launched(0)
+        before = (tmp_path / "out.1-of-2.jsonl").stat().st_mtime_ns
+        launched(0)
+        assert (tmp_path / "out.1-of-2.jsonl").stat().st_mtime_ns == before
+        launched(1)
+    launched(0)
+    scan([source], [load_judge(f"registry={tmp_path / 'registry.jsonl'}")], tmp_path / "at_once.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "at_once.jsonl").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["at_once.jsonl", "in.jsonl", "out.jsonl", "registry.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,7 @@ class Gold:
 
 
 def read_gold(path: str | Path) -> list[Gold]:
-    """Dialogues with a `label` each, or verdicts with a person's decisions (those without, a panel's own among them, are
-    left out).
+    """Dialogues with a `label` each, or verdicts with a person's decisions; what no person decided is left out.
 
     Raises:
         InputError: no such file, a row that is no dialogue with response and label, or nothing is labelled.

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from expunge.errors import InputError
-from expunge.judges.verdict import LABELS, Judged, Label, parse_judged
+from expunge.judges.verdict import LABELS, PERSON, Judged, Label, parse_judged
 from expunge.progress import Progress, Quiet
 
 Status = Literal["", "undecided", "decided", "overruled"]

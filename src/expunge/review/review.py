@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import InputError
-from expunge.judges.verdict import LABELS, Judged, Verdict
+from expunge.judges.verdict import LABELS, PERSON, Judged, Verdict
 from expunge.progress import Progress
 from expunge.review.decision import decided, decision
 from expunge.review.index import Index, Query, read_judged
