@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from expunge.errors import InputError
-from expunge.files import exists, read_text
+from expunge.files import exists, read_toml
 from expunge.objective.methods import METHODS
 from expunge.training.config import UnlearnConfig
 
@@ -68,10 +67,7 @@ def _found(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _tables(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        found = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"not valid TOML: {error}", file=path) from None
+    found = read_toml(path)
     loose = next((name for name, value in found.items() if not isinstance(value, dict)), None)
     if loose is not None:
         raise InputError(f"{loose!r} is in no table", file=path, remedy="Begin each entry with its name: [npo].")
