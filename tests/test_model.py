@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from expunge.errors import InputError, MissingExtraError
 from expunge.model import LanguageModel, check_model, load_model, quiet_transformers
+from expunge.planning.machine import machine_of
 
 
 @pytest.fixture
@@ -66,6 +67,17 @@ def test_no_tokenizer(copied: Path) -> None:
         path.unlink()
     with pytest.raises(InputError, match="cannot load the model"):
         load_model(copied)
+
+
+def test_a_build_of_torch_for_gpus_on_a_machine_without_one(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch was built for is not what is there."""
+
+    def built_for(check_available: bool = False) -> torch.device | None:
+        return None if check_available else torch.device("cuda")
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", built_for)
+    assert load_model(tiny).device == torch.device("cpu")
+    assert machine_of(None).cpu
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "mps"])

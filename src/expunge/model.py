@@ -145,7 +145,7 @@ def usable_device(device: str | torch.device | None) -> torch.device:
         InputError: this machine has none of that name.
     """
     if device is None:
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         if device.type != "cpu" and "LOCAL_RANK" in os.environ:
             device = torch.device(device.type, int(os.environ["LOCAL_RANK"]))
     try:

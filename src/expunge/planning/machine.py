@@ -86,7 +86,7 @@ def _at_hand() -> Machine:
 
     from expunge.host import suit_host
 
-    device = torch.accelerator.current_accelerator()
+    device = torch.accelerator.current_accelerator(check_available=True)
     if device is None:
         threads = suit_host()
         rate = _rate("cpu", torch.float32)
