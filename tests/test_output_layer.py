@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
 
+import pytest
+import torch
+import transformers
+
+from expunge.errors import InputError
 from expunge.output_layer import OutputLayer
 from test_packing import model_of
 
@@ -47,3 +52,34 @@ def test_hooks_of_a_forward_do_not_run_for_it() -> None:
     assert not run
     model(input_ids=torch.tensor([[1]]))
     assert len(run) == 4, "the model's own are as they were"
+
+
+SMALL = {
+    "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "pad_token_id": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("llama4_text", {"intermediate_size_mlp": 48, "head_dim": 8, "num_local_experts": 2}),  # another prefix
+        ("falcon_h1", {"lm_head_multiplier": 3.0}),  # a number of the layers that only logits need
+    ],
+)
+def test_architectures_that_keep_their_layers_otherwise(kind: str, more: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(kind, **SMALL, **more)
+    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
+    ids, caught = torch.tensor([[5, 6, 7, 8]]), list[torch.Tensor]()
+    model.lm_head.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+    with torch.no_grad():
+        logits = model(input_ids=ids, use_cache=False).logits[0]
+        torch.testing.assert_close(OutputLayer(model)(caught[0][0]), logits)
+
+
+def test_an_architecture_that_keeps_nothing_apart_is_refused() -> None:
+    model = model_of("llama")
+    model.get_input_embeddings = lambda: None
+    with pytest.raises(InputError, match="LlamaForCausalLM does not keep its layers apart"):
+        OutputLayer(model)

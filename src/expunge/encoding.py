@@ -153,7 +153,13 @@ class ChatFormat:
         return self._remembered(("text", messages), lambda: self._render(messages, place, answer_next=True))
 
     def _prompt(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=self.plain, verbose=False)["input_ids"])
+        ids = tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        if not self.plain:
+            return ids
+        whole = tuple(self.tokenizer(text, verbose=False)["input_ids"])
+        starts = (i for i in range(len(whole) - len(ids) + 1) if whole[i : i + len(ids)] == ids)
+        start = next(starts, len(whole))
+        return whole[: start + len(ids)]  # with what comes before a text, and without what ends it
 
     def _check_length(self, tokens: int, dialogue: Dialogue) -> None:
         if tokens > self.context:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from expunge.errors import InputError
 from expunge.packing import unwrapped
 
 
@@ -22,6 +23,11 @@ class _Outputs(BaseModelOutputWithPast):  # type: ignore[misc]
 class _Given(torch.nn.Module):
     """In place of all layers: what they would have given is given."""
 
+    def __init__(self, layers: torch.nn.Module) -> None:
+        super().__init__()
+        plain = {k: v for k, v in vars(layers).items() if not k.startswith("_") and k != "forward"}
+        self.__dict__.update(plain)  # some architectures keep there what logits are multiplied with
+
     @property
     def decoder(self) -> _Given:
         """Some call only this part of their layers."""
@@ -29,6 +35,15 @@ class _Given(torch.nn.Module):
 
     def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> _Outputs:
         return _Outputs(last_hidden_state=inputs_embeds)
+
+
+def _layers_of(whole: Any) -> str:
+    """Which part of the model holds its layers: that with the input embeddings (`base_model_prefix` is not for all)."""
+    embeddings = whole.get_input_embeddings()
+    for name, module in whole._modules.items():
+        if any(part is embeddings for part in module.modules()):
+            return str(name)
+    raise InputError(f"{type(whole).__name__} does not keep its layers apart from its output layer")
 
 
 def _bare(module: Any) -> Any:
@@ -44,6 +59,9 @@ class OutputLayer:
     """From what a model's output layer reads to its logits, with all that the architecture does to them.
 
     trained: whether weights of it are.
+
+    Raises:
+        InputError: an architecture in which its layers cannot be told from it.
     """
 
     def __init__(self, model: Any) -> None:
@@ -52,7 +70,8 @@ class OutputLayer:
         self._model = _bare(whole)
         self._model.__dict__.pop("forward", None)  # a cover that accelerate puts on; it calls the whole model
         others = {name: _bare(module) for name, module in whole._modules.items()}
-        self._model.__dict__["_modules"] = {**others, whole.base_model_prefix: _Given()}
+        layers = _layers_of(whole)
+        self._model.__dict__["_modules"] = {**others, layers: _Given(whole._modules[layers])}
         weights = list(self._model.parameters())
         self.trained = any(weight.requires_grad for weight in weights)
         self._dtype = weights[0].dtype

@@ -118,3 +118,34 @@ def test_time_runs_out(tiny: Path, parts: Split) -> None:
     assert ends(tiny, parts, found, config) == ("damaged", 8, [False, True, True])
     found = [(0.5, ()), (0.2, ()), (0.2, left), end]
     assert ends(tiny, parts, found, replace(CONFIG, max_steps=10)) == ("steps", 10, [True, True, False])
+
+
+def fresh(tiny: Path, parts: Split, folder: Path, config: UnlearnConfig = CONFIG) -> ActiveSet:
+    lm = load_model(tiny)
+    material = Material.of(lm.format, parts := replace(parts, forget=with_expected(lm, parts.forget)))
+    return ActiveSet(lm, parts.forget, [], material, Loss(lm, material, config, folder), config)
+
+
+def test_every_process_sums_the_same_whatever_it_has_seen(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    """Of a lone row that is still pushed one process alone has the loss: the others took its sum for another term's."""
+    active = fresh(tiny, parts, tmp_path, replace(CONFIG, normal_limit=0.1))
+    seen = [{}, {"positive": torch.tensor(0.25)}, {"negative": torch.tensor(5.0), "normal": torch.tensor(0.5)}]
+    asked, found = [], []
+    for terms in seen:
+        sums: list[torch.Size] = []
+        with patch("expunge.training.active.total", lambda value, sums=sums: sums.append(value.shape) or value):
+            active.saw(0, terms)
+            active._limit()
+            found.append(active._means(1))
+        asked.append(sums)
+    assert asked[0] == asked[1] == asked[2] and len(asked[0]) == 4
+    assert found == [{}, {"positive": 0.25}, {"negative": 5.0, "normal": 0.5}]
+    assert active.multiplier == pytest.approx(CONFIG.normal_weight * (1 + 0.5 - 0.1)), "moved by the one that saw it"
+
+
+def test_answers_have_room_for_what_is_expected(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    long = "There is no record of that in any of the books that this town has ever kept."
+    few = replace(parts, forget=[replace(item, dialogue=item.dialogue.answered("Yes.")) for item in parts.forget])
+    wanted = [replace(item, dialogue=replace(item.dialogue, expected=(long,))) for item in few.forget]
+    active = fresh(tiny, replace(few, forget=tuple(wanted)), tmp_path)
+    assert active._length >= len(load_model(tiny).format.tokenizer(long)["input_ids"])

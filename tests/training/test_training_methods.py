@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.expected import with_expected
-from expunge.model import load_model
+from expunge.model import LanguageModel, load_model
 from expunge.objective.methods import METHODS
 from expunge.rounding import round_weight
 from expunge.selection import Split
@@ -26,6 +27,7 @@ from expunge.training.displaced import Displaced
 from expunge.training.material import Material
 from expunge.training.noise import add_noise
 from expunge.training.surgery import Surgery
+from expunge.training.trained import made_trainable
 from expunge.training.unlearn import _trainer, unlearn
 
 QUICK = {"max_steps": 4, "judge_every": 2, "forget_rows": 4, "normal_rows": 4, "learning_rate": 1e-3}
@@ -114,6 +116,24 @@ def test_an_adapter_takes_chosen_layers_and_dora(tiny: Path, parts: Split, tmp_p
         "1.self_attn.q_proj", "1.self_attn.v_proj"
     }  # fmt: skip
     assert any("lora_magnitude" in name for name in found)
+
+
+def test_positions_are_embeddings_and_any_kind_of_layer_can_be_named() -> None:
+    """GPT-2: learnt positions, and layers that are no `Linear`."""
+    config = GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=64, n_positions=32)
+
+    def trained(**settings: Any) -> set[str]:
+        lm = LanguageModel("gpt2", GPT2LMHeadModel(config), None, torch.float32)  # type: ignore[arg-type]
+        model = made_trainable(lm, UnlearnConfig.of(**settings)).model
+        return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    assert not any("wpe" in name or "wte" in name for name in trained())
+    assert all("c_proj" in name for name in trained(lora_rank=2, modules="c_proj"))
+
+
+def test_a_term_without_a_weight_is_refused() -> None:
+    with pytest.raises(InputError, match="the positive one has no positive_weight"):
+        UnlearnConfig.of("npo", terms=("npo", "cluster_mean", "kl"))
 
 
 def test_modules_that_name_nothing_are_refused(tiny: Path, parts: Split, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Sizes:
     @property
     def trained(self) -> int:
         """What full training changes: all weight matrices but embeddings and output layer."""
-        return self.linear + self.positions
+        return self.linear
 
     def adapter(self, rank: int) -> int:
         """Parameters of a LoRA adapter on every linear layer but the output layer."""

@@ -71,7 +71,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     ) -> None:
         self._lm, self._judges, self._material, self._config = lm, judges, material, config
         self._dialogues = [j.dialogue for j in forget]
-        self._length = answer_length(lm, [d.response or "" for d in self._dialogues])
+        self._length = answer_length(lm, [t for j in forget for t in (j.dialogue.response or "", *j.expected)])
         self._wanted = [[tokens(text) for text in item.expected] for item in forget]
         self._on_round = on_round
         self._loss = loss
@@ -164,18 +164,27 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     def _limit(self) -> None:
         """λ ← max(0, λ + η (loss − limit)), η the configured weight (PDU, arXiv 2506.05314)."""
         limit, rate = self._config.normal_limit, self._config.normal_weight
-        if limit and self._normal:
-            loss = float(total(torch.stack(self._normal).sum()))
-            self.multiplier = max(0.0, self.multiplier + rate * (loss - limit))
+        if limit:
+            ((loss, count),) = self._summed([self._normal])
+            if count:
+                self.multiplier = max(0.0, self.multiplier + rate * (loss - limit))
         self._normal.clear()
+
+    def _summed(self, values: Sequence[Sequence[torch.Tensor]]) -> list[tuple[float, float]]:
+        """The sum of each, and how many there are, over all processes: each asks for as many, whatever it has seen."""
+        none = torch.zeros((), device=self._lm.device)
+        sums = total(torch.stack([torch.stack(list(v)).sum() if v else none for v in values]))
+        counts = total(torch.tensor([float(len(v)) for v in values], device=self._lm.device))
+        return list(zip(sums.tolist(), counts.tolist(), strict=True))
 
     def _means(self, step: int) -> dict[str, float]:
         """Of the terms, over the steps since the last entry."""
         since = self.history[-1]["step"] if self.history else 0
         steps = sum(not self.attacked(number) for number in range(since, step))
-        sums = {name: total(torch.stack(values).sum()) for name, values in self._seen.items()}
+        slots = list(dict.fromkeys(term.slot for term in self._loss.terms))
+        sums = dict(zip(slots, self._summed([self._seen[slot] for slot in slots]), strict=True)) if slots else {}
         self._seen.clear()
-        found = {name: round(float(value) / max(1, steps), 6) for name, value in sums.items()}
+        found: dict[str, float] = {n: round(value / max(1, steps), 6) for n, (value, count) in sums.items() if count}
         for name, mean in found.items():
             if not math.isfinite(mean):
                 raise DivergedError(

@@ -165,6 +165,10 @@ class UnlearnConfig:
         twice = next((slot for slot in slots if slots.count(slot) > 1), None)
         if twice:
             raise InputError(f"terms = {list(self.terms)}: more than one is {twice}", remedy="Leave all but one out.")
+        idle = next((term.slot for term in terms if self.terms and not self.weights[term.slot]), None)
+        if idle is not None:
+            remedy = f"Give it one, or leave the term out; {self.method!r} gives it none by itself."
+            raise InputError(f"terms = {list(self.terms)}: the {idle} one has no {idle}_weight", remedy=remedy)
         for name in self.options:
             _known(name, sorted({name for term in terms for name in term.options} - {"ignorance"}), "option")
 

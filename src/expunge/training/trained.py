@@ -6,9 +6,11 @@ import dataclasses
 import hashlib
 import re
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from expunge.errors import InputError, MissingExtraError
 from expunge.model import LanguageModel
@@ -24,8 +26,7 @@ def made_trainable(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
     """
     if config.lora_rank:
         return _with_adapter(lm, config)
-    ends = (lm.model.get_input_embeddings(), lm.model.get_output_embeddings())
-    fixed = {id(parameter) for module in ends if module is not None for parameter in module.parameters()}
+    fixed = {id(p) for module in _embeddings(lm.model) for p in module.parameters()}
     for name, parameter in lm.model.named_parameters():
         if config.modules == "matrices":
             parameter.requires_grad_(parameter.ndim >= 2 and id(parameter) not in fixed)
@@ -67,7 +68,7 @@ def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
         raise MissingExtraError("peft", "lora", "training a LoRA adapter") from None
     targets: str | list[str] = "all-linear"
     if config.modules != "matrices":
-        layers = [name for name, module in lm.model.named_modules() if isinstance(module, torch.nn.Linear)]
+        layers = [name for name, module in lm.model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
         targets = [name for name in layers if re.search(config.modules, name)]
         if not targets:
             raise _nothing_named(config, f"Names of linear layers are such as {', '.join(layers[:3])}.")
@@ -81,6 +82,12 @@ def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
     with warnings.catch_warnings():  # PEFT asks transformers by a name that it is giving up
         warnings.simplefilter("ignore", FutureWarning)
         return dataclasses.replace(lm, model=get_peft_model(lm.model, lora))
+
+
+def _embeddings(model: Any) -> Iterator[torch.nn.Module]:
+    """Of tokens and of positions, and the output layer."""
+    yield from (module for module in model.modules() if isinstance(module, torch.nn.Embedding))
+    yield from (m for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None)
 
 
 def _nothing_named(config: UnlearnConfig, remedy: str) -> InputError:
