@@ -129,9 +129,7 @@ def test_the_plain_form_begins_with_the_tokenizers_own_token(lm_plain: LanguageM
     assert row.prompt[0] == begin[1] and begin[1] not in row.prompt[1:] + row.response
     ended = TemplateProcessing(single=f"{begin[0]} $A {begin[0]}", special_tokens=[begin])
     tokenizer.backend_tokenizer.post_processor = ended
-    assert ChatFormat.of(tokenizer, None, lm_plain.model).encode(asked("a")).prompt == row.prompt, (
-        "unended"
-    )
+    assert ChatFormat.of(tokenizer, None, lm_plain.model).encode(asked("a")).prompt == row.prompt, "unended"
 
 
 def test_a_template_of_its_own_begins_without_a_second_begin_token(lm: LanguageModel) -> None:
