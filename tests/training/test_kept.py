@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from transformers import OPTConfig, OPTForCausalLM
 
 from expunge.batches import forward_rows
-from expunge.errors import OutputError
+from expunge.errors import InputError, OutputError
 from expunge.model import load_model
 from expunge.selection import Split
 from expunge.training.kept import kept
+from expunge.training.loss import kept_layers
 from expunge.training.reference import Reference
 
 PIECES = [torch.arange(6.0).view(2, 3).t(), torch.tensor([7.0], dtype=torch.float64), torch.empty(0)]
@@ -83,6 +84,9 @@ def test_an_output_layer_that_reads_less_than_the_layers_are_wide(tiny: Path, pa
     )
     for one, other in zip(found, asked, strict=True):
         torch.testing.assert_close(one.last, other.last)
+    with pytest.raises(InputError, match="no common width.*\n.*hidden_weight = 0"):
+        kept_layers(lm.model)
+    assert kept_layers(load_model(tiny).model)[1] == lm.model.config.num_hidden_layers
 
 
 def test_a_full_disk_is_one_message(tmp_path: Path) -> None:

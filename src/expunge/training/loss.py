@@ -175,6 +175,14 @@ def needs_of(terms: Sequence[Term]) -> dict[Kind, set[Original]]:
 
 
 def kept_layers(model: Any) -> tuple[int, ...]:
-    """After which layers the hidden states are held: the middle and the last one."""
-    layers = int(model.config.get_text_config().num_hidden_layers)
+    """After which layers the hidden states are held: the middle and the last one.
+
+    Raises:
+        InputError: the last one is as wide as the embeddings, and the middle is not (some OPT).
+    """
+    config = model.config.get_text_config()
+    if getattr(config, "word_embed_proj_dim", config.hidden_size) != config.hidden_size:
+        remedy = "Set hidden_weight = 0, or choose a method that reads none."
+        raise InputError("the hidden states of this model have no common width", remedy=remedy)
+    layers = int(config.num_hidden_layers)
     return (layers // 2, layers)
