@@ -48,7 +48,6 @@ def command(
 
     \b
     expunge scan org/model logged.jsonl --judge privacy=registry.jsonl --judge harm=org/classifier --out verdicts.jsonl
-    expunge scan town prompts.jsonl --judge facts --out verdicts.jsonl
     expunge scan org/model prompts.jsonl --server http://localhost:8000/v1 --judge harm=org/classifier --out v.jsonl
     expunge scan org/model logged.parquet --judge judges.toml --shard 3/16 --out verdicts.jsonl
     """
