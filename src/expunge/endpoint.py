@@ -118,7 +118,7 @@ class Endpoint:
 
 def _remedy(failure: Failure) -> str:
     if failure.reason == TIMEOUT:
-        return "Give it a longer `timeout`, or less `concurrency`."
+        return "It may be too busy: a judge takes a longer `timeout`, or less `concurrency`."
     if failure.reason == NO_CONNECTION:
         return "Start the server, or check the URL, which mostly ends in /v1."
     if failure.reason == BROKEN:
@@ -128,13 +128,13 @@ def _remedy(failure: Failure) -> str:
     if failure.status < 400:
         return "It sends elsewhere, which is not followed: give the final URL."
     if failure.status in (402, 429):
-        return "It limits requests: lower `concurrency`, wait, or check the account's quota."
+        return "It limits requests: wait, check the account's quota, or give a judge less `concurrency`."
     return "Check `model`; set `system = false` for a model without the system role; see the server's own log."
 
 
 def _checked_url(url: str) -> tuple[str, str]:
     """The URL without the part that the client adds, and its host with port; a URL with secrets in it is refused."""
-    remedy = "Such as http://127.0.0.1:8000/v1; a key stands in an environment variable, see `key_env`."
+    remedy = "Such as http://127.0.0.1:8000/v1; a key stands in an environment variable (OPENAI_API_KEY)."
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)

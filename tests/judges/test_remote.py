@@ -208,7 +208,7 @@ def test_a_schema_that_is_refused_without_a_word_is_left_out() -> None:
         (Answer({}, 307, {"Location": "http://127.0.0.1:9/v1/chat/completions"}), "HTTP 307", "final URL", 1),
         (Answer({}, 402), "HTTP 402", "quota", 1),
         (Answer({}, 500), "(HTTP 500)", "server's own log", 22),
-        (Answer({}, 429), "(HTTP 429)", "lower `concurrency`", 22),
+        (Answer({}, 429), "(HTTP 429)", "less `concurrency`", 22),
         (Answer({}, 400), "(HTTP 400)", "system = false", 22),
         (Answer("hello"), "(no chat completion)", "URL", 11),
         (Answer({}, 200, cut=1), "(connection broken off)", "server's own log", 22),
