@@ -18,7 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.expected import with_expected
-from expunge.model import LanguageModel, load_model
+from expunge.model import load_model
 from expunge.objective.methods import METHODS
 from expunge.rounding import round_weight
 from expunge.selection import Split
@@ -118,12 +118,12 @@ def test_an_adapter_takes_chosen_layers_and_dora(tiny: Path, parts: Split, tmp_p
     assert any("lora_magnitude" in name for name in found)
 
 
-def test_positions_are_embeddings_and_any_kind_of_layer_can_be_named() -> None:
+def test_positions_are_embeddings_and_any_kind_of_layer_can_be_named(tiny: Path) -> None:
     """GPT-2: learnt positions, and layers that are no `Linear`."""
     config = GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=64, n_positions=32)
 
     def trained(**settings: Any) -> set[str]:
-        lm = LanguageModel("gpt2", GPT2LMHeadModel(config), None, torch.float32)  # type: ignore[arg-type]
+        lm = replace(load_model(tiny), model=GPT2LMHeadModel(config))
         model = made_trainable(lm, UnlearnConfig.of(**settings)).model
         return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
