@@ -114,7 +114,8 @@ def sample_expected(
     length = answer_length(lm, [j.dialogue.response or "" for j in forget])
     answers = generate(lm, [j.dialogue for j in forget], max_new_tokens=length, samples=samples, seed=seed)
     rows = [(item, text) for item, texts in zip(forget, answers, strict=True) for text in dict.fromkeys(texts) if text]
-    passed = [not says_any(text, again.told) for _, text in rows]
+    told = again.told
+    passed = [not says_any(text, told) for _, text in rows]
     for judge in (again, *judges):
         verdicts = judge.judge([item.dialogue.answered(text) for item, text in rows])
         passed = [ok and verdict.label == "clean" for ok, verdict in zip(passed, verdicts, strict=True)]
