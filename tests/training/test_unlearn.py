@@ -16,6 +16,7 @@ from expunge.errors import InputError, OutputError
 from expunge.model import LanguageModel, load_model
 from expunge.output_layer import OutputLayer
 from expunge.selection import Split
+from expunge.training.active import ActiveSet
 from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
 from expunge.training.config import UnlearnConfig
 from expunge.training.reference import Recalled, Reference
@@ -64,6 +65,26 @@ def test_an_architecture_without_checkpointing_is_refused(tiny: Path, parts: Spl
     lm.model.supports_gradient_checkpointing = False
     with pytest.raises(InputError, match="checkpointing = true: this architecture has none"):
         unlearn(lm, parts, tmp_path, config=replace(QUICK, checkpointing=True))
+
+
+def test_settling_again_begins_at_half_the_rate(
+    tiny: Path, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step after a settling that left a row active was taken at rate 0."""
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def noted(self: torch.optim.AdamW, *args: Any, **options: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"] / 1e-3)
+        return step(self, *args, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    found = iter([[], [0], [], []])  # active after each judging; the model settles but for the second
+    monkeypatch.setattr(ActiveSet, "_judge", lambda self: (next(found), 0))
+    monkeypatch.setattr("expunge.training.active.KEPT", 100.0)
+    monkeypatch.setattr("expunge.training.active.FEW", 0.0)
+    unlearn(load_model(tiny), parts, tmp_path, config=replace(QUICK, settle_steps=2, max_steps=20))
+    assert rates == pytest.approx([1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25])
 
 
 class Killed(BaseException):

@@ -131,6 +131,10 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._loss.refresh(self._lm)
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, *, optimizer: Any, **_: Any) -> None:
+        for group in optimizer.param_groups:  # the scheduler set its rate before the last step was judged
+            group["lr"] = group["initial_lr"] * self.pace(state.global_step)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         step, config = state.global_step, self._config
         self._limit()
