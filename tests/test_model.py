@@ -34,6 +34,15 @@ def test_an_unknown_model(name: str) -> None:
             call(name)
 
 
+@pytest.mark.parametrize("name", ["./run/model", "/no/model", "~/model", "run/1/model"])
+def test_what_can_only_be_a_folder_is_not_sought_on_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`./model` was told that a repository's name may not begin with a dot."""
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", pytest.fail)
+    for call in (check_model, load_model):
+        with pytest.raises(InputError, match="cannot load the model .*there is no such folder"):
+            call(name)
+
+
 def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot load the model"):
         check_model(tmp_path)

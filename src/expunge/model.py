@@ -57,6 +57,14 @@ def resolve(name: str | Path) -> str:
     return str(demo.path(BUILT_IN[str(name)])) if str(name) in BUILT_IN else str(name)
 
 
+def _found(name: str | Path) -> str:
+    """As `resolve`; what can only be a path must be there, before the hub is asked for it."""
+    path = resolve(name)
+    if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not exists(Path(path)):
+        raise InputError(f"cannot load the model {str(name)!r}: there is no such folder", remedy=_REMEDY)
+    return path
+
+
 def load_model(
     name: str | Path,
     *,
@@ -81,7 +89,7 @@ def load_model(
     """
     import transformers
 
-    path = resolve(name)
+    path = _found(name)
     if exists(Path(path) / ADAPTER):
         _need_peft(f"loading the adapter {name}")
     place = usable_device(device)
@@ -120,7 +128,7 @@ def check_model(name: str | Path, *, device: str | None = None) -> None:
 
     if device:
         usable_device(device)
-    path = resolve(name)
+    path = _found(name)
     if exists(Path(path) / ADAPTER):
         return
     with quiet_transformers(), _told(name):
