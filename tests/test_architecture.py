@@ -19,6 +19,7 @@ ORDER = [
     {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},
     {"decoding"},
     {"batches"},
+    {"adapters"},
     {"model", "output_layer"},
     {"generation"},
     {"judges"},

@@ -123,6 +123,9 @@ def test_an_adapter_loads_on_its_base(tiny: Path, tmp_path: Path, monkeypatch: p
     loaded = load_model(tmp_path).model(ids).logits
     torch.testing.assert_close(loaded, adapted.eval()(ids).logits)
     assert not torch.allclose(loaded, base.model(ids).logits)
+    lm = load_model(tmp_path)
+    assert lm.adapted and not base.adapted
+    assert [n for n, _ in lm.model.named_parameters()] == [n for n, _ in base.model.named_parameters()], "a plain model"
 
     def without_peft(name: str, *args: Any) -> Any:
         if name == "peft":
@@ -133,6 +136,37 @@ def test_an_adapter_loads_on_its_base(tiny: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(builtins, "__import__", without_peft)
     with pytest.raises(MissingExtraError, match=r"(?s)peft.*pip install 'expunge\[lora\]'"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("targets", [["lm_head", "q_proj"], ["embed_tokens", "v_proj"]])
+@pytest.mark.parametrize("whole", [[], ["norm"]])
+def test_an_adapter_of_shared_weights_changes_what_it_is_on(
+    copied: Path, tmp_path: Path, targets: list[str], whole: list[str]
+) -> None:
+    """Input and output embeddings are one matrix here; merged as it is, an adapter of one would change the other."""
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(copied)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(copied)
+    base = load_model(copied)
+    assert base.model.lm_head.weight is base.model.model.embed_tokens.weight
+    config = peft.LoraConfig(r=2, target_modules=targets, modules_to_save=whole, init_lora_weights=False)
+    adapted = peft.get_peft_model(base.model, config).eval()
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "modules_to_save" in name:
+                weight.mul_(2.0)
+    adapted.save_pretrained(tmp_path)
+    base.format.tokenizer.save_pretrained(tmp_path)
+    ids = torch.tensor([[5, 6, 7]])
+    wanted = adapted(ids).logits
+    lm = load_model(tmp_path)
+    torch.testing.assert_close(lm.model(ids).logits, wanted)
+    lm.model.save_pretrained(tmp_path / "whole")
+    torch.testing.assert_close(AutoModelForCausalLM.from_pretrained(tmp_path / "whole")(ids).logits, wanted)
 
 
 def test_remote_code_is_never_asked_about(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from expunge import four_bits, sharding
+from expunge import adapters, four_bits, sharding
 from expunge.encoding import ChatFormat, context_of
 from expunge.errors import InputError, MissingExtraError
 from expunge.files import exists
@@ -24,12 +24,16 @@ ADAPTER = "adapter_config.json"
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """A causal model, its chat format, and the dtype its weights were stored in."""
+    """A causal model, its chat format, and the dtype its weights were stored in.
+
+    adapted: it was an adapter on a base, and is the two in one.
+    """
 
     name: str
     model: Any
     format: ChatFormat
     stored_dtype: torch.dtype
+    adapted: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -74,7 +78,8 @@ def load_model(
     sharded: bool = False,
     trust_remote_code: bool = False,
 ) -> LanguageModel:
-    """Load a model by hub name or folder (a PEFT adapter folder too), for reading: evaluation mode, no gradients kept.
+    """Load a model by hub name or folder, for reading: evaluation mode, no gradients kept. An adapter of PEFT's is put
+    into the weights of its base.
 
     template: a Jinja chat template, or the path of a file that holds one; `plain` is the built-in question/answer
         template, which is also taken where the tokenizer has none.
@@ -108,21 +113,28 @@ def load_model(
         message = f"the model {str(name)!r} lacks weights: {lacking[0]}"
         raise InputError(message + f" and {len(lacking) - 1} more" * (len(lacking) > 1), remedy=remedy)
     stored: torch.dtype = next(model.parameters()).dtype
+    adapted = bool(getattr(model, "_hf_peft_config_loaded", False))
+    if adapted and (bits or sharded):
+        raise _adapter_refused(name, "held in 4 bits" if bits else "shared out")
     if bits:
         four_bits.prepare(model, place)
     elif sharded:
         sharding.prepare(model, place)
     else:
         model = (model.float() if place.type == "cpu" else model).to(place)
+    if adapted:
+        model = adapters.merged(model)
     model.eval()
-    return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored)
+    return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored, adapted)
 
 
-def check_model(name: str | Path, *, device: str | None = None) -> None:
+def check_model(name: str | Path, *, device: str | None = None, lora: bool = False) -> None:
     """Make sure that there is such a model, and such a device, without loading its weights.
 
+    lora: an adapter is to be trained on it.
+
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it is an adapter itself.
     """
     import transformers
 
@@ -130,9 +142,21 @@ def check_model(name: str | Path, *, device: str | None = None) -> None:
         usable_device(device)
     path = _found(name)
     if exists(Path(path) / ADAPTER):
+        if lora:
+            raise second_adapter(name)
         return
     with quiet_transformers(), _told(name):
         transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+
+
+def second_adapter(name: str | Path) -> InputError:
+    """An adapter is asked for on top of an adapter: it would be read on the first one's base, without that one."""
+    return _adapter_refused(name, "trained with another adapter on top")
+
+
+def _adapter_refused(name: str | Path, what: str) -> InputError:
+    remedy = "Merge it into its base first (merge_and_unload of PEFT) and give that folder; or train all weights."
+    return InputError(f"the model {str(name)!r} is an adapter, which cannot be {what}", remedy=remedy)
 
 
 @contextlib.contextmanager

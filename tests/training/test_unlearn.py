@@ -67,6 +67,19 @@ def test_an_architecture_without_checkpointing_is_refused(tiny: Path, parts: Spl
         unlearn(lm, parts, tmp_path, config=replace(QUICK, checkpointing=True))
 
 
+def test_an_adapters_model_is_unlearned_and_not_its_base(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    """With a second adapter the first was thrown away, silently; without, the first checkpoint failed."""
+    adapter = unlearn(load_model(tiny), parts, tmp_path / "first", config=replace(QUICK, lora_rank=4)).path
+    whole = load_model(adapter).model.state_dict()
+    none = replace(QUICK, learning_rate=1e-12, epsilon=1.0, max_steps=2)
+    done = weights(unlearn(load_model(adapter), parts, tmp_path / "second", config=none).path)
+    base = weights(tiny)
+    changed = [name for name in done if not torch.equal(done[name], base[name])]
+    assert changed and all(torch.allclose(done[name], whole[name], atol=1e-9) for name in done)
+    with pytest.raises(InputError, match="is an adapter, which cannot be trained with another adapter on top"):
+        unlearn(load_model(adapter), parts, tmp_path / "third", config=replace(QUICK, lora_rank=4))
+
+
 def test_settling_again_begins_at_half_the_rate(
     tiny: Path, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,8 +52,9 @@ def command(
     from expunge.files import write_json
     from expunge.model import check_model
 
-    for name in filter(None, (what.model, what.oracle)):
-        check_model(name, device=what.device)
+    check_model(what.model, device=what.device, lora=any(config.lora_rank for config in chosen.values()))
+    if what.oracle:
+        check_model(what.oracle)
     found = compare(
         what, chosen, out, seeds=seeds, relearn_rate=relearn_rate, allow_remote=allow_remote,
         progress=show.progress(quiet=json),

@@ -41,8 +41,9 @@ def carry_out(
     from expunge.model import check_model
     from expunge.pipeline import run
 
-    for name in filter(None, (what.model, what.oracle)):
-        check_model(name, device=what.device)
+    check_model(what.model, device=what.device, lora=bool(what.config.lora_rank))
+    if what.oracle:
+        check_model(what.oracle)
     found = run(what, out, reveal=reveal, allow_remote=allow_remote, progress=show.progress(quiet=json))
     show.print_audit(found, out, as_json=json)
     return found

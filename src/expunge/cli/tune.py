@@ -43,8 +43,9 @@ def command(
     from expunge.comparison.tune import tune
     from expunge.model import check_model
 
-    for name in filter(None, (what.model, what.oracle)):
-        check_model(name, device=what.device)
+    check_model(what.model, device=what.device, lora=bool(config.lora_rank))
+    if what.oracle:
+        check_model(what.oracle)
     found = tune(
         what, config, out, trials=trials, relearn_rate=relearn_rate, allow_remote=allow_remote,
         progress=show.progress(quiet=json),

@@ -101,7 +101,7 @@ def command(
         device=device,
         seed=seed,
     )
-    check_model(model, device=device)
+    check_model(model, device=device, lora=bool(lora))
     _carry_out(recipe, out, allow_remote=allow_remote, json=json)
 
 

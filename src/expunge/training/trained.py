@@ -13,7 +13,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from expunge.errors import InputError, MissingExtraError
-from expunge.model import LanguageModel
+from expunge.model import LanguageModel, second_adapter
 from expunge.sharding import let_go, own_part
 from expunge.training.config import UnlearnConfig
 
@@ -22,8 +22,10 @@ def made_trainable(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
     """The model with those weights trainable that `config.modules` names, or with an adapter on their layers.
 
     Raises:
-        InputError: it names none. MissingExtraError: LoRA without PEFT installed.
+        InputError: it names none, or the model was an adapter already. MissingExtraError: LoRA without PEFT installed.
     """
+    if config.lora_rank and lm.adapted:
+        raise second_adapter(lm.name)
     if config.lora_rank:
         return _with_adapter(lm, config)
     fixed = {id(p) for module in _embeddings(lm.model) for p in module.parameters()}
