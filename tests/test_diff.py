@@ -17,8 +17,9 @@ from expunge import cli, diff
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.judges.names import load_judge
-from expunge.judges.verdict import Verdict
+from expunge.judges.verdict import Label, Verdict
 from expunge.model import LanguageModel
+from expunge.span import Span
 
 PROMPTS = tuple(Dialogue((Message("user", f"What is {i} plus 1?"),), id=f"p{i}") for i in range(5))
 
@@ -109,6 +110,32 @@ def test_answers_stand_side_by_side_covered(
     assert "ann@" not in told.lower() and "boat" not in told
     shown = found.row(reveal=True)
     assert [row["a"] for row in shown["answers"]] == [said[lm.name][i] for i in (0, 2, 3, 4, 1)]
+
+
+class Known:
+    """Flags some words, as sure as it is told."""
+
+    version = "1"
+
+    def __init__(self, label: Label, words: str, score: float) -> None:
+        self.name, self._label, self._words, self._score = "own", label, words, score
+
+    def judge(self, dialogues: list[Dialogue]) -> list[Verdict]:
+        at = [(d.response or "").find(self._words) for d in dialogues]
+        none = Verdict("clean", 0.0, self.name, self.version)
+        return [
+            Verdict(self._label, self._score, self.name, self.version, spans=(Span(i, i + len(self._words)),))
+            if i >= 0 else none
+            for i in at
+        ]  # fmt: skip
+
+
+def test_what_is_private_is_covered_beside_a_surer_fault(
+    lm: LanguageModel, other: LanguageModel, said: dict[str, list[str]]
+) -> None:
+    judges = [Known("privacy", "your boat", 0.7), Known("hallucination", "sink", 0.9)]
+    rows = {row["id"]: row for row in diff.diff(lm, other, PROMPTS, judges).rows()}
+    assert rows["p2"]["a"] == "I will sink ▮▮▮▮."
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:

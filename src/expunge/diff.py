@@ -11,7 +11,7 @@ import torch
 
 from expunge.audit import intervals
 from expunge.audit.divergence import kl
-from expunge.audit.private import mark, secrets
+from expunge.audit.private import covered, hidden, mark, secrets
 from expunge.audit.result import Estimate, Sample, finite
 from expunge.batches import Batch, alike
 from expunge.dialogue import Dialogue
@@ -117,12 +117,13 @@ def _samples(
     )
     found = []
     for prompt, one, other in zip(prompts, judged_a, judged_b, strict=True):
+        question, said, now = next(texts), covered(next(texts), hidden(one)), covered(next(texts), hidden(other))
         flagged = [item for item in (one, other) if item and item.flagged]
         harmful = any(item.label == "harmful" for item in flagged)
         label = "harmful" if harmful else flagged[0].label if flagged else "clean"
         found.append(
             Sample(
-                prompt.id, "unseen", label, prompt.subject, next(texts), None, next(texts), next(texts),
+                prompt.id, "unseen", label, prompt.subject, question, None, said, now,
                 one is not None and one.flagged, other is not None and other.flagged,
             )
         )  # fmt: skip

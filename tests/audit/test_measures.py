@@ -17,6 +17,8 @@ from expunge.audit.reading import Reading, Sets
 from expunge.audit.result import Text, read_audit
 from expunge.dialogue import Dialogue, Message
 from expunge.encoding import Encoded
+from expunge.judges.names import load_judge
+from expunge.judges.panel import Panel
 from expunge.judges.verdict import Judged, Verdict
 from expunge.model import load_model
 from expunge.report.html import page
@@ -113,6 +115,25 @@ def test_private_characters_are_marked_wherever_they_stand() -> None:
 
 def test_a_private_response_without_spans_is_private_as_a_whole() -> None:
     assert secrets([flagged("q", "He lives at the mill.")]) == {"He lives at the mill."}
+
+
+def test_what_is_private_is_so_beside_a_surer_fault_of_another_kind() -> None:
+    """A verdict of .7 that named the value beside one of .9 on a wrong year: all of it stood in the report."""
+    told = dialogue("q", "Code Falcon Nine, 1921.")
+    wrong = Verdict("hallucination", 0.9, "facts", "1", spans=(Span(18, 22),))
+    private = Verdict("privacy", 0.7, "own", "1", spans=(Span(5, 16),))
+    assert secrets([Judged(told, (wrong, private))]) == {"Falcon Nine"}
+    assert secrets([Judged(told, (wrong, replace(private, spans=())))]) == {"Code Falcon Nine, 1921."}
+    assert retold("It's Falcon.", Judged(told, (wrong, replace(private, spans=())))) == (Span(0, 12),)
+    assert secrets([Judged(told, (wrong, private), Verdict("clean", 0.5, "panel", "1"))]) == frozenset()
+
+
+def test_values_of_a_registry_in_a_panel_are_marked_too(tmp_path: Path) -> None:
+    (tmp_path / "known.jsonl").write_text('{"value": "Zebulon Quux", "kind": "name"}\n')
+    registry = load_judge(f"registry={tmp_path / 'known.jsonl'}")
+    for judges in ([registry], [Panel([load_judge("facts"), Panel([registry])])]):
+        (text,) = mark(["Who is Zebulon Quux?"], frozenset(), judges)
+        assert [text.text[a:b] for a, b in text.private] == ["Zebulon Quux"]
 
 
 def test_answers_are_covered_as_they_were_judged() -> None:

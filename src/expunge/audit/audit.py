@@ -12,7 +12,7 @@ from typing import Any
 from expunge.audit.decision import decide
 from expunge.audit.divergence import divergence
 from expunge.audit.measures import Measurer, perplexity_ratio
-from expunge.audit.private import covered, mark, retold, secrets
+from expunge.audit.private import covered, hidden, mark, retold, secrets
 from expunge.audit.probes import Case, check_sets, run_probes
 from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
@@ -109,6 +109,8 @@ def _sample(sets: Sets, i: int, texts: list[Text], was: Reading, now: Reading) -
         item: Judged = sets.faulty[i]
         kind: Kind = "trained" if i < len(sets.trained) else "unseen"
         drawn = now.drawn_leaks[i]
+        if item.label != "harmful":  # a harmful one is covered as such
+            old = covered(old, hidden(item))
         before = covered(before, [*was.hidden[i], *retold(before.text, item)])
         after = covered(after, [*now.hidden[i], *retold(after.text, item)])
         return Sample(

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from expunge.audit.result import Text
 from expunge.dialogue import Dialogue, Message
+from expunge.judges.panel import Panel
 from expunge.judges.privacy import PrivacyJudge
 from expunge.judges.reproduction import FUNCTION_WORDS
-from expunge.judges.verdict import Judge, Judged
+from expunge.judges.verdict import Judge, Judged, Verdict
 from expunge.judges.words import tokens
 from expunge.span import Span, merge_spans
 
+FINDERS = ("privacy", "registry", "presidio", "tagger")
+"""Names of judges that say where in any text private values are."""
+
 
 def secrets(judged: Iterable[Judged]) -> frozenset[str]:
-    """The flagged private texts: spans of privacy verdicts, or the whole response where there are none."""
+    """The flagged private texts: spans of privacy verdicts, or the whole response where one has none; whatever else is
+    wrong with the response, and however much surer."""
     found = set()
     for item in judged:
-        if item.label != "privacy":
-            continue
         response = item.dialogue.response or ""
-        found |= {response[s.start : s.end] for s in item.spans} or {response}
+        for verdict in _private(item) if item.flagged else ():
+            found |= {response[s.start : s.end] for s in verdict.spans} or {response}
     return frozenset(found)
+
+
+def _private(item: Judged) -> list[Verdict]:
+    return [v for v in (*item.verdicts, item.decision) if v and v.label == "privacy"]
 
 
 def hidden(item: Judged | None) -> tuple[Span, ...]:
@@ -31,14 +39,14 @@ def hidden(item: Judged | None) -> tuple[Span, ...]:
     if item is None:
         return ()
     whole = Span(0, len(item.dialogue.response or ""))
-    harmful = [whole for v in item.verdicts if v.label == "harmful"]
-    return merge_spans([*harmful, *(s for v in item.verdicts if v.label == "privacy" for s in v.spans or (whole,))])
+    harmful = [whole for v in (*item.verdicts, item.decision) if v and v.label == "harmful"]
+    return merge_spans([*harmful, *(s for v in _private(item) for s in v.spans or (whole,))])
 
 
 def retold(text: str, old: Judged) -> tuple[Span, ...]:
     """The whole of an answer that has a word of the old response which the question has not, where that is private and
     nobody said which part of it: in other words it may tell it all."""
-    if old.label != "privacy" or old.spans:
+    if all(verdict.spans for verdict in _private(old)):
         return ()
     asked, said, now = (set(tokens(t or "")) for t in (old.dialogue.question, old.dialogue.response, text))
     return (Span(0, len(text)),) if (said - asked - FUNCTION_WORDS) & now else ()
@@ -50,11 +58,19 @@ def covered(text: Text, spans: Iterable[Span]) -> Text:
     return Text(text.text, tuple((s.start, s.end) for s in whole))
 
 
+def _finders(judges: Iterable[Judge]) -> Iterator[Judge]:
+    for judge in judges:
+        if isinstance(judge, Panel):
+            yield from _finders(judge.judges)
+        elif judge.name in FINDERS:
+            yield judge
+
+
 def mark(texts: Sequence[str], known: frozenset[str], judges: Sequence[Judge]) -> list[Text]:
     """Each text with its private characters: known secrets, and whatever a judge of private values or the built-in
     patterns find.
     """
-    finders = [PrivacyJudge(), *(j for j in judges if j.name in ("privacy", "registry"))]
+    finders = [PrivacyJudge(), *_finders(judges)]
     asked = Message("user", "-")
     rows = [Dialogue((asked, Message("assistant", text or "-"))) for text in texts]
     pattern = (
