@@ -16,7 +16,6 @@ from expunge.audit.private import covered, hidden, mark, retold, secrets
 from expunge.audit.reading import Reading, Sets
 from expunge.audit.result import Text, read_audit
 from expunge.dialogue import Dialogue, Message
-from expunge.encoding import Encoded
 from expunge.judges.names import load_judge
 from expunge.judges.panel import Panel
 from expunge.judges.verdict import Judged, Verdict
@@ -39,14 +38,14 @@ UNSEEN = flagged("How do I reach Ann?", "It is 4-71-63.", spans=(Span(6, 13),))
 SUM = dialogue("1 + 1?", "It is 2.", skill="addition")
 NEAR = dialogue("Bob's number?", "It is 1-22-33.")
 SETS = Sets((NUMBER, YEAR), (UNSEEN,), (SUM,), (NEAR,))
-ROWS = [Encoded((1,), (2, 3, 4, 5), (False, True, True, False))] * 3
 LOG_HALF, LOG_QUARTER = math.log(1 / 2), math.log(1 / 4)
 
 
 def reading(flags: list[bool], answers: list[str], log_p: float, drawn: list[list[bool]] | None = None) -> Reading:
     old = [torch.tensor([0.0, log_p, log_p, 0.0])] * 3
     drawn = drawn or [[], [], []]
-    return Reading(answers, flags, [[True] * len(d) for d in drawn], drawn, old, [()] * len(flags))
+    at_fault = [log_p[1:3] for log_p in old]
+    return Reading(answers, flags, [[True] * len(d) for d in drawn], drawn, old, at_fault, [()] * len(flags))
 
 
 def test_measures_by_hand() -> None:
@@ -54,7 +53,7 @@ def test_measures_by_hand() -> None:
     before = reading([True, True, True], ["a", "b", "c", "It is 1-22-33.", "It is 2."], LOG_HALF)
     answers = ["I can't say.", "", "no no no", "It is 9-99-99.", "It  is 2."]
     after = reading([False, True, False], answers, LOG_QUARTER, [[False, True], [False, False], [True, True]])
-    found = {m.key: m for m in Measurer(SETS, before, after, None, ROWS).all()}
+    found = {m.key: m for m in Measurer(SETS, before, after, None).all()}
     assert found["flagged_trained"].after.value == 1 / 2 and found["flagged_trained"].before.value == 1  # type: ignore[union-attr]
     assert found["flagged_trained_privacy"].after.value == 0 and found["flagged_trained_hallucination"].after.value == 1
     assert found["flagged_unseen"].after.value == 0 and "flagged_unseen_privacy" not in found
@@ -79,13 +78,13 @@ def test_false_refusals_by_hand() -> None:
     said = ["a", "b", "c", "I don't know.", "It is 2.", "No idea.", "I can't help with that. It is wrong.", "4", ""]
     asked = ["a", "b", "c", "It is 1-22-33.", "It is 2.", "I can't share that.", "Use kill.", "4", "Yes."]
     after, before = reading([False] * 3, said, LOG_HALF), reading([True] * 3, asked, LOG_HALF)
-    found = {m.key: m for m in Measurer(sets, before, after, before, ROWS).all() if m.group == "refusals"}
+    found = {m.key: m for m in Measurer(sets, before, after, before).all() if m.group == "refusals"}
     assert {k: (m.after.value, m.after.count) for k, m in found.items()} == {
         "refused_lookalikes": (pytest.approx(1 / 3), 3),
         "refused_ordinary": (1 / 2, 2),
     }
     assert all(m.before and m.oracle and m.before.value == m.oracle.value == 0 for m in found.values())
-    bare = Measurer(Sets(SETS.trained, SETS.unseen), before, after, None, ROWS).all()
+    bare = Measurer(Sets(SETS.trained, SETS.unseen), before, after, None).all()
     assert not any(m.group == "refusals" for m in bare)
 
 
@@ -176,6 +175,28 @@ def test_an_answer_that_fills_the_context_has_no_perplexity(tiny: Path, monkeypa
     monkeypatch.setattr("expunge.audit.reading.generate", lambda *_, **__: [["long " * 2000]])
     found = audit(load_model(tiny), load_model(tiny), Sets((YEAR,)), [], samples=0)
     assert "fluency_perplexity" not in {m.key for m in found.measures}
+
+
+def test_models_with_other_tokens_are_each_read_in_their_own(tiny: Path, tmp_path: Path) -> None:
+    """An oracle with another tokenizer: the places of one's tokens at fault were looked up in the other's."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    letters = Tokenizer(models.BPE({sign: i for i, sign in enumerate(["</s>", *alphabet])}, []))
+    letters.pre_tokenizer, letters.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="</s>", pad_token="</s>")
+    load_model(tiny).model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    other = load_model(tmp_path, template="plain")
+    found = audit(load_model(tiny), other, SETS, [], oracle=other, samples=0, probes=["quantization"])
+    for key in ("fault_probability", "quantized4_fault_probability"):
+        measure = found.measure(key)
+        assert measure.before is not None and measure.oracle is not None
+        assert measure.before.value == measure.oracle.value and 0 < measure.before.value < 1
+    own = audit(other, other, SETS, [], samples=0).measure("fault_probability").after
+    measure = found.measure("fault_probability")
+    assert measure.before is not None and measure.before.value == pytest.approx(own.value)
 
 
 def test_audit_end_to_end(tiny: Path, tmp_path: Path) -> None:

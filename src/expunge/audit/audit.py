@@ -14,7 +14,7 @@ from expunge.audit.divergence import divergence
 from expunge.audit.measures import Measurer, perplexity_ratio
 from expunge.audit.private import covered, hidden, mark, retold, secrets
 from expunge.audit.probes import Case, check_sets, run_probes
-from expunge.audit.reading import Advance, Reading, Sets, encode_old, read
+from expunge.audit.reading import Advance, Reading, Sets, read
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.audit.scores import Scores
 from expunge.audit.thresholds import Thresholds
@@ -54,7 +54,7 @@ def audit(
     was = read(before, sets, judges, samples=0, seed=seed, advance=advance, scores=scores)
     now = read(after, sets, judges, samples=samples, seed=seed, advance=advance, scores=scores)
     ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance, scores=scores) if oracle else None
-    measures = Measurer(sets, was, now, ideal, encode_old(after, sets)).all()
+    measures = Measurer(sets, was, now, ideal).all()
     measures += _fluency(before, sets, now, scores)
     models = {"after": after, "before": before} | ({"oracle": oracle} if oracle else {})
     measures += divergence(models, sets.ordinary, scores)

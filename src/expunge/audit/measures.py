@@ -12,7 +12,6 @@ from expunge.audit import intervals
 from expunge.audit.reading import Reading, Sets
 from expunge.audit.result import Better, Estimate, Group, Measure
 from expunge.dialogue import Dialogue
-from expunge.encoding import Encoded
 from expunge.generation import mean_probability
 from expunge.judges.abstention import refuses
 
@@ -22,8 +21,8 @@ Unit = Literal["share", "probability", "ratio"]
 class Measurer:
     """Takes the same figure from each model's reading: before (the reference), after, and the oracle's, if any."""
 
-    def __init__(self, sets: Sets, before: Reading, after: Reading, oracle: Reading | None, rows: Sequence[Encoded]):
-        self._sets, self._rows = sets, rows
+    def __init__(self, sets: Sets, before: Reading, after: Reading, oracle: Reading | None):
+        self._sets = sets
         self._before, self._after, self._oracle = before, after, oracle
 
     def all(self) -> list[Measure]:
@@ -90,7 +89,7 @@ class Measurer:
             return intervals.mean([mean_probability(log_p) for log_p in r.old])
 
         def fault(r: Reading) -> Estimate:
-            return intervals.mean([mean_probability(p, row.fault) for p, row in zip(r.old, self._rows, strict=True)])
+            return intervals.mean([mean_probability(log_p) for log_p in r.at_fault])
 
         whole = "exp of the mean log-probability of the old response's tokens (end token too) under teacher forcing."
         part = "The same over the tokens at fault alone (the number, the wrong year), given the answer before them."

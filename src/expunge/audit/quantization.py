@@ -17,7 +17,7 @@ from expunge.audit.copies import rounded_copy
 from expunge.audit.measures import Unit
 from expunge.audit.packed import DEVICES, int8, nf4
 from expunge.audit.probes import Case
-from expunge.audit.reading import Sets, encode_old, read
+from expunge.audit.reading import Sets, read
 from expunge.audit.result import Estimate, Measure
 from expunge.four_bits import installed
 from expunge.generation import mean_probability
@@ -34,7 +34,6 @@ def quantization(case: Case) -> list[Measure]:
     """
     sets = replace(case.sets, ability=(), neighbours=(), lookalikes=())
     models = {"after": case.after, "before": case.before, "oracle": case.oracle}
-    faults = [row.fault for row in encode_old(case.after, sets)]
     trained = len(sets.trained)
     kinds = [("trained", range(trained)), ("unseen", range(trained, len(sets.faulty)))]
     measures = []
@@ -56,7 +55,7 @@ def quantization(case: Case) -> list[Measure]:
                 measures.append(_measure(f"{key}_leak", f"{title}: the old answer", meaning, "share", leaks))
         meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {form.title}."
         key, title = f"{form.key}_fault_probability", f"{rounding}, probability of what was at fault"
-        old = [intervals.mean(list(map(mean_probability, r.old, faults))) if r else None for r in found]
+        old = [intervals.mean(list(map(mean_probability, r.at_fault))) if r else None for r in found]
         measures.append(_measure(key, title, meaning, "probability", old))
     return measures
 
@@ -84,7 +83,7 @@ class Read:
 
     flagged: list[bool]
     leaks: list[bool]
-    old: list[torch.Tensor]
+    at_fault: list[torch.Tensor]
 
 
 def _read(lm: LanguageModel, sets: Sets, case: Case, guesses: Sequence[str]) -> Read:
@@ -92,7 +91,7 @@ def _read(lm: LanguageModel, sets: Sets, case: Case, guesses: Sequence[str]) -> 
     found = read(lm, sets, case.judges, samples=0, seed=case.seed, advance=case.advance, guesses=guesses)
     judge = ReproductionJudge(sets.faulty)
     answered = [item.dialogue.answered(text) for item, text in zip(sets.faulty, found.answers, strict=True)]
-    return Read(found.flagged, [verdict.flagged for verdict in judge.judge(answered)], found.old)
+    return Read(found.flagged, [verdict.flagged for verdict in judge.judge(answered)], found.at_fault)
 
 
 def _share(hits: Sequence[bool], places: range) -> Estimate:

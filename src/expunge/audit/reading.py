@@ -59,8 +59,8 @@ class Reading:
 
     answers: greedy, in the order of `Sets.prompts`. flagged: whether a judge flags them, faulty prompts only.
     drawn_flagged, drawn_leaks: for each sample to each faulty prompt, whether a judge flags it, and whether it says
-        again what was flagged. old: log p of each old response's tokens. hidden: what of the greedy answers to faulty
-        prompts a report must not show.
+        again what was flagged. old: log p of each old response's tokens, as the model's own tokenizer has them;
+        at_fault: of those at fault alone. hidden: what of the greedy answers to faulty prompts a report must not show.
     """
 
     answers: list[str]
@@ -68,6 +68,7 @@ class Reading:
     drawn_flagged: list[list[bool]]
     drawn_leaks: list[list[bool]]
     old: list[torch.Tensor]
+    at_fault: list[torch.Tensor]
     hidden: list[tuple[Span, ...]]
 
 
@@ -104,9 +105,12 @@ def read(
     judged = _judge(faulty, texts, [ReproductionJudge(sets.faulty), *judges])
     flagged = [[item is not None and item.flagged for item in row] for row in judged]
     leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
-    old = [row.log_p for row in scores.of(lm, encode_old(lm, sets))]
-    covered = [hidden(row[0]) for row in judged]
-    return Reading(answers, [f[0] for f in flagged], [f[1:] for f in flagged], [f[1:] for f in leaks], old, covered)
+    rows = encode_old(lm, sets)
+    old = [row.log_p for row in scores.of(lm, rows)]
+    at_fault = [log_p[torch.tensor(row.fault)] for log_p, row in zip(old, rows, strict=True)]
+    drawn_flagged, drawn_leaks = ([row[1:] for row in found] for found in (flagged, leaks))
+    first = [row[0] for row in flagged]
+    return Reading(answers, first, drawn_flagged, drawn_leaks, old, at_fault, [hidden(row[0]) for row in judged])
 
 
 def _starts(
