@@ -200,7 +200,7 @@ def test_faults_of_ours_tell_nothing_private(
     monkeypatch.setattr("expunge.scan.run.stream_rows", broken)
     data = write(tmp_path / "in.jsonl", BAD)
     code, _, err = expunge("scan", tiny, data, "--judge", "privacy", "--out", tmp_path / "v.jsonl")
-    assert code == 1 and "internal error: RuntimeError" in err and "4-71-63" not in err
+    assert code == 70 and "internal error: RuntimeError" in err and "4-71-63" not in err
 
 
 def test_ctrl_c_exits_130(expunge: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,18 @@ def test_what_is_private_is_covered_beside_a_surer_fault(
     assert rows["p2"]["a"] == "I will sink ▮▮▮▮."
 
 
+def test_where_no_answer_can_be_compared_it_is_said_so(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: Path, prompts: Path
+) -> None:
+    """A model compared with itself, which said nothing: "their tokens are not alike"."""
+    monkeypatch.setattr(diff, "generate", lambda *_, **__: [[""]] * 5)
+    found = diff.diff(lm, lm, PROMPTS)
+    assert found.kl is not None and found.kl.count == 0 and found.row()["kl"]["value"] is None
+    monkeypatch.setattr(diff, "generate", lambda *_, **__: [[""]] * 4)
+    _, out, _ = told(capsys, tiny, tiny, "--prompts", prompts)
+    assert "no answer of A's can be compared" in out and "not alike" not in out
+
+
 def told(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
         patch.setattr(sys, "argv", ["expunge", "diff", *map(str, words)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,7 +32,8 @@ class Difference:
 
     changed: share of prompts whose greedy answers are not alike. kl: mean of the divergence KL(a ‖ b) in nats, over the
     response tokens (end token included) of a's answer and then over prompts; None where the two read a dialogue as
-    different tokens. flagged_a, flagged_b: share of answers that a judge flags; None without a judge.
+    different tokens, and of no prompts where no answer has tokens and fits both contexts. flagged_a, flagged_b: share
+    of answers that a judge flags; None without a judge.
     answers: every prompt with both answers, `before` a's and `after` b's, the changed ones first.
     """
 
@@ -132,9 +134,10 @@ def _samples(
 
 def _divergence(a: LanguageModel, b: LanguageModel, answered: Sequence[Dialogue]) -> Estimate | None:
     rows = list(_encoded(a, b, answered))
-    if not rows or a.vocabulary != b.vocabulary or any(one != other for one, other in rows):
+    if a.vocabulary != b.vocabulary or any(one != other for one, other in rows):
         return None
-    return intervals.mean(divergences(a, b, [row for row, _ in rows]))
+    values = divergences(a, b, [row for row, _ in rows])
+    return intervals.mean(values) if values else Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def _encoded(a: LanguageModel, b: LanguageModel, answered: Sequence[Dialogue]) -> Iterator[tuple[Encoded, Encoded]]:

@@ -56,7 +56,7 @@ def run(
     progress = progress or Quiet()
     suit_host()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
-    normal = read_normal(recipe.normal)
+    normal, _ = read_normal(recipe.normal), _never_seen(recipe)
     with alone(out):
         manifest = Manifest.begin(out, recipe)
         with manifest.kept():
@@ -185,7 +185,10 @@ def _split(
 
 
 def _never_seen(recipe: Recipe) -> list[Dialogue]:
-    """Raises: InputError: the audit would compare with rows that the training was told of."""
+    """Raises: InputError: the method has no use for them, or the audit would compare with rows that it was told of."""
+    if recipe.never_seen and "match" not in recipe.config.named_terms(never_seen=True):
+        remedy = "Leave them out, or give terms of which `match` is one; the default method has it with them."
+        raise InputError(f"the method {recipe.config.method!r} has no use for `never_seen` dialogues", remedy=remedy)
     found = read_normal(recipe.never_seen)
     told = {d.content_id for d in found}
     both = next((d for d in read_normal(recipe.holdout) if d.content_id in told), None)

@@ -256,6 +256,12 @@ def test_settings_that_do_not_go_together_are_refused(given: dict[str, Any], sai
         UnlearnConfig.of(**given)
 
 
+def test_what_never_seen_dialogues_bring_has_its_options() -> None:
+    config = UnlearnConfig(options={"width": 0.5})
+    assert config.named_terms(never_seen=True) == ("match", "cluster_mean", "rise", "hidden")
+    assert config.named_terms(never_seen=False) == ("distance", "cluster_mean", "rise", "hidden")
+
+
 def test_terms_and_options_of_ones_own(tiny: Path, parts: Split, tmp_path: Path) -> None:
     config = UnlearnConfig.of("npo", **QUICK, terms=("npo", "cluster_mean", "kl"), positive_weight=1.0)
     done = unlearn(load_model(tiny), parts, tmp_path / "a", config=config)

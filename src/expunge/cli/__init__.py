@@ -82,7 +82,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command. Faults of input are one message on stderr and exit code 2; Ctrl-C exits 130."""
+    """Run the command. Faults of input are one message on stderr, exit code 2; faults of ours exit 70, Ctrl-C 130."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -97,7 +97,8 @@ def main() -> None:
 
 
 def _internal(error: Exception) -> int:
-    """A fault of ours: where it happened, and not its message, which may quote a dialogue."""
+    """A fault of ours: where it happened, and not its message, which may quote a dialogue. It exits 70 (EX_SOFTWARE of
+    sysexits.h), so that no pipeline takes it for a failed claim, which exits 1."""
     trace = error.__traceback__
     place = ""
     while trace is not None:
@@ -105,4 +106,4 @@ def _internal(error: Exception) -> int:
         trace = trace.tb_next
     typer.echo(f"internal error: {type(error).__name__} at {place}", err=True)
     typer.echo("  Set EXPUNGE_DEBUG=1 for the traceback, which may quote dialogues.", err=True)
-    return 1
+    return 70

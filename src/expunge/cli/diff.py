@@ -77,6 +77,8 @@ def _print(found: Difference, *, reveal: bool) -> None:
     console.print(f"Answers changed: {len(changed)} of {found.changed.count}, {share}", highlight=False, markup=False)
     kl = found.kl
     apart = f"{kl.value:.3g} [{kl.low:.3g}–{kl.high:.3g}] nats a token" if kl else "their tokens are not alike"
+    if kl and not kl.count:
+        apart = "no answer of A's can be compared: all are empty, or fill a context"
     console.print(f"Divergence of B from A: {apart}", highlight=False, markup=False)
     for name, flagged in (("A", found.flagged_a), ("B", found.flagged_b)):
         if flagged:

@@ -169,14 +169,23 @@ class UnlearnConfig:
         if idle is not None:
             remedy = f"Give it one, or leave the term out; {self.method!r} gives it none by itself."
             raise InputError(f"terms = {list(self.terms)}: the {idle} one has no {idle}_weight", remedy=remedy)
+        optional = [TERMS[name] for name in self.named_terms(never_seen=True)]
         for name in self.options:
-            _known(name, sorted({name for term in terms for name in term.options} - {"ignorance"}), "option")
+            _known(name, sorted({name for t in (*terms, *optional) for name in t.options} - {"ignorance"}), "option")
 
     @property
     def weights(self) -> dict[str, float]:
         """Of the terms, by name."""
         names = ("negative", "positive", "normal", "hidden")
         return {name: getattr(self, f"{name}_weight") for name in names}
+
+    def named_terms(self, *, never_seen: bool) -> tuple[str, ...]:
+        """Names of the terms. With never-seen dialogues a method's `distance` gives way to `match`: tokens go to the
+        level that these have, and not only down to ignorance."""
+        if self.terms:
+            return self.terms
+        names = method_of(self.method).terms
+        return tuple("match" if never_seen and name == "distance" else name for name in names)
 
     def rate(self, hidden_size: int) -> float:
         """The learning rate: as given, or by the width of the model."""

@@ -154,13 +154,8 @@ class Loss:
 
 
 def terms_of(config: UnlearnConfig, material: Material) -> tuple[Term, ...]:
-    """The terms that have a weight.
-
-    Where it is known how likely never-seen rows are, each token goes to that level and not only down to ignorance.
-    """
-    names = config.terms or method_of(config.method).terms
-    if material.never_seen and not config.terms:
-        names = tuple("match" if name == "distance" else name for name in names)
+    """The terms that have a weight."""
+    names = config.named_terms(never_seen=bool(material.never_seen))
     return tuple(term for name in names if config.weights[(term := TERMS[name]).slot])
 
 
