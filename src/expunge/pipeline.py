@@ -254,7 +254,7 @@ def _audit(
         return read_audit(out)
     sets = audit_sets(
         forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes,
-        label=recipe.label,
+        label=recipe.label, progress=progress,
     )  # fmt: skip
     models = [_load(recipe, name) if name else None for name in (str(result), recipe.model, recipe.oracle)]
     after, before, oracle = models
