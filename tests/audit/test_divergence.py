@@ -115,3 +115,12 @@ def test_each_model_reads_a_row_once(models: dict[str, LanguageModel]) -> None:
     distances([(kl, before, after), (kl, before, oracle), (total_variation, after, oracle)], rows)
     assert sum(read) == 3 * len(rows)
     assert distances([], rows) == []
+
+
+def test_a_loss_beyond_what_exp_can_say_is_infinite(models: dict[str, LanguageModel]) -> None:
+    """Above 709 nats there is no such float."""
+    with torch.no_grad():
+        models["after"].model.get_output_embeddings().weight.mul_(1e5)
+    found = divergence(models, ORDINARY, Scores())[0]
+    assert found.key == "perplexity_ordinary" and found.after.value == math.inf
+    assert found.oracle and math.isfinite(found.oracle.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -97,7 +96,9 @@ def _perplexity(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue
 
 
 def _exp(estimate: Estimate) -> Estimate:
-    return Estimate(math.exp(estimate.value), math.exp(estimate.low), math.exp(estimate.high), estimate.count)
+    with np.errstate(over="ignore"):  # infinite then
+        value, low, high = np.exp([estimate.value, estimate.low, estimate.high]).tolist()
+    return Estimate(value, low, high, estimate.count)
 
 
 def distances(
