@@ -272,3 +272,9 @@ def test_deep_models_are_read_at_twelve_depths() -> None:
         assert len(places) == len(set(places)) == DEPTHS and places[-1] == count - 1
         gaps = {b - a for a, b in itertools.pairwise(places)}
         assert max(gaps) - min(gaps) <= 1
+
+
+def test_an_ordinary_dialogue_that_has_no_room_is_left_out(lm: LanguageModel) -> None:
+    ordinary = (SETS.trained[1].dialogue, replace(SETS.holdout[0], id="long").answered("word " * 600))
+    short, long = (depth(Case(lm, lm, None, replace(ROWS, ability=rows), ())) for rows in (ordinary[:1], ordinary))
+    assert short == long

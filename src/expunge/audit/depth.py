@@ -18,7 +18,7 @@ import torch
 from expunge.audit import intervals
 from expunge.audit.layers import finish, layers_of, states
 from expunge.audit.probes import Case
-from expunge.audit.reading import Sets, encode_old
+from expunge.audit.reading import Sets, encode_old, readable
 from expunge.audit.result import Estimate, Measure
 from expunge.audit.translation import Lesson, lessons, translated, translators
 from expunge.batches import Batch, alike
@@ -65,8 +65,8 @@ def depth(case: Case) -> list[Measure]:
     if not rows:
         raise InputError("the probe 'depth' needs dialogues to be forgotten", remedy="Give them with --forget FILE.")
     places = chosen(_one_depth(case))
-    ordinary = case.sets.ordinary[:: max(1, len(case.sets.ordinary) // LESSONS)]
-    given = lessons(case.before, [case.before.format.encode(d) for d in ordinary])
+    ordinary = readable(case.before, case.sets.ordinary)
+    given = lessons(case.before, ordinary[:: max(1, len(ordinary) // LESSONS)])
     found = {name: _read(lm, case.before, rows, places, given) for name, lm in case.models.items()}
     return [measure for way in found["after"].right for measure in _measures(way, places, found)]
 

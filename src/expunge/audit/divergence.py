@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,12 +9,12 @@ import torch
 
 from expunge.audit import intervals
 from expunge.audit.likelihood import mean_log_p
+from expunge.audit.reading import readable
 from expunge.audit.result import Estimate, Measure
 from expunge.audit.scores import Scores
 from expunge.batches import Batch, alike
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
-from expunge.errors import InputError
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
 
@@ -53,14 +52,14 @@ def divergence(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue]
     """
     before = models["before"]
     models = {name: lm for name, lm in models.items() if lm.format is before.format}
-    ordinary = [d for d in ordinary if _reads(before, d)]
-    if not ordinary or "after" not in models:
+    rows = readable(before, ordinary)
+    if not rows or "after" not in models:
         return []
-    measures = [_perplexity(models, ordinary, scores)]
+    measures = [_perplexity(models, rows, scores)]
     same = {name for name, lm in models.items() if lm.vocabulary == before.vocabulary}
     asked = {name: (way, a, b) for name, (way, a, b) in _ASKED.items() if {a, b} <= same}
-    rows = [before.format.encode(d) for d in ordinary[:: max(1, len(ordinary) // ROWS)]]
-    values = distances([(way, models[a], models[b]) for way, a, b in asked.values()], rows)
+    some = rows[:: max(1, len(rows) // ROWS)]
+    values = distances([(way, models[a], models[b]) for way, a, b in asked.values()], some)
     found = dict(zip(asked, map(intervals.mean, values), strict=True))
     if "changed" in found:
         meaning = "Mean KL(original ‖ model) of next-token distributions, on ordinary dialogues."
@@ -77,17 +76,8 @@ def divergence(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue]
     return measures
 
 
-def _reads(lm: LanguageModel, dialogue: Dialogue) -> bool:
-    with contextlib.suppress(InputError):
-        return bool(lm.format.encode(dialogue))
-    return False
-
-
-def _perplexity(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue], scores: Scores) -> Measure:
-    loss = {
-        name: np.array([-mean_log_p(s) for s in scores.of(lm, [lm.format.encode(d) for d in ordinary])])
-        for name, lm in models.items()
-    }
+def _perplexity(models: Mapping[str, LanguageModel], rows: Sequence[Encoded], scores: Scores) -> Measure:
+    loss = {name: np.array([-mean_log_p(s) for s in scores.of(lm, rows)]) for name, lm in models.items()}
     found = {name: _exp(intervals.mean(own - loss["before"])) for name, own in loss.items() if name != "before"}
     meaning = "exp of the mean loss a token of ordinary responses, neighbours' among them, over the original's."
     return Measure(

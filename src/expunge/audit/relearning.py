@@ -17,7 +17,7 @@ import torch
 from expunge.audit import intervals
 from expunge.audit.copies import copied
 from expunge.audit.probes import Case
-from expunge.audit.reading import Sets, encode_old, read
+from expunge.audit.reading import Sets, encode_old, read, readable
 from expunge.audit.result import Estimate, Measure
 from expunge.audit.scores import Scores
 from expunge.batches import forward_rows
@@ -76,8 +76,8 @@ def relearning(case: Case) -> list[Measure]:
         "forget": [(_old(case.after, first), second), (_old(case.after, second), first)],
     }
     for name, dialogues in (("neighbours", case.sets.neighbours), ("benign", benign(case.sets))):
-        if dialogues:
-            rounds[name] = [([case.after.format.encode(d) for d in dialogues], (*first, *second))]
+        if rows := readable(case.after, dialogues):
+            rounds[name] = [(rows, (*first, *second))]
     forgotten = (*first, *second)
     begun = {
         name: dict(zip(forgotten, _asked(lm, forgotten, case, case.scores), strict=True))
