@@ -156,3 +156,13 @@ def test_wrong_input_leaves_no_folder_in_the_way(recipe: Path, tiny: Path, tmp_p
     with pytest.raises(OutputError, match="complete"):
         unlearn_run(good, tmp_path / "run")
     assert (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize(("probe", "message"), [("relearning", "two subjects"), ("membership", "holdout")])
+def test_what_a_probe_lacks_is_told_before_training(recipe: Path, tmp_path: Path, probe: str, message: str) -> None:
+    log = [json.loads(line) | {"subject": "Ann"} for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    recipe.write_text(recipe.read_text() + f'probes = ["{probe}"]\n')
+    with pytest.raises(InputError, match=message):
+        run(read_recipe(recipe), tmp_path / "out")
+    assert not (tmp_path / "out" / "model").exists()

@@ -12,7 +12,7 @@ from expunge.audit.reading import Advance, Reading, Sets
 from expunge.audit.result import Measure
 from expunge.audit.scores import Scores
 from expunge.errors import InputError
-from expunge.judges.verdict import Judge
+from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 
 
@@ -50,8 +50,19 @@ def check_sets(names: Sequence[str], sets: Sets) -> None:
     Raises:
         InputError: they have not, or what should be new to all models is to be forgotten.
     """
-    if "membership" not in names:
-        return
+    if "relearning" in names and len({topic(j) for j in sets.trained}) < 2:
+        remedy = "Give the dialogues a `subject`, or leave this probe out."
+        raise InputError("relearning needs forgotten dialogues about two subjects at least", remedy=remedy)
+    if "membership" in names:
+        _check_members(sets)
+
+
+def topic(item: Judged) -> str:
+    """What a dialogue is about, so that others about it tell of it: its subject, or else its old response."""
+    return item.dialogue.subject or item.dialogue.response or ""
+
+
+def _check_members(sets: Sets) -> None:
     if not sets.trained:
         raise InputError(
             "the probe 'membership' needs dialogues to be forgotten", remedy="Give them with --forget FILE."
