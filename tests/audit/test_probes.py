@@ -34,3 +34,13 @@ def test_what_relearning_lacks_is_told_before_any_work() -> None:
         check_sets(["depth", "relearning"], replace(SETS, trained=alone))
     assert error.value.remedy and "Ann" not in str(error.value)
     check_sets(["depth"], replace(SETS, trained=alone))
+
+
+def test_a_probe_named_twice_is_run_once(tiny: Path) -> None:
+    lm = load_model(tiny)
+    told: list[int] = []
+    case = Case(lm, lm, None, SETS, (), advance=told.append)
+    once, twice = (run_probes(names, case) for names in (["depth", "likelihood"], ["depth", "likelihood", "depth"]))
+    assert [m.key for m in once] == [m.key for m in twice]
+    work = probe_work(["depth", "likelihood"], SETS, 2)
+    assert sum(told) == 2 * work and probe_work(["depth", "likelihood", "depth"], SETS, 2) == work

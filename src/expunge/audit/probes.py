@@ -83,11 +83,11 @@ PASSES: Mapping[str, int] = {"prompts": 15, "quantization": 4, "relearning": 10}
 
 def probe_work(names: Sequence[str], sets: Sets, models: int) -> int:
     """By how much the probes named advance in all, so that a bar can be drawn."""
-    return sum(PASSES.get(name, 1) for name in names) * len(sets.trained) * models
+    return sum(PASSES.get(name, 1) for name in set(names)) * len(sets.trained) * models
 
 
 def run_probes(names: Sequence[str], case: Case) -> list[Measure]:
-    """The measures of the probes named, in order.
+    """The measures of the probes named, in order, each once.
 
     Raises:
         InputError: an unknown name, or a probe lacks what it needs.
@@ -95,7 +95,7 @@ def run_probes(names: Sequence[str], case: Case) -> list[Measure]:
     check_probes(names)
     check_sets(names, case.sets)
     found: list[Measure] = []
-    for name in names:
+    for name in dict.fromkeys(names):
         module, _, function = PROBES[name].partition(":")
         probe: Probe = getattr(import_module(f"expunge.audit.{module}"), function)
         total = probe_work([name], case.sets, len(case.models))
