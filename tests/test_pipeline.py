@@ -165,3 +165,13 @@ def test_never_seen_dialogues_are_refused_where_a_method_has_no_use_for_them(rec
     with pytest.raises(InputError, match="the method 'npo' has no use for `never_seen` dialogues"):
         run(read_recipe(recipe), tmp_path / "run")
     assert not (tmp_path / "run" / "verdicts.jsonl").exists()
+
+
+@pytest.mark.parametrize(("probe", "message"), [("relearning", "two subjects"), ("membership", "holdout")])
+def test_what_a_probe_lacks_is_told_before_training(recipe: Path, tmp_path: Path, probe: str, message: str) -> None:
+    log = [json.loads(line) | {"subject": "Ann"} for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    recipe.write_text(recipe.read_text() + f'probes = ["{probe}"]\n')
+    with pytest.raises(InputError, match=message):
+        run(read_recipe(recipe), tmp_path / "out")
+    assert not (tmp_path / "out" / "model").exists()

@@ -16,7 +16,8 @@ from typing import Any
 
 from expunge import demo
 from expunge.audit.audit import audit
-from expunge.audit.probes import probe_work
+from expunge.audit.probes import check_sets, probe_work
+from expunge.audit.reading import Sets
 from expunge.audit.result import Audit, read_audit
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
@@ -61,6 +62,7 @@ def run(
         manifest = Manifest.begin(out, recipe)
         with manifest.kept():
             parts = judged_split(recipe, judges, normal, out, manifest, progress)
+            check_sets(recipe.probes, Sets(parts.forget, holdout=tuple(read_normal(recipe.holdout))))
             result = _unlearn(recipe, parts, judges, out, manifest, progress)
         found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
         write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
@@ -257,7 +259,7 @@ def _audit(
         return read_audit(out)
     sets = audit_sets(
         forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes,
-        label=recipe.label,
+        label=recipe.label, progress=progress,
     )  # fmt: skip
     models = [_load(recipe, name) if name else None for name in (str(result), recipe.model, recipe.oracle)]
     after, before, oracle = models

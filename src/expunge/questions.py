@@ -13,6 +13,7 @@ from expunge.errors import InputError
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge, Judged, Label
 from expunge.manifest import NAME, SPLIT, Manifest
+from expunge.progress import Progress
 from expunge.recipe import Recipe, read_recipe
 from expunge.selection import read_forget, read_normal
 
@@ -57,17 +58,21 @@ def audit_sets(
     lookalikes: Sequence[str] = (),
     *,
     label: Label = "privacy",
+    progress: Progress | None = None,
 ) -> Sets:
     """What an audit asks, read from files.
 
-    Unseen phrasings are judged, so that their faults are known to the character; without judges all are flagged.
-    Look-alikes need no responses.
+    Unseen phrasings are judged, so that their faults are known to the character; without judges those that a scan
+    flagged are asked, or all where none was scanned. Look-alikes need no responses.
     """
     if judges:
         asked = judge_all(judges, [d for name in unseen for d in read_dialogues(name)]) if unseen else []
-        flagged = [item for item in asked if item.flagged]
     else:
-        flagged = [item for name in unseen for item in read_forget(name, label=label)]
+        asked = [item for name in unseen for item in read_forget(name, label=label)]
+    flagged = [item for item in asked if item.flagged]
+    if progress and len(flagged) < len(asked):
+        count = len(asked) - len(flagged)
+        progress.note(f"Unseen phrasings: {count} of {len(asked)} are left out, for nothing flags them.")
     alike = tuple(d for name in lookalikes for d in read_dialogues(name))
     return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout), alike)
 

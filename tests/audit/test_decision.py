@@ -123,6 +123,22 @@ def test_what_is_lost_is_counted_from_before() -> None:
     assert claim(alone, name="neighbours").why == "it was not measured against the original"
 
 
+@pytest.mark.parametrize(
+    ("before", "outcome", "why"),
+    [
+        (0, "NOT SHOWN", "the original answers too few of them rightly for a loss to show"),
+        (20, "NOT SHOWN", "the original answers too few of them rightly for a loss to show"),
+        (48, "FAIL", "at least 11.1%, beyond 5%"),
+    ],
+)
+def test_what_the_original_never_had_cannot_be_lost(before: int, outcome: str, why: str) -> None:
+    """Of 400: 20 are 5 %, the threshold; of 48, 12 %, all but 0.918 % are lost for certain."""
+    found = claim(kept("ability", before, 0))
+    assert (found.outcome, found.why) == (outcome, why)
+    assert claim(kept("ability_a", before, 0), kept("ability_b", before, 0), name="ability").outcome == outcome
+    assert claim(kept("ability", before, 0), ability=1.0).outcome == "PASS", "1 allows all"
+
+
 def test_what_is_refused_is_counted_from_before() -> None:
     """.10 − .05 = .05 with the interval of 40 of 400, [.0724, .1337]."""
     found = claim(refused("refused_lookalikes", 20, 40))

@@ -92,6 +92,17 @@ def test_an_untouched_model_against_itself(tiny: Path) -> None:
             assert measure.after.value == 1.0
 
 
+def test_what_is_no_number_is_neither_none_nor_all(tiny: Path) -> None:
+    """Of a model whose weights are no numbers."""
+    broken = load_model(tiny)
+    with torch.no_grad():
+        for weight in broken.model.parameters():
+            weight.fill_(math.nan)
+    found = by_key(likelihood(Case(broken, load_model(tiny), None, SETS, ())))
+    for key in ("probability_trained", "truth_ratio_trained", "truth_preference_trained"):
+        assert math.isnan(found[key].after.value), key
+
+
 def test_padding_and_batch_order_change_nothing(models: list[LanguageModel]) -> None:
     lm = models[0]
     rows = [lm.format.encode(d) for d in (*(j.dialogue for j in SETS.faulty), *SETS.holdout)]

@@ -9,7 +9,8 @@ import pytest
 from slow import SETS, dialogue
 
 from expunge.audit.names import PROBES
-from expunge.audit.probes import Case, probe_work, run_probes
+from expunge.audit.probes import Case, check_sets, probe_work, run_probes
+from expunge.errors import InputError
 from expunge.model import load_model
 
 
@@ -24,3 +25,22 @@ def test_a_probe_advances_by_what_was_announced(tiny: Path, name: str, with_orac
     assert min(told) >= 0
     if name in ("prompts", "quantization", "relearning"):
         assert len([count for count in told if count]) > 2, "the long ones tell more than their end"
+
+
+def test_what_relearning_lacks_is_told_before_any_work() -> None:
+    alone = tuple(replace(j, dialogue=replace(j.dialogue, subject="Ann")) for j in SETS.trained)
+    check_sets(["relearning"], SETS)
+    with pytest.raises(InputError, match="two subjects") as error:
+        check_sets(["depth", "relearning"], replace(SETS, trained=alone))
+    assert error.value.remedy and "Ann" not in str(error.value)
+    check_sets(["depth"], replace(SETS, trained=alone))
+
+
+def test_a_probe_named_twice_is_run_once(tiny: Path) -> None:
+    lm = load_model(tiny)
+    told: list[int] = []
+    case = Case(lm, lm, None, SETS, (), advance=told.append)
+    once, twice = (run_probes(names, case) for names in (["depth", "likelihood"], ["depth", "likelihood", "depth"]))
+    assert [m.key for m in once] == [m.key for m in twice]
+    work = probe_work(["depth", "likelihood"], SETS, 2)
+    assert sum(told) == 2 * work and probe_work(["depth", "likelihood", "depth"], SETS, 2) == work

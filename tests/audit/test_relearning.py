@@ -220,3 +220,12 @@ def test_one_subject_cannot_be_held_out(lm: LanguageModel) -> None:
     with pytest.raises(InputError, match="two subjects") as error:
         relearning(Case(lm, lm, None, Sets(alone), ()))
     assert "Ann" not in str(error.value)
+
+
+def test_an_ordinary_dialogue_that_has_no_room_is_left_out(lm: LanguageModel) -> None:
+    long = dialogue("Who is there?", "word " * 600)
+    kinds = []
+    for ordinary in ((ORDINARY[0], long), (long,)):
+        found = relearning(Case(lm, lm, None, Sets(FORGET, neighbours=ordinary), ()))
+        kinds.append({m.key.split("_")[1].rstrip("0123456789") for m in found})
+    assert kinds == [{"forget", "neighbours"}, {"forget"}]

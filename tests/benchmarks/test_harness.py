@@ -15,6 +15,7 @@ from expunge.benchmarks import harness
 from expunge.benchmarks.result import Models
 from expunge.errors import InputError, MissingExtraError
 from expunge.model import LanguageModel
+from expunge.report.wording import figure
 
 RIGHT = {"wmdp_bio": [1.0, 0.0, 1.0], "mmlu_a": [1.0, 1.0], "mmlu_b": [0.0, 1.0, 1.0, 0.0]}
 
@@ -92,9 +93,22 @@ def test_what_is_no_mean_of_rows_has_the_standard_error(asked: dict[str, Any], l
     measures = {m.key: m for m in result.measures}
     perplexity = measures["text_perplexity"].after
     assert (perplexity.value, perplexity.low, perplexity.high) == (12.0, 12 - 1.96 * 1.5, 12 + 1.96 * 1.5)
-    assert (measures["text_perplexity"].better, measures["text_perplexity"].unit) == ("lower", "ratio")
+    assert (measures["text_perplexity"].better, measures["text_perplexity"].unit) == ("lower", "number")
     assert measures["text_word_flexible"].after.value == 0.5 and measures["text_word_flexible"].oracle is not None
     assert len(asked["wrapped"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "told"),
+    [
+        ("word_perplexity", 23.4, "23.400"), ("bits_per_byte", 0.74, "0.740"), ("bleu", 31.2, "31.200"),
+        ("ter", 0.5, "0.500"), ("mcc", -0.25, "-0.250"), ("acc_norm", 0.74, "74.0%"), ("after_acc", 0.74, "74.0%"),
+    ],
+)  # fmt: skip
+def test_what_is_no_share_is_told_as_a_number(metric: str, value: float, told: str) -> None:
+    results = {"after": {"results": {"task": {f"{metric},none": value}}}}
+    measure = harness._measure("task", f"{metric},none", results, forgotten=False)
+    assert figure(measure.after.value, measure.unit) == told
 
 
 def test_faults_are_told(asked: dict[str, Any], lm: LanguageModel, tmp_path: Path) -> None:

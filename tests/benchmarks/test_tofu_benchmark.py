@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import TOFU, average, dialogue, slow_auc, slow_log_p, slow_mean, slow_min_k, write
@@ -25,6 +28,7 @@ from expunge.benchmarks.utility import utility
 from expunge.dialogue import Dialogue, Message
 from expunge.generation import generate, greedy
 from expunge.model import LanguageModel
+from expunge.report.wording import figure
 
 Row = Mapping[str, Any]
 PARTS = {
@@ -141,6 +145,19 @@ def test_a_model_against_itself_has_full_forget_quality(both: Models, folder: Pa
     found = by_key(tofu.tofu(Models(both.model, both.model), sets, split="forget01"))
     assert found["forget_quality"].after.value == 1
     assert all(m.oracle in (None, m.after) for m in found.values())
+
+
+def test_what_is_no_number_is_neither_none_nor_all(lm: LanguageModel, folder: Path) -> None:
+    """Of a model whose weights are no numbers."""
+    broken = replace(lm, model=copy.deepcopy(lm.model))
+    with torch.no_grad():
+        for weight in broken.model.parameters():
+            weight.fill_(math.nan)
+    sets = tofu.read(Source(str(folder), limit=2), "forget01")
+    found = by_key(tofu.tofu(Models(broken), sets, split="forget01"))
+    likely = [m for key, m in found.items() if key.endswith(("probability", "truth_ratio", "utility"))]
+    assert len(likely) == 9
+    assert {figure(m.after.value, m.unit) for m in likely} == {"–"}
 
 
 def test_utility_by_hand() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from expunge.audit.divergence import divergence
 from expunge.audit.measures import Measurer, perplexity_ratio
 from expunge.audit.private import covered, hidden, mark, retold, secrets
 from expunge.audit.probes import Case, check_sets, run_probes
-from expunge.audit.reading import Advance, Reading, Sets, read
+from expunge.audit.reading import Advance, Reading, Sets, read, readable
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.audit.scores import Scores
 from expunge.audit.thresholds import Thresholds
-from expunge.encoding import Encoded
-from expunge.errors import InputError
 from expunge.expected import TEMPLATES
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
@@ -73,20 +70,14 @@ def audit(
 
 
 def _fluency(before: LanguageModel, sets: Sets, now: Reading, scores: Scores) -> list[Measure]:
-    answers = list(_encoded(before, ((j, text) for j, text in zip(sets.faulty, now.answers, strict=False) if text)))
+    said = zip(sets.faulty, now.answers, strict=False)
+    answers = readable(before, (j.dialogue.answered(text) for j, text in said if text))
     wanted = ((j, text) for j in sets.trained for text in (j.expected or TEMPLATES[j.label]))
-    expected = list(_encoded(before, wanted))
+    expected = readable(before, (j.dialogue.answered(text) for j, text in wanted))
     if not answers or not expected:
         return []
     found = [row.log_p for row in scores.of(before, [*answers, *expected])]
     return [perplexity_ratio(found[: len(answers)], found[len(answers) :])]
-
-
-def _encoded(lm: LanguageModel, rows: Iterable[tuple[Judged, str]]) -> Iterator[Encoded]:
-    """Answers to the prompts of rows, without those that fill the model's context."""
-    for item, text in rows:
-        with contextlib.suppress(InputError):
-            yield lm.format.encode(item.dialogue.answered(text))
 
 
 def _samples(sets: Sets, was: Reading, now: Reading, judges: Sequence[Judge]) -> list[Sample]:

@@ -8,6 +8,7 @@ fitted on ordinary dialogues, which maps a layer's states to the original's last
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ import torch
 from expunge.audit import intervals
 from expunge.audit.layers import finish, layers_of, states
 from expunge.audit.probes import Case
-from expunge.audit.reading import Sets, encode_old
+from expunge.audit.reading import Sets, encode_old, readable
 from expunge.audit.result import Estimate, Measure
 from expunge.audit.translation import Lesson, lessons, translated, translators
 from expunge.batches import Batch, alike
@@ -65,8 +66,8 @@ def depth(case: Case) -> list[Measure]:
     if not rows:
         raise InputError("the probe 'depth' needs dialogues to be forgotten", remedy="Give them with --forget FILE.")
     places = chosen(_one_depth(case))
-    ordinary = case.sets.ordinary[:: max(1, len(case.sets.ordinary) // LESSONS)]
-    given = lessons(case.before, [case.before.format.encode(d) for d in ordinary])
+    ordinary = readable(case.before, case.sets.ordinary)
+    given = lessons(case.before, ordinary[:: math.ceil(len(ordinary) / LESSONS) or 1])
     found = {name: _read(lm, case.before, rows, places, given) for name, lm in case.models.items()}
     return [measure for way in found["after"].right for measure in _measures(way, places, found)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,17 +10,17 @@ import torch
 
 from expunge.audit import intervals
 from expunge.audit.likelihood import mean_log_p
+from expunge.audit.reading import readable
 from expunge.audit.result import Estimate, Measure
 from expunge.audit.scores import Scores
 from expunge.batches import Batch, alike
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
-from expunge.errors import InputError
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
 
 ROWS = 256
-"""Dialogues that distributions are compared on, or a few more."""
+"""The most dialogues that distributions are compared on, evenly taken."""
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Of two tables of log-probabilities [..., vocabulary], at each place: [...]."""
@@ -50,18 +49,18 @@ def divergence(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue]
     """On ordinary dialogues the perplexity over the original's, KL from the original, and the distance to an oracle.
 
     models: "after", "before", and "oracle", if there is one; those that read a dialogue as the original's tokens are
-    compared. Distributions are those of about `ROWS` dialogues, between models of one vocabulary.
+    compared. Distributions are those of at most `ROWS` dialogues, between models of one vocabulary.
     """
     before = models["before"]
     models = {name: lm for name, lm in models.items() if lm.format is before.format}
-    ordinary = [d for d in ordinary if _reads(before, d)]
-    if not ordinary or "after" not in models:
+    rows = readable(before, ordinary)
+    if not rows or "after" not in models:
         return []
-    measures = [_perplexity(models, ordinary, scores)]
+    measures = [_perplexity(models, rows, scores)]
     same = {name for name, lm in models.items() if lm.vocabulary == before.vocabulary}
     asked = {name: (way, a, b) for name, (way, a, b) in _ASKED.items() if {a, b} <= same}
-    rows = [before.format.encode(d) for d in ordinary[:: max(1, len(ordinary) // ROWS)]]
-    values = distances([(way, models[a], models[b]) for way, a, b in asked.values()], rows)
+    some = rows[:: math.ceil(len(rows) / ROWS)]
+    values = distances([(way, models[a], models[b]) for way, a, b in asked.values()], some)
     found = dict(zip(asked, map(intervals.mean, values), strict=True))
     if "changed" in found:
         meaning = "Mean KL(original ‖ model) of next-token distributions, on ordinary dialogues."
@@ -78,17 +77,8 @@ def divergence(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue]
     return measures
 
 
-def _reads(lm: LanguageModel, dialogue: Dialogue) -> bool:
-    with contextlib.suppress(InputError):
-        return bool(lm.format.encode(dialogue))
-    return False
-
-
-def _perplexity(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue], scores: Scores) -> Measure:
-    loss = {
-        name: np.array([-mean_log_p(s) for s in scores.of(lm, [lm.format.encode(d) for d in ordinary])])
-        for name, lm in models.items()
-    }
+def _perplexity(models: Mapping[str, LanguageModel], rows: Sequence[Encoded], scores: Scores) -> Measure:
+    loss = {name: np.array([-mean_log_p(s) for s in scores.of(lm, rows)]) for name, lm in models.items()}
     found = {name: _exp(intervals.mean(own - loss["before"])) for name, own in loss.items() if name != "before"}
     meaning = "exp of the mean loss a token of ordinary responses, neighbours' among them, over the original's."
     return Measure(
@@ -97,7 +87,9 @@ def _perplexity(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue
 
 
 def _exp(estimate: Estimate) -> Estimate:
-    return Estimate(math.exp(estimate.value), math.exp(estimate.low), math.exp(estimate.high), estimate.count)
+    with np.errstate(over="ignore"):  # infinite then
+        value, low, high = np.exp([estimate.value, estimate.low, estimate.high]).tolist()
+    return Estimate(value, low, high, estimate.count)
 
 
 def distances(

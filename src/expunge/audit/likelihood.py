@@ -63,7 +63,7 @@ def likelihood(case: Case) -> list[Measure]:
     for name, rows in ratios.items():
         for kind, values in rows.items():
             found[name][f"truth_ratio_{kind}"] = [math.exp(-abs(r)) for r in values]
-            found[name][f"truth_preference_{kind}"] = [-math.expm1(min(0.0, r)) for r in values]
+            found[name][f"truth_preference_{kind}"] = [-math.expm1(min(r, 0.0)) for r in values]  # NaN first: kept
     measures = [
         _measure(name, kind, found)
         for kind in _KINDS

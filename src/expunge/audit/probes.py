@@ -12,7 +12,7 @@ from expunge.audit.reading import Advance, Reading, Sets
 from expunge.audit.result import Measure
 from expunge.audit.scores import Scores
 from expunge.errors import InputError
-from expunge.judges.verdict import Judge
+from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 
 
@@ -50,8 +50,19 @@ def check_sets(names: Sequence[str], sets: Sets) -> None:
     Raises:
         InputError: they have not, or what should be new to all models is to be forgotten.
     """
-    if "membership" not in names:
-        return
+    if "relearning" in names and len({topic(j) for j in sets.trained}) < 2:
+        remedy = "Give the dialogues a `subject`, or leave this probe out."
+        raise InputError("relearning needs forgotten dialogues about two subjects at least", remedy=remedy)
+    if "membership" in names:
+        _check_members(sets)
+
+
+def topic(item: Judged) -> str:
+    """What a dialogue is about, so that others about it tell of it: its subject, or else its old response."""
+    return item.dialogue.subject or item.dialogue.response or ""
+
+
+def _check_members(sets: Sets) -> None:
     if not sets.trained:
         raise InputError(
             "the probe 'membership' needs dialogues to be forgotten", remedy="Give them with --forget FILE."
@@ -72,11 +83,11 @@ PASSES: Mapping[str, int] = {"prompts": 15, "quantization": 4, "relearning": 10}
 
 def probe_work(names: Sequence[str], sets: Sets, models: int) -> int:
     """By how much the probes named advance in all, so that a bar can be drawn."""
-    return sum(PASSES.get(name, 1) for name in names) * len(sets.trained) * models
+    return sum(PASSES.get(name, 1) for name in set(names)) * len(sets.trained) * models
 
 
 def run_probes(names: Sequence[str], case: Case) -> list[Measure]:
-    """The measures of the probes named, in order.
+    """The measures of the probes named, in order, each once.
 
     Raises:
         InputError: an unknown name, or a probe lacks what it needs.
@@ -84,7 +95,7 @@ def run_probes(names: Sequence[str], case: Case) -> list[Measure]:
     check_probes(names)
     check_sets(names, case.sets)
     found: list[Measure] = []
-    for name in names:
+    for name in dict.fromkeys(names):
         module, _, function = PROBES[name].partition(":")
         probe: Probe = getattr(import_module(f"expunge.audit.{module}"), function)
         total = probe_work([name], case.sets, len(case.models))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +74,15 @@ class Reading:
 
 def encode_old(lm: LanguageModel, sets: Sets) -> list[Encoded]:
     return [lm.format.encode(j.dialogue, j.spans) for j in sets.faulty]
+
+
+def readable(lm: LanguageModel, dialogues: Iterable[Dialogue]) -> list[Encoded]:
+    """Dialogues with their responses, without those that the model cannot read: too long, or with no response."""
+    rows = []
+    for dialogue in dialogues:
+        with contextlib.suppress(InputError):
+            rows.append(lm.format.encode(dialogue))
+    return rows
 
 
 def read(

@@ -16,14 +16,13 @@ import torch
 
 from expunge.audit import intervals
 from expunge.audit.copies import copied
-from expunge.audit.probes import Case
-from expunge.audit.reading import Sets, encode_old, read
+from expunge.audit.probes import Case, check_sets, topic
+from expunge.audit.reading import Sets, encode_old, read, readable
 from expunge.audit.result import Estimate, Measure
 from expunge.audit.scores import Scores
 from expunge.batches import forward_rows
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
-from expunge.errors import InputError
 from expunge.generation import mean_probability
 from expunge.judges.verdict import Judged
 from expunge.model import LanguageModel
@@ -68,16 +67,14 @@ def relearning(case: Case) -> list[Measure]:
     Raises:
         InputError: all forgotten dialogues are about one subject, so that none can be held out.
     """
+    check_sets(["relearning"], case.sets)
     first, second = halves(case.sets.trained, case.seed)
-    if not first or not second:
-        remedy = "Give the dialogues a `subject`, or leave this probe out."
-        raise InputError("relearning needs forgotten dialogues about two subjects at least", remedy=remedy)
     rounds: dict[str, Rounds] = {
         "forget": [(_old(case.after, first), second), (_old(case.after, second), first)],
     }
     for name, dialogues in (("neighbours", case.sets.neighbours), ("benign", benign(case.sets))):
-        if dialogues:
-            rounds[name] = [([case.after.format.encode(d) for d in dialogues], (*first, *second))]
+        if rows := readable(case.after, dialogues):
+            rounds[name] = [(rows, (*first, *second))]
     forgotten = (*first, *second)
     begun = {
         name: dict(zip(forgotten, _asked(lm, forgotten, case, case.scores), strict=True))
@@ -101,7 +98,7 @@ def halves(items: Sequence[Judged], seed: int) -> tuple[tuple[Judged, ...], tupl
     """Two halves of like size, by seed; no subject is in both, nor, without subjects, one old response."""
     groups: dict[str, list[Judged]] = {}
     for item in items:
-        groups.setdefault(item.dialogue.subject or (item.dialogue.response or ""), []).append(item)
+        groups.setdefault(topic(item), []).append(item)
     order = sorted(groups)
     Random(seed).shuffle(order)
     parts: tuple[list[Judged], list[Judged]] = ([], [])

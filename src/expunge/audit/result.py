@@ -39,7 +39,7 @@ class Measure:
     """One line of the audit.
 
     key: stable name for programs; title: for people; meaning: one sentence on what is counted.
-    unit: "share" (of dialogues, shown in per cent), "probability", "ratio", "nats", or "steps" of training.
+    unit: "share" (of dialogues, shown in per cent), "probability", "ratio", "nats", "steps" of training, or a "number".
     better: "nearer the oracle" where too low is as bad as too high.
     before: the reference model; after: the audited model; oracle: a model that never saw the forget set.
     """
@@ -48,7 +48,7 @@ class Measure:
     title: str
     meaning: str
     group: Group
-    unit: Literal["share", "probability", "ratio", "nats", "steps"]
+    unit: Literal["share", "probability", "ratio", "nats", "steps", "number"]
     better: Better
     after: Estimate
     before: Estimate | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +21,8 @@ HAZARDOUS = ("wmdp_bio", "wmdp_cyber", "wmdp_chem")
 """WMDP (Li et al. 2024, arXiv 2403.03218): what is to be forgotten; four choices, so 0.25 is chance."""
 ORDINARY = ("mmlu",)
 """What WMDP's authors measure beside it."""
+_NO_SHARE = re.compile(r"perplexity|bits_per|likelihood|bleu|chrf|rouge|brier|(^|_)ter(_|$)")
+"""Metrics that are none, even where they lie between 0 and 1."""
 
 
 def manager(tasks: Sequence[str], folder: Path | None = None) -> Any:
@@ -107,11 +110,11 @@ def _measure(task: str, key: str, found: Mapping[str, Mapping[str, Any]], forgot
     estimates = {name: _estimate(task, key, results) for name, results in found.items()}
     higher = found["after"].get("higher_is_better", {}).get(task, {}).get(metric, True) != forgotten
     better: Better = "higher" if higher else "lower"
-    bounded = all(0 <= e.value <= 1 for e in estimates.values())
+    share = not _NO_SHARE.search(metric) and all(0 <= e.value <= 1 for e in estimates.values())
     meaning = f"lm-eval's {metric!r}" + (f" (filter {kept!r})." if kept != "none" else ".")
     named = f"{task}_{metric}" + (f"_{kept}" if kept != "none" else "")
     group: Group = "forgetting" if forgotten else "ability"
-    unit: Literal["share", "ratio"] = "share" if bounded else "ratio"
+    unit: Literal["share", "number"] = "share" if share else "number"
     return Measure(named, f"{task}: {metric}", meaning, group, unit, better, **estimates)
 
 

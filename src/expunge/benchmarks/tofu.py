@@ -133,12 +133,12 @@ def _measured(models: Models, lm: LanguageModel, questions: Sequence[Question], 
         own, right, *wrong = (next(scores) for _ in range(2 + len(question.wrong)))
         log_p, others = mean_log_p(own), [mean_log_p(w) for w in wrong]
         ratio = float(np.mean(others)) - mean_log_p(right)
-        figures = {
+        figures = {  # what may be no number comes first: min() keeps it then
             "probability": math.exp(log_p),
-            "chosen": 1 / (1 + sum(math.exp(min(700.0, other - log_p)) for other in others)),
+            "chosen": 1 / (1 + sum(math.exp(min(other - log_p, 700.0)) for other in others)),
             "rouge": recall,
             "alike": math.exp(-abs(ratio)),
-            "preferred": -math.expm1(min(0.0, ratio)),
+            "preferred": -math.expm1(min(ratio, 0.0)),
             "exact_memorization": float(own.greedy.double().mean()),
             "extraction_strength": extraction_strength(own.greedy.tolist()),
             "log_ratio": ratio,

@@ -49,6 +49,8 @@ def figure(value: float, unit: str) -> str:
         return f"{value:.0f} steps"
     if unit == "ratio":
         return f"{value:.2f}×"
+    if unit == "number":
+        return f"{value:.3f}"
     if unit == "nats":
         return "<0.001 nats" if 0 < value < 0.0005 else f"{value:.3f} nats"
     if unit == "probability":

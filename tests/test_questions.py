@@ -1,0 +1,56 @@
+"""What an audit asks, read from files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from expunge.judges.names import load_judge
+from expunge.progress import Quiet
+from expunge.questions import audit_sets
+
+
+class Told(Quiet):
+    """Keeps the lines said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def written(folder: Path, *verdicts: str) -> str:
+    """Dialogues with these verdicts, one each; "" for none."""
+    path = folder / "unseen.jsonl"
+    rows = [{"question": f"Number {i}?", "answer": f"It is 555-020{i}.", "id": str(i)} for i in range(len(verdicts))]
+    scanned = [
+        {"verdicts": [{"label": v, "score": 1.0, "judge": "test", "version": "1"}]} if v else {} for v in verdicts
+    ]
+    path.write_text("".join(json.dumps(row | more) + "\n" for row, more in zip(rows, scanned, strict=True)))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "asked"), [(("privacy", "clean", "harmful", "clean"), ["0", "2"]), (("", ""), ["0", "1"])]
+)
+def test_without_judges_what_a_scan_found_clean_is_not_asked(
+    tmp_path: Path, verdicts: tuple[str, ...], asked: list[str]
+) -> None:
+    told = Told()
+    sets = audit_sets([], [], [written(tmp_path, *verdicts)], [], [], progress=told)
+    assert [item.dialogue.id for item in sets.unseen] == asked
+    left = ["Unseen phrasings: 2 of 4 are left out, for nothing flags them."]
+    assert told.lines == (left if "clean" in verdicts else [])
+
+
+def test_what_no_judge_flags_is_told(tmp_path: Path) -> None:
+    registry = tmp_path / "registry.jsonl"
+    registry.write_text(json.dumps({"kind": "phone", "value": "555-0201", "owner": "Someone"}) + "\n")
+    told = Told()
+    judges = [load_judge(f"registry={registry}")]
+    sets = audit_sets([], judges, [written(tmp_path, "", "", "")], [], [], progress=told)
+    assert [item.dialogue.id for item in sets.unseen] == ["1"]
+    assert told.lines == ["Unseen phrasings: 2 of 3 are left out, for nothing flags them."]
