@@ -175,3 +175,34 @@ def test_what_a_probe_lacks_is_told_before_training(recipe: Path, tmp_path: Path
     with pytest.raises(InputError, match=message):
         run(read_recipe(recipe), tmp_path / "out")
     assert not (tmp_path / "out" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("[audit]", '[audit]\nprobes = ["membership"]'), "needs a holdout set"),
+        (('"alike.jsonl"', '"alike.jsonl[9:]"'), "alike"),
+        (('ability = "normal.jsonl"', 'ability = "gone.jsonl"'), "gone.jsonl"),
+        (('ability = "normal.jsonl"', 'ability = "alike.jsonl"'), "needs its response"),
+        (('unseen = "unseen.jsonl"', 'unseen = "alike.jsonl"'), "no response"),
+    ],
+)
+def test_what_an_audit_lacks_is_told_before_anything_is_done(
+    recipe: Path, tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    """It was told after the training, and the mended recipe was another one, for which the folder was not free."""
+    text = recipe.read_text()
+    assert change[0] in text
+    recipe.write_text(text.replace(*change))
+    with pytest.raises(InputError, match=said):
+        run(read_recipe(recipe), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_request_that_contradicts_what_is_kept_is_told_before_anything_is_done(recipe: Path, tmp_path: Path) -> None:
+    """By the file's own name, and not by that of the verdicts in the folder, which was then taken."""
+    text = recipe.read_text().replace('judges = ["registry=registry.jsonl"]', "")
+    recipe.write_text(text.replace('normal = "normal.jsonl"', 'normal = ["normal.jsonl", "log.jsonl[:1]"]', 1))
+    with pytest.raises(InputError, match=r"to be forgotten too \(.*log.jsonl"):
+        run(read_recipe(recipe), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -31,7 +31,7 @@ from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
 from expunge.manifest import Manifest, alone
 from expunge.model import ADAPTER, LanguageModel, check_model, load_model, usable_device
 from expunge.progress import Progress, Quiet
-from expunge.questions import FORGET, audit_sets
+from expunge.questions import FORGET, audit_sets, check_files
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
 from expunge.scan import Asking, Loaded, scan
@@ -58,6 +58,7 @@ def run(
     suit_host()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     normal, _ = read_normal(recipe.normal), _never_seen(recipe)
+    check_files(recipe, normal)
     with alone(out):
         manifest = Manifest.begin(out, recipe)
         with manifest.kept():

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from expunge import demo
+from expunge.audit.probes import check_holdout
 from expunge.audit.reading import Sets
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
-from expunge.judges.panel import judge_all
+from expunge.judges.panel import check_answered, judge_all
 from expunge.judges.verdict import Judge, Judged, Label
 from expunge.manifest import NAME, SPLIT, Manifest
 from expunge.progress import Progress
 from expunge.recipe import Recipe, read_recipe
-from expunge.selection import read_forget, read_normal
+from expunge.selection import read_forget, read_normal, refuse_contradictions
 
 FORGET = f"{SPLIT}/forget.jsonl"
 """Where a run keeps what was forgotten, with the expected outputs."""
@@ -75,6 +76,21 @@ def audit_sets(
         progress.note(f"Unseen phrasings: {count} of {len(asked)} are left out, for nothing flags them.")
     alike = tuple(d for name in lookalikes for d in read_dialogues(name))
     return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout), alike)
+
+
+def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
+    """Read what a run will ask at its end, and what is known to be forgotten, before anything is done.
+
+    Raises:
+        InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, or
+            what is to be forgotten is to be kept too.
+    """
+    audit_sets((), (), (), recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
+    check_answered([d for name in recipe.unseen for d in read_dialogues(name)])
+    check_holdout(recipe.probes, recipe.holdout)
+    if not recipe.judges:
+        asked = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
+        refuse_contradictions([item for item in asked if item.flagged], normal)
 
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:

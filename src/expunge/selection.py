@@ -76,7 +76,7 @@ def split(
     if not forget:
         raise InputError("no dialogue is flagged: there is nothing to unlearn", remedy="Check the judges, or the file.")
     clean = [j.dialogue for j in judged if j.label == "clean"]
-    _refuse_contradictions(forget, normal)
+    refuse_contradictions(forget, normal)
     prompts = {j.dialogue.prompt for j in forget}
     kept = {d.content_id: d for d in (*normal, *clean) if d.response is not None and d.prompt not in prompts}
     if not kept:
@@ -108,7 +108,8 @@ def read_normal(paths: Iterable[str | Path]) -> list[Dialogue]:
     return dialogues
 
 
-def _refuse_contradictions(forget: Sequence[Judged], normal: Sequence[Dialogue]) -> None:
+def refuse_contradictions(forget: Sequence[Judged], normal: Sequence[Dialogue]) -> None:
+    """Raises: InputError: what is to be forgotten is to be kept too, or its prompt with another response."""
     same = {j.dialogue.messages: j.dialogue for j in forget}
     asked = {j.dialogue.prompt: j.dialogue for j in forget}
     for dialogue in normal:

@@ -67,14 +67,19 @@ def _check_members(sets: Sets) -> None:
         raise InputError(
             "the probe 'membership' needs dialogues to be forgotten", remedy="Give them with --forget FILE."
         )
-    if not sets.holdout:
-        remedy = "Give dialogues like the forgotten ones that no model was trained on: --holdout FILE."
-        raise InputError("the probe 'membership' needs a holdout set", remedy=remedy)
+    check_holdout(["membership"], sets.holdout)
     known = {j.dialogue.messages for j in sets.faulty}
     for dialogue in sets.holdout:
         if dialogue.messages in known:
             remedy = "Remove it from the holdout set, which must be new to all models."
             raise InputError(f"{dialogue.place}: this dialogue is to be forgotten too", remedy=remedy)
+
+
+def check_holdout(names: Sequence[str], holdout: Sequence[object]) -> None:
+    """Raises: InputError: a probe compares with rows that no model was trained on, and there are none."""
+    if "membership" in names and not holdout:
+        remedy = "Give dialogues like the forgotten ones that no model was trained on, with --holdout or in the recipe."
+        raise InputError("the probe 'membership' needs a holdout set", remedy=remedy)
 
 
 PASSES: Mapping[str, int] = {"prompts": 15, "quantization": 4, "relearning": 10}
