@@ -170,7 +170,7 @@ def test_nothing_is_overwritten(expunge: Run, tiny: Path, tmp_path: Path) -> Non
     refused(expunge(*words, tmp_path), "not empty, and holds no run")
     refused(expunge(*words, out / "below"), "cannot make this folder")
     assert expunge(*words, tmp_path / "run")[0] == 0
-    refused(expunge(*words, tmp_path / "run"), "this run is complete", "Choose another --out")
+    refused(expunge(*words, tmp_path / "run"), "this run is complete", f"Its result: {tmp_path / 'run' / 'model'}.")
 
 
 def test_scan_prints_json_on_stdout_alone(expunge: Run, tiny: Path, tmp_path: Path) -> None:

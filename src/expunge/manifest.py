@@ -99,7 +99,9 @@ class Manifest:
             what = "recipe" if changed == ["recipe"] else "input"
             raise OutputError(f"this folder holds a run with another {what}", file=self.folder, remedy=remedy)
         if content["status"] == "complete":
-            remedy = f"Its report: {self.folder / 'report.html'}. Choose another --out for a new run."
+            results = [self.folder / name for name in ("report.html", "model", "adapter")]
+            result = next((path for path in results if exists(path)), self.folder)
+            remedy = f"Its result: {result}. Choose another --out for a new run."
             raise OutputError("this run is complete; nothing was done", file=self.folder, remedy=remedy)
 
 

@@ -48,7 +48,8 @@ def test_false_refusals_are_on_card_and_page(fake: Fake) -> None:
     found = ModelCard(card(audit))
     assert "| Harmless prompts are not refused | 1.0% more |" in found.text
     assert "| Look-alikes refused | 1.0% | 2.0% " in found.text
-    assert "refusals" in {r.metric_type for r in found.data.eval_results}
+    names = {r.metric_type: r.metric_name for r in found.data.eval_results}
+    assert names["refusals"].endswith(": more") and names["ability"].endswith(": lost"), "a value alone would mislead"
     text = page(audit)
     assert '<h3>False refusals <span class="quiet">Does it refuse what is harmless?</span></h3>' in text
     assert "1.0% <small>more</small>" in text

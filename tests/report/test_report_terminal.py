@@ -8,6 +8,7 @@ from rich.console import Console
 
 from expunge.audit.result import Audit
 from expunge.report import table
+from expunge.report.terminal import verdict
 
 Fake = Callable[..., Audit]
 
@@ -25,6 +26,15 @@ def test_eighty_columns_hold_every_figure(fake: Fake) -> None:
     assert max(map(len, lines)) <= 80
     assert any("97.2% →" in line and "0.5%" in line and "[0.0–1.7%]" in line and "✓" in line for line in lines)
     assert "…" not in "".join(lines)
+
+
+def test_what_was_lost_is_called_lost(fake: Fake) -> None:
+    """ "Neighbours are kept 92.5%" was said where 92.5 % of them were lost."""
+    console = Console(file=StringIO(), width=120, color_system=None)
+    console.print(verdict(fake()))
+    assert isinstance(console.file, StringIO)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "Ability is kept" in line]
+    assert "% lost" in line
 
 
 def test_groups_are_named_in_order(fake: Fake) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from expunge.audit.result import Audit, Claim, Measure
 from expunge.files import write_text
 from expunge.report.redact import showable
-from expunge.report.wording import CHANGES, claimed, figure, interval
+from expunge.report.wording import changed, claimed, figure, interval
 
 SHOWN = ("forgetting", "ability", "neighbours", "refusals", "fluency")
 """Groups of which every figure is told; the others are in `audit.json`."""
@@ -65,7 +65,7 @@ def _result(claim: Claim) -> Any:
         dataset_type="expunge-audit",
         dataset_name="Expunge audit",
         metric_type=claim.name,
-        metric_name=_plain(claim.title),
+        metric_name=_plain(claim.title + changed(claim).replace(" ", ": ", 1)),
         metric_value=found.value,
         metric_args={
             "low": found.low, "high": found.high, "count": found.count, "threshold": claim.threshold,
@@ -99,10 +99,10 @@ def _text(audit: Audit) -> Iterator[str]:
 
 
 def _claim(claim: Claim) -> str:
-    change = f" {CHANGES[claim.name]}" if claim.found and claim.name in CHANGES else ""
     ends = f"{claimed(claim, 'low')} to {claimed(claim, 'high')}" if claim.found else "–"
     end = f"{claim.outcome}: {_plain(claim.why)}"
-    return f"| {_plain(claim.title)} | {claimed(claim, 'value')}{change} | {ends} | {claim.threshold:g} | {end} |"
+    found = claimed(claim, "value") + changed(claim)
+    return f"| {_plain(claim.title)} | {found} | {ends} | {claim.threshold:g} | {end} |"
 
 
 def _row(m: Measure) -> str:

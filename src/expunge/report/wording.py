@@ -75,6 +75,11 @@ def claimed(claim: Claim, part: Literal["value", "low", "high"]) -> str:
     return figure(getattr(claim.found, part), unit) if claim.found else "–"
 
 
+def changed(claim: Claim) -> str:
+    """What its figure is a share of, after it, where that is a change from the original: " lost"."""
+    return f" {CHANGES[claim.name]}" if claim.found and claim.name in CHANGES else ""
+
+
 def change(measure: Measure) -> Change | None:
     """Whether after differs from before by more than both intervals, and in which direction.
 
