@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from made_up_measures import FORGOTTEN, auc, audit_of, kept, measure, refused
 from expunge.audit import intervals
 from expunge.audit.decision import TITLES, claim_of, decide, pooled
 from expunge.audit.names import PROBES
-from expunge.audit.result import Claim, Estimate, Measure, read_audit
+from expunge.audit.result import Claim, Estimate, Measure, Sample, Text, read_audit
 from expunge.audit.thresholds import CLAIMS, Thresholds
 from expunge.errors import InputError
 
@@ -297,3 +299,46 @@ def test_only_an_attack_decides_on_membership() -> None:
     """What `likelihood` tells of the holdout set is no AUC."""
     assert claim_of(auc(0.5, 0.1, 0.5, "membership_loss")) == "membership"
     assert claim_of(auc(0.5, 0.1, 0.5, "extraction_strength_holdout")) is None
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "after": lambda a: a["measures"][0].update(after=None),
+    "value": lambda a: a["measures"][0]["after"].update(value="much"),
+    "unit": lambda a: a["measures"][0].update(unit="miles"),
+    "facts": lambda a: a.update(facts=[]),
+    "outcome": lambda a: a["claims"][0].update(outcome="MAYBE"),
+    "version": lambda a: a.update(version=99),
+    "model": lambda a: a.update(model=3),
+    "claims": lambda a: a.update(claims=[3]),
+    "measures": lambda a: a.update(measures=None),
+}
+TORN: dict[str, Callable[[dict[str, Any]], object]] = {
+    "kind": lambda s: s.update(kind="odd"),
+    "question": lambda s: s.update(question=None),
+    "triple": lambda s: s["question"].update(private=[[0, 1, 2]]),
+    "places": lambda s: s["question"].update(private=[["a", "b"]]),
+    "text": lambda s: s["after"].update(text=5),
+    "more": lambda s: s.update(mood="good"),
+}
+
+
+@pytest.mark.parametrize("name", [*DAMAGE, *TORN])
+def test_a_damaged_audit_is_named(tmp_path: Path, name: str) -> None:
+    text = Text("Who?", ((0, 3),))
+    sample = Sample("1", "trained", "privacy", "", text, None, text, text, True, False)
+    replace(audit_of(FORGOTTEN), samples=(sample,)).write(tmp_path)
+    assert read_audit(tmp_path).samples == (sample,)
+    file, harm = ("audit.json", DAMAGE[name]) if name in DAMAGE else ("samples.jsonl", TORN[name])
+    row = json.loads((tmp_path / file).read_text())
+    harm(row)
+    (tmp_path / file).write_text(json.dumps(row))
+    with pytest.raises(InputError, match=file) as error:
+        read_audit(tmp_path)
+    assert error.value.remedy
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"audit"', "{}"])
+def test_what_is_no_audit_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "audit.json").write_text(text)
+    with pytest.raises(InputError, match="not an audit"):
+        read_audit(tmp_path)

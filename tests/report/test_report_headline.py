@@ -8,7 +8,7 @@ from madeup import share
 
 from expunge.audit.result import Audit, Estimate
 from expunge.report.headline import sentence, title
-from expunge.report.redact import MASK, Piece, fold
+from expunge.report.redact import MASK, Piece, Redactor, fold
 from expunge.report.wording import change, duration, figure, interval
 
 Fake = Callable[..., Audit]
@@ -99,3 +99,17 @@ def test_folding_keeps_every_piece_and_cuts_no_private_one() -> None:
         head, tail = fold(pieces, limit)
         assert "".join(p.text for p in (*head, *tail)) == "".join(p.text for p in pieces)
         assert sum(p.private for p in (*head, *tail)) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "covered"),
+    [
+        ("Anna Weiß", "Ask ANNA WEISS, or anna weiß.", f"Ask {MASK}, or {MASK}."),
+        ("Anna Weiss", "Anna Weiß? ßAnna Weißß!", f"{MASK}? ß{MASK}ß!"),
+        ("ssam", "A ßam.", f"A {MASK}."),
+        ("Dr. (Ä) Öz", "DR. (Ä) ÖZ; Dr_ (Ä) Öz", f"{MASK}; Dr_ (Ä) Öz"),
+    ],
+)
+def test_a_value_is_covered_however_its_letters_are_written(value: str, text: str, covered: str) -> None:
+    """ß is SS in capitals: two characters, so that the places move."""
+    assert Redactor(frozenset({value})).plain(text) == covered

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from expunge.errors import InputError
 from expunge.files import PRIVATE, read_jsonl, read_text, write_jsonl, write_text
@@ -16,6 +17,7 @@ from expunge.files import PRIVATE, read_jsonl, read_text, write_jsonl, write_tex
 Group = Literal["forgetting", "robustness", "membership", "ability", "neighbours", "refusals", "fluency", "oracle"]
 Better = Literal["lower", "higher", "nearer the oracle"]
 Kind = Literal["trained", "unseen", "neighbour", "ability", "lookalike"]
+Unit = Literal["share", "probability", "ratio", "nats", "steps", "number"]
 Outcome = Literal["PASS", "FAIL", "NOT SHOWN"]
 
 VERSION = 1
@@ -48,7 +50,7 @@ class Measure:
     title: str
     meaning: str
     group: Group
-    unit: Literal["share", "probability", "ratio", "nats", "steps", "number"]
+    unit: Unit
     better: Better
     after: Estimate
     before: Estimate | None = None
@@ -171,32 +173,62 @@ def read_audit(folder: Path) -> Audit:
     Raises:
         InputError: there is no audit in this folder, or it is not one of ours.
     """
-    path = folder / "audit.json"
-    try:
+    path, texts = folder / "audit.json", folder / "samples.jsonl"
+    with _ours(path):
         head = json.loads(read_text(path))
-        measures = tuple(_measure(m) for m in head["measures"])
-        texts = folder / "samples.jsonl"
-        some = texts.exists() and texts.stat().st_size > 0
+        if (version := head["version"]) != VERSION:
+            remedy = "Write it anew with `expunge audit`."
+            raise InputError(f"an audit of version {version}, not {VERSION}", file=path, remedy=remedy)
+        names = _is(str, head["model"]), _is(str, head["reference"]), _is(str | None, head["oracle"])
+        measures, claims = tuple(map(_measure, head["measures"])), tuple(map(_claim, head["claims"]))
+        facts = _is(dict, head["facts"])
+    some = texts.exists() and texts.stat().st_size > 0
+    with _ours(texts):
         samples = tuple(_sample(row) for _, row in read_jsonl(texts)) if some else ()
-        claims = tuple(Claim(**(c | {"found": _estimate(c["found"])})) for c in head["claims"])
-        return Audit(head["model"], head["reference"], head["oracle"], measures, claims, samples, head["facts"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+    return Audit(*names, measures, claims, samples, facts)
+
+
+@contextlib.contextmanager
+def _ours(path: Path) -> Iterator[None]:
+    """Name the file in which something is missing, too much, or not what it should be."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError):
         raise InputError("not an audit", file=path, remedy="Write it with `expunge audit`.") from None
 
 
+def _is(kind: Any, value: Any) -> Any:
+    """The value, if it is of this type, or one of this Literal."""
+    if value not in get_args(kind) if get_origin(kind) is Literal else not isinstance(value, kind):
+        raise TypeError
+    return value
+
+
 def _measure(row: dict[str, Any]) -> Measure:
+    for key, kind in (("group", Group), ("unit", Unit), ("better", Better), ("after", dict)):
+        _is(kind, row[key])
     return Measure(**(row | {k: _estimate(row[k]) for k in ("after", "before", "oracle")}))
 
 
+def _claim(row: dict[str, Any]) -> Claim:
+    _is(Outcome, row["outcome"])
+    return Claim(**(row | {"found": _estimate(row["found"])}))
+
+
 def _estimate(row: dict[str, Any] | None) -> Estimate | None:
-    if not row:
+    if row is None:
         return None
-    value, low, high = (math.nan if row[key] is None else row[key] for key in ("value", "low", "high"))
-    return Estimate(value, low, high, row["count"])
+    value, low, high = (
+        math.nan if row[key] is None else _is(int | float, row[key]) for key in ("value", "low", "high")
+    )
+    return Estimate(value, low, high, _is(int, row["count"]))
 
 
 def _sample(row: dict[str, Any]) -> Sample:
-    def text(value: dict[str, Any] | None) -> Text | None:
-        return None if value is None else Text(value["text"], tuple((a, b) for a, b in value["private"]))
+    _is(Kind, row["kind"])
+    old = None if row["old"] is None else _text(row["old"])
+    return Sample(**(row | {k: _text(row[k]) for k in ("question", "before", "after")} | {"old": old}))
 
-    return Sample(**(row | {k: text(row[k]) for k in ("question", "old", "before", "after")}))
+
+def _text(row: dict[str, Any]) -> Text:
+    return Text(_is(str, row["text"]), tuple((_is(int, start), _is(int, end)) for start, end in row["private"]))

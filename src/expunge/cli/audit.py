@@ -59,7 +59,9 @@ def command(
 
     Exits 1 where a claim fails.
 
-    For a model in a run's folder, what is not given is taken from that run; for the built-in town, from the demo.
+    For a model in a run's folder, the dialogues, the oracle, the judges, the template and the thresholds are that run's
+    where not given, and for the built-in town dialogues, oracle and judges the demo's; probes, samples, seed and device
+    are not.
 
     \b
     expunge audit run/model --reference org/model --out audit

@@ -64,14 +64,16 @@ class Redactor:
         return "".join(piece.text for piece in self.pieces(Text(text) if isinstance(text, str) else text))
 
     @cached_property
-    def _folded(self) -> dict[str, str]:
-        return {value: value.casefold() for value in self.values}
+    def _folded(self) -> frozenset[str]:
+        return frozenset(value.casefold() for value in self.values)
 
     def _found(self, text: str) -> Iterator[tuple[int, int]]:
         folded = text.casefold()
-        for value, needle in self._folded.items():
-            if needle in folded:
-                yield from (match.span() for match in re.finditer(re.escape(value), text, re.IGNORECASE))
+        needles = [needle for needle in self._folded if needle in folded]
+        places = [i for i, char in enumerate(text) for _ in char.casefold()] if needles else []  # ß is ss
+        for needle in needles:
+            for match in re.finditer(re.escape(needle), folded):
+                yield places[match.start()], places[match.end() - 1] + 1
 
 
 def fold(pieces: Iterable[Piece], limit: int) -> tuple[list[Piece], list[Piece]]:
