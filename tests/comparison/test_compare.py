@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from expunge.comparison import compare as module
 from expunge.comparison.compare import Cell, Comparison, cell, compare
 from expunge.comparison.entries import entries
-from expunge.comparison.ground import Ground
+from expunge.comparison.ground import Ground, _same_models
 from expunge.comparison.page import page
 from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
@@ -93,6 +93,24 @@ def test_other_weights_under_the_same_name_are_refused(recipe: Path, tiny: Path,
     save_file({name: value * 1.01 for name, value in weights.items()}, model / "model.safetensors", {"format": "pt"})
     with pytest.raises(OutputError, match="other weights"):
         compare(what, chosen, tmp_path / "out", seeds=1)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.jinja", "config.json"])
+def test_another_tokenizer_template_or_config_is_refused_too(
+    recipe: Path, tiny: Path, tmp_path: Path, name: str
+) -> None:
+    """Of the model, and of an adapter's base."""
+    model = shutil.copytree(tiny, tmp_path / "mine")
+    (adapter := tmp_path / "adapter").mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model)}))
+    (model / name).touch()
+    for i, asked in enumerate((model, adapter)):
+        what, kept = replace(read_recipe(recipe), model=str(asked)), tmp_path / f"{i}.json"
+        _same_models(what, kept)
+        _same_models(what, kept)
+        (model / name).write_text((model / name).read_text() + " ")
+        with pytest.raises(OutputError, match="another tokenizer or config"):
+            _same_models(what, kept)
 
 
 def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
