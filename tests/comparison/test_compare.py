@@ -140,6 +140,15 @@ def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None
     assert found["mine"].options == {"coefficient": 4} and found["mine"].base_bits == 4
 
 
+def test_what_the_recipes_method_sets_is_no_budget() -> None:
+    """RMU trains one matrix of a layer, of itself."""
+    found = entries(["npo", "rmu"], None, UnlearnConfig.of("rmu", lora_rank=2, checkpointing=True))
+    assert [c.modules for c in found.values()] == ["matrices", "down_proj"]
+    assert all(c.checkpointing and c.lora_rank == 2 for c in found.values())
+    said = entries(["npo"], None, UnlearnConfig.of("rmu", modules="up_proj"))
+    assert said["npo"].modules == "up_proj"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -13,8 +13,11 @@ from expunge.files import exists, read_toml
 from expunge.objective.methods import METHODS
 from expunge.training.config import UnlearnConfig
 
-SHARED = ("max_steps", "forget_rows", "normal_rows", "accumulation", "lora_rank", "dora", "base_bits", "modules")
-"""What the recipe gives to every method, where it says otherwise than the default: the budget, and what is trained."""
+SHARED = (
+    "max_steps", "forget_rows", "normal_rows", "accumulation", "lora_rank", "dora", "base_bits", "modules",
+    "checkpointing",
+)  # fmt: skip
+"""What the recipe gives to every method, where it says otherwise than its own: the budget, and what is trained."""
 
 
 BEST = "best.toml"
@@ -47,7 +50,7 @@ def entries(
             raise InputError(f"there are other settings for {name!r}", file=folder, remedy="Leave one of the two out.")
         tables[name], files[name] = table, folder / BEST
         chosen.append(name)
-    plain = UnlearnConfig()
+    plain = UnlearnConfig.of(recipe.method)
     budget = {key: getattr(recipe, key) for key in SHARED if getattr(recipe, key) != getattr(plain, key)}
     made = {name: _entry(name, tables.get(name, {}), files.get(name), budget) for name in chosen or METHODS}
     return {name: replace(c, max_steps=min(c.max_steps, steps)) if steps else c for name, c in made.items()}
