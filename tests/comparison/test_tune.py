@@ -95,6 +95,13 @@ def test_what_is_written_is_read_as_it_was(values: dict[str, float], tmp_path_fa
     assert read_recipe(folder / "recipe.toml").config == config
 
 
+def test_what_was_found_is_not_filled_in_by_a_recipe_with_another_budget(tmp_path: Path) -> None:
+    config = UnlearnConfig.of("npo", max_steps=600)
+    (tmp_path / BEST).write_text(toml(config))
+    other = UnlearnConfig(max_steps=1000, forget_rows=3, lora_rank=4, dora=True, checkpointing=True, modules="up_proj")
+    assert entries([], None, other, tuned=[tmp_path]) == {"npo": config}
+
+
 @pytest.mark.parametrize("given", [{}, {"ignorance": 1e-4, "forgotten": 0.01}])
 def test_an_adapters_own_settings_are_read_as_they_were(given: dict[str, float], tmp_path: Path) -> None:
     """Also where they are those of a model that is trained as a whole."""
