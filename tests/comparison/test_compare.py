@@ -23,7 +23,7 @@ from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
 from expunge.errors import InputError, MissingExtraError, OutputError
 from expunge.files import lock
-from expunge.recipe import Recipe, read_recipe
+from expunge.recipe import read_recipe
 from expunge.training.config import UnlearnConfig
 
 SCORE = Score(0.5, 0.6, None, 0.9, 0.1, None, 0.2, 0.3, 0.0, None, 0.8, 0.7, None)
@@ -214,7 +214,21 @@ def test_the_command(recipe: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 2 and "Did you mean 'npo'" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
-def test_without_anything_ordinary_there_is_nothing_to_compare(recipe: Path, tmp_path: Path) -> None:
-    what: Recipe = replace(read_recipe(recipe), ability=())
-    with pytest.raises(InputError, match="ability"):
-        compare(what, entries(["npo"], None, what.config), tmp_path / "out", seeds=1)
+@pytest.mark.parametrize("key", ["nothing", "ability", "neighbours", "holdout", "unseen", "judged"])
+def test_what_cannot_be_asked_is_refused_before_anything_is_done(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """So that the recipe can be corrected, and goes on in the same folder."""
+    right = read_recipe(recipe)
+    (long := tmp_path / "long.jsonl").write_text(json.dumps({"question": "Who? " * 500, "answer": "I."}) + "\n")
+    if key == "judged":
+        right, key = replace(right, judges=("privacy",)), "unseen"
+    wrong = replace(right, ability=()) if key == "nothing" else replace(right, **{key: (str(long),)})
+    said = "nothing to score ability on" if key == "nothing" else "long.jsonl:1: .* the model's context is"
+    with monkeypatch.context() as patch:
+        patch.setattr("expunge.comparison.ground.judged_split", None)
+        with pytest.raises(InputError, match=said):
+            Ground.of(wrong, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    if not right.judges:
+        assert Ground.of(right, tmp_path / "out").parts.forget
