@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from expunge.cli import compare as command
 from expunge.comparison import compare as module
 from expunge.comparison.compare import Cell, Comparison, cell, compare
 from expunge.comparison.entries import entries
@@ -184,13 +185,21 @@ def test_names_cannot_inject_markup() -> None:
     assert "<script" not in text and "&lt;script&gt;" in text
 
 
+def test_names_and_reasons_are_no_markup_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    made = Cell("npo [/fast]", 0, SCORE, "", "unjudged", 1, 2, 3.0)
+    broken = Cell("[b]\x1b", 0, None, "not [/finite]", "diverged", 1, 2, 3.0)
+    command._print(Comparison((made, broken), SCORE, None), Path("out"))
+    told = capsys.readouterr().out
+    assert "npo [/fast]" in told and "not [/finite]" in told and "[b]\ufffd" in told
+
+
 def test_a_page_of_broken_cells_alone_is_drawn_without_relearning() -> None:
     broken = Cell("npo", 0, None, "not finite", "steps", 1, 2, 3.0)
     assert "not finite" in page(Comparison((broken,), replace(SCORE, relearned=None), None))
 
 
 def test_the_command(recipe: Path, tmp_path: Path) -> None:
-    command = [
+    words = [
         sys.executable,
         "-m",
         "expunge",
@@ -203,14 +212,12 @@ def test_the_command(recipe: Path, tmp_path: Path) -> None:
         "--out",
         "out",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "npo" in done.stdout and "original" in done.stdout
     assert json.loads((tmp_path / "out/comparison.json").read_text())["cells"][0]["name"] == "npo"
     assert "<svg" in (tmp_path / "out/comparison.html").read_text()
-    wrong = subprocess.run(
-        [*command[:5], "--method", "npoo", "--out", "x"], cwd=tmp_path, capture_output=True, text=True
-    )
+    wrong = subprocess.run([*words[:5], "--method", "npoo", "--out", "x"], cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 2 and "Did you mean 'npo'" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
