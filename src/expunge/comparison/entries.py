@@ -11,6 +11,7 @@ from typing import Any
 from expunge.errors import InputError
 from expunge.files import exists, read_toml
 from expunge.objective.methods import METHODS
+from expunge.recipe import check_settings
 from expunge.training.config import UnlearnConfig
 
 SHARED = (
@@ -84,10 +85,7 @@ def _entry(name: str, given: dict[str, Any], file: Path | None, budget: dict[str
         raise InputError(
             f"[{name}]: unknown setting {foreign!r}", file=file, remedy=f"Known: {', '.join(sorted(known))}."
         )
-    terms = {"terms": tuple(given["terms"])} if "terms" in given else {}
     try:
-        return UnlearnConfig.of(**{"method": name, **budget, **given, **terms})
+        return UnlearnConfig.of(**{"method": name, **budget, **check_settings(given)})
     except InputError as error:
         raise InputError(f"[{name}]: {error.message}", file=file if given else None, remedy=error.remedy) from None
-    except TypeError:
-        raise InputError(f"[{name}]: a setting has the wrong type", file=file) from None
