@@ -73,7 +73,7 @@ def _print(model: str, found: Plan) -> None:
     print(f"up to {work.forget} dialogues to forget, {work.normal} ordinary ones, of {lengths}")
     rows = f"{config.forget_rows} pushed away, {config.forget_rows} taught, {config.normal_rows} kept"
     print(f"a step: {rows}; accumulation {config.accumulation}")
-    print(f"on disk, while it trains: {_size(found.disk)} of what the original makes of the ordinary dialogues\n")
+    print(f"on disk, while it trains: {_size(found.disk)} of what the original makes of the dialogues\n")
     half = len(found.options) // 2
     plain, spared = found.options[:half], found.options[half:]
     print(f"{'GiB':<24}" + "".join(f"{option.name:>12}" for option in plain))

@@ -10,7 +10,8 @@ from typing import Any
 
 from expunge.planning.duration import Duration, duration_of
 from expunge.planning.machine import Machine
-from expunge.planning.memory import KEPT, Memory, Way, kept_bytes, memory_of
+from expunge.planning.memory import KEPT, Memory, Way, memory_of
+from expunge.planning.original import kept_bytes
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
@@ -73,7 +74,7 @@ class Plan:
 
     @property
     def disk(self) -> int:
-        """Bytes of what the original makes of the ordinary rows, if that is kept."""
+        """Bytes of what the original makes of the rows, if that is kept."""
         kept = kept_bytes(self.sizes, self.work, self.config)
         return kept if kept <= KEPT or self.processes > 1 else 0
 
