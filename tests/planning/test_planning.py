@@ -122,8 +122,16 @@ def test_two_that_share_the_weights_out() -> None:
     for name in ("weights", "optimizer", "displaced"):
         mine, half = (getattr(found.options[0].memory, name) for found in (one, two))
         assert mine / 2 <= half < 0.7 * mine
-    adam = 28 * big.trained / room(90).bandwidth
+    adam = 28 * big.trained() / room(90).bandwidth
     assert two.options[0].duration.step == pytest.approx(one.options[0].duration.step / 2, rel=0.05, abs=adam)
+
+
+def test_what_a_method_trains_is_what_is_planned() -> None:
+    """RMU: one matrix of 8 × 16 in each of two layers."""
+    found = plan(sizes(), WORK, UnlearnConfig.of("rmu"), SLOW, rank=3)
+    full, lora = (option.memory for option in found.options[:2])
+    assert full.optimizer == 8 * 2 * 8 * 16 and lora.optimizer == 8 * 2 * 3 * (8 + 16)
+    assert found.row()["model"]["trained"] == 2 * 8 * 16
 
 
 def test_machines() -> None:

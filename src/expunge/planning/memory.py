@@ -40,7 +40,7 @@ class Way:
     """One way to train. cpu: all in float32; on a GPU, what QLoRA does not quantize is in bfloat16.
 
     checkpointing: activations computed anew, layer by layer. processes: that share weights and work out, each with a
-    machine of its own.
+    machine of its own. modules: what is trained, as in `UnlearnConfig`.
     """
 
     method: Method
@@ -48,6 +48,7 @@ class Way:
     checkpointing: bool = False
     cpu: bool = True
     processes: int = 1
+    modules: str = "matrices"
 
     def __post_init__(self) -> None:
         assert (self.rank > 0) == (self.method != "full")
@@ -64,7 +65,7 @@ class Way:
 
     def changed(self, sizes: Sizes) -> int:
         """Parameters that are trained."""
-        return sizes.trained if self.method == "full" else sizes.adapter(self.rank)
+        return sizes.trained(self.modules) if self.method == "full" else sizes.adapter(self.rank, self.modules)
 
     @property
     def changes_shares(self) -> bool:
@@ -139,7 +140,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
 
 
 def _weights(sizes: Sizes, way: Way) -> float:
-    adapter = 4 * sizes.adapter(way.rank) if way.rank else 0
+    adapter = 4 * way.changed(sizes) if way.rank else 0
     if way.method != "qlora":
         together = TOGETHER * _layer(sizes) + sizes.table if way.processes > 1 else 0
         return way.stored(sizes) * (sizes.parameters / way.processes + together) + adapter

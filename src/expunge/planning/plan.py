@@ -91,7 +91,8 @@ class Plan:
             "bytes": round(self.machine.memory),
             "room": round(self.machine.room),
         }
-        model = {"architecture": self.sizes.kind, "parameters": self.sizes.parameters, "trained": self.sizes.trained}
+        model = {"architecture": self.sizes.kind, "parameters": self.sizes.parameters}
+        model["trained"] = self.sizes.trained(self.config.modules)
         step = {"forget_rows": self.config.forget_rows, "normal_rows": self.config.normal_rows}
         step |= {"accumulation": self.config.accumulation}
         first = {"name": self.first.name, "accumulation": self._parts(self.first)} if self.first else None
@@ -114,9 +115,10 @@ def plan(
         spent = duration_of(sizes, work, config, way, machine)
         return Option(way, memory, spent, memory.peak <= machine.room, parts)
 
-    ways = [Way("full", cpu=machine.cpu, processes=processes), Way("lora", rank, cpu=machine.cpu, processes=processes)]
+    whole = Way("full", cpu=machine.cpu, processes=processes, modules=config.modules)
+    ways = [whole, dataclasses.replace(whole, method="lora", rank=rank)]
     if processes == 1:
-        ways.append(Way("qlora", rank, cpu=machine.cpu))
+        ways.append(dataclasses.replace(whole, method="qlora", rank=rank))
     ways += [dataclasses.replace(way, checkpointing=True) for way in ways]
     return Plan(sizes, work, config, machine, tuple(option(way) for way in ways))
 
