@@ -17,7 +17,7 @@ from expunge import cli
 from expunge.errors import InputError
 from expunge.planning.duration import duration_of, forward
 from expunge.planning.machine import GIB, GPUS, Machine, machine_of
-from expunge.planning.memory import Way
+from expunge.planning.memory import Way, memory_of
 from expunge.planning.plan import plan
 from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload, workload_of
@@ -62,6 +62,12 @@ def test_an_answer_takes_the_weights_once_a_token() -> None:
     fast = dataclasses.replace(SLOW, half=1e30, single=1e30)
     found = duration_of(sizes(), WORK, CONFIG, Way("full", cpu=False), fast)
     assert found.round == pytest.approx(20 * 4 * 1352 / 1e6)
+
+
+def test_what_is_not_judged_takes_no_judging() -> None:
+    config = dataclasses.replace(CONFIG, judged=False)
+    found, memory = duration_of(sizes(), WORK, config, Way("full"), SLOW), memory_of(sizes(), WORK, config, Way("full"))
+    assert found.round == memory.judging == 0 and found.most == pytest.approx(found.reference + 40 * found.step)
 
 
 def test_a_reference_that_is_not_kept_is_asked_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ ADAM = 28
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Seconds, an estimate. step: one step. round: one judging of the forget set. reference: the original's outputs,
-    before the first step. steps: at most so many, with a judging every `every`."""
+    """Seconds, an estimate. step: one step. round: one judging of the forget set, if any. reference: the original's
+    outputs, before the first step. steps: at most so many, with a judging every `every`."""
 
     step: float
     round: float
@@ -38,7 +38,7 @@ def duration_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, m
     rows = sum(rows_asked(work, config).values()) if kept > 0 and (kept <= KEPT or way.processes > 1) else 0
     return Duration(
         step=step_seconds(sizes, work, config, way, machine),
-        round=_round_seconds(sizes, work, way, machine),
+        round=_round_seconds(sizes, work, way, machine) if config.judged else 0.0,
         reference=rows * forward(sizes, work.row, work.response) / _rate(machine, single=way.single(sizes)),
         steps=config.max_steps,
         every=config.judge_every,

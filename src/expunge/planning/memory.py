@@ -134,7 +134,7 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
         logits=4 * copies * min(CHUNK, sizes.vocabulary * step.response * max(step.pushed, step.taught, step.kept)),
         layer=_backward(sizes, way) * step.tokens,
         reference=_reference(sizes, work, config, way),
-        judging=judging_bytes(sizes, work, way),
+        judging=judging_bytes(sizes, work, way) if config.judged else 0,
         held=config.accumulation > 1,
     )
 
