@@ -200,6 +200,18 @@ def test_the_command(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert command(monkeypatch, model, "--gpu", "h10") == 2
 
 
+def test_a_step_is_told_as_it_is(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NPO teaches nothing; there are two rows to forget."""
+    rows = recipe(tmp_path).dialogues[0]
+    file = tmp_path / "r.toml"
+    settings = '[unlearn]\nmethod = "npo"\nnormal_rows = 6\naccumulation = 2\n'
+    file.write_text(f'model = "m"\n[scan]\ndialogues = "{rows}"\n{settings}')
+    assert command(monkeypatch, model, file, "--gpu", "h200") == 0
+    assert "a step: 2 pushed away, 0 taught, 6 kept; accumulation 2\n" in capsys.readouterr().out
+
+
 def test_nothing_fits_and_all_is_well(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
