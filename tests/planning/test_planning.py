@@ -164,6 +164,11 @@ def test_rows_and_lengths_of_a_recipe(tmp_path: Path) -> None:
     assert workload_of(both, Workload()) == Workload(forget=2, normal=1, prompt=13, response=18)
 
 
+def test_all_rows_are_counted_and_the_first_ones_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expunge.planning.workload.MOST", 1)
+    assert workload_of(recipe(tmp_path), Workload()) == Workload(forget=2, prompt=10, response=21)
+
+
 def test_prompts_alone_leave_the_lengths_as_they_were(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     file.write_text('{"question": "Who?"}\n')
