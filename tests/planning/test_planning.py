@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from expunge import cli
 from expunge.errors import InputError
 from expunge.planning.duration import duration_of, forward
-from expunge.planning.machine import GIB, GPUS, Machine, machine_of
+from expunge.planning.machine import GIB, GPUS, Machine, _known, machine_of
 from expunge.planning.memory import Way, memory_of
 from expunge.planning.plan import plan
 from expunge.planning.sizes import Sizes, sizes_of
@@ -147,6 +147,28 @@ def test_machines() -> None:
         machine_of("a100")
     here = machine_of(None)
     assert here.memory > 0 and here.single > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "gpu"),
+    [
+        ("NVIDIA H200", 139.8, "h200"),
+        ("NVIDIA H100 80GB HBM3", 79.1, "h100"),
+        ("NVIDIA A100-SXM4-80GB", 79.2, "a100-80"),
+        ("NVIDIA A100-SXM4-40GB", 39.4, "a100-40"),
+        ("NVIDIA L40S", 44.5, "l40s"),
+        ("NVIDIA L4", 22.5, "l4"),
+        ("NVIDIA GeForce RTX 4090", 23.6, "4090"),
+        ("NVIDIA GeForce RTX 3090", 23.6, "3090"),
+        ("NVIDIA GeForce RTX 3060", 11.6, None),
+        ("NVIDIA GeForce RTX 3090 Ti", 23.6, None),
+        ("NVIDIA A100-SXM-64GB", 63.4, None),
+        ("NVIDIA L40", 44.5, None),
+        ("mps", 24, None),
+    ],
+)
+def test_the_machine_at_hand_is_known_by_model_and_memory(name: str, gib: float, gpu: str | None) -> None:
+    assert _known(name, gib * GIB) is (GPUS[gpu] if gpu else None)
 
 
 def recipe(folder: Path, **fields: Any) -> Recipe:
