@@ -228,6 +228,32 @@ def test_hopeless_trainings_are_given_up(recipe: Path, tmp_path: Path, monkeypat
     assert not list((tmp_path / "out/work").iterdir())
 
 
+def test_what_was_given_up_is_no_result_for_a_comparison(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = read_recipe(recipe)
+    config = replace(config_of(what), judge_every=1, settle_steps=0)
+    ground = Ground.of(what, tmp_path / "out")
+    monkeypatch.setattr(Scorer, "ability", lambda *_: 0.49)
+    watch = module._watch(ground, config)
+    given_up = cells.cell(ground, "npo", config, watch)
+    assert given_up and given_up.score is None and cells.cell(ground, "npo", config, watch) == given_up
+    whole = cells.cell(ground, "npo", config)
+    assert whole and whole.score and cells.cell(ground, "npo", config, watch) == whole
+
+
+def test_what_another_version_scored_is_not_taken_over(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = read_recipe(recipe)
+    tune(what, config_of(what), tmp_path / "out", trials=1)
+    for place in (cells, module):
+        monkeypatch.setattr(place, "VERSION", "next")
+    with pytest.raises(OutputError, match="or an older one"):
+        tune(what, config_of(what), tmp_path / "out", trials=1)
+    assert len(list((tmp_path / "out/scores").iterdir())) == 2, "the original is scored anew"
+
+
 def test_ability_of_some_rows_is_that_of_the_score(recipe: Path, tmp_path: Path, lm: Any) -> None:
     """With the original held to be twice as good on the first two of eight rows; of every third row, on one."""
     scorer = Ground.of(read_recipe(recipe), tmp_path / "out").scorer
