@@ -23,7 +23,7 @@ from expunge.comparison.page import page
 from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
 from expunge.errors import InputError, MissingExtraError, OutputError
-from expunge.files import lock
+from expunge.files import lock, make_folder
 from expunge.recipe import read_recipe
 from expunge.training.config import UnlearnConfig
 
@@ -127,6 +127,20 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path:
         assert lock(held.fileno()) and cell(ground, "npo", config) is None
         (tmp_path / "kept.json").rename(kept)
     assert cell(ground, "npo", config) == done
+
+
+def test_a_folder_that_is_removed_just_now_is_left_alone(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = read_recipe(recipe)
+    ground = Ground.of(what, tmp_path / "out")
+
+    def removed(path: Path) -> Path:
+        shutil.rmtree(make_folder(path)) if path.parent.name == "work" else make_folder(path)
+        return path
+
+    monkeypatch.setattr(module, "make_folder", removed)
+    assert cell(ground, "npo", entries(["npo"], None, what.config)["npo"]) is None
 
 
 def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None:

@@ -126,7 +126,11 @@ def cell(ground: Ground, name: str, config: UnlearnConfig, watch: Watch | None =
     if found := _kept(path, name, watch):
         return found
     work = make_folder(ground.out / "work" / key)
-    with (work / "lock").open("a") as mark:
+    try:
+        mark = (work / "lock").open("a")
+    except FileNotFoundError:  # another process is just done, and has removed the folder
+        return None
+    with mark:
         if not lock(mark.fileno()):
             return None
         found = _kept(path, name, watch)  # another process was at it, and is done
