@@ -217,6 +217,16 @@ def test_names_and_reasons_are_no_markup_in_a_terminal(capsys: pytest.CaptureFix
     assert "npo [/fast]" in told and "not [/finite]" in told and "[b]\ufffd" in told
 
 
+def test_medians_are_of_the_seeds_that_have_a_score(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [Cell("npo", 0, SCORE, "", "unjudged", 600, 900, 30.0)]
+    cells += [Cell("npo", seed, None, "not finite", "diverged", 0, 0, 3.0) for seed in (1, 2)]
+    found = Comparison(tuple(cells), SCORE, None)
+    row = rows(found)[0]
+    assert (row.steps, row.tokens, row.seconds, row.seeds) == (600, 900, 30.0, "1 of 3 seeds")
+    command._print(found, Path("out"))
+    assert "npo (1 of 3 seeds)" in capsys.readouterr().out and "npo (1 of 3 seeds)" in page(found)
+
+
 def test_a_page_of_broken_cells_alone_is_drawn_without_relearning() -> None:
     broken = Cell("npo", 0, None, "not finite", "steps", 1, 2, 3.0)
     assert "not finite" in page(Comparison((broken,), replace(SCORE, relearned=None), None))

@@ -79,7 +79,8 @@ def _print(found: Comparison, out: Path) -> None:
     shown = [name for name in SHOWN if any(name in row.figures for row in table)]
     grid = Table(Column("method", no_wrap=True), *shown, "steps", box=None, pad_edge=False)
     for row in table:
-        grid.add_row(Text(showable(row.name)), *_cells(row.figures, shown), str(row.steps))
+        name = f"{row.name} ({row.seeds})" if row.seeds else row.name
+        grid.add_row(Text(showable(name)), *_cells(row.figures, shown), str(row.steps))
         for reason in row.broken:
             grid.add_row(Text(showable(f"  {reason}")))
     for name, score in (("original", found.original), ("oracle", found.oracle)):
