@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge import cli
+from expunge.cli import tune as command
 from expunge.comparison import compare as cells
 from expunge.comparison import tune as module
 from expunge.comparison.compare import Cell
@@ -297,6 +298,19 @@ def code_of(*words: str | Path) -> int:
         cli.main()
         sys.exit(0)
     return int(caught.value.code or 0)
+
+
+def test_a_taken_trial_that_is_beaten_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By leak and ability, not overall."""
+    best, other = replace(SCORE, overall=0.9, relearned=0.4), replace(SCORE, overall=0.5, relearned=0.3)
+    for trials, said in (
+        ([trial(best), trial(other)], "the taken one is beaten, but not overall:"),
+        ([trial(best)], "no other trial beats these:"),
+    ):
+        found = module.Tuning(UnlearnConfig.of("npo"), SPACE, {}, replace(SCORE, overall=0.0), tuple(trials))
+        command._print(found, tmp_path)
+        told = capsys.readouterr().out
+        assert said in told and "→ 0" in told
 
 
 def test_the_command(
