@@ -175,10 +175,26 @@ def check_label(name: str) -> Label:
     return found
 
 
+def check_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `UnlearnConfig`, with `options` as a table, as a recipe takes them.
+
+    Raises:
+        InputError: a value of the wrong type, or not finite.
+    """
+    options = given.get("options", {})
+    if not isinstance(options, dict):
+        raise InputError("'options' must be a table")
+    fields = {k: _value(k, value, _settings()[k], Path()) for k, value in given.items() if k != "options"}
+    return fields | {"options": {k: _value(k, value, float, Path()) for k, value in options.items()}}
+
+
+def _settings() -> dict[str, type]:
+    return {f.name: _kind(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name not in ("seed", "options")}
+
+
 def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
-    settings = {f.name: _kind(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name not in ("seed", "options")}
     known: dict[str, dict[str, type]] = {name: dict(keys) for name, keys in TABLES.items()}
-    known["unlearn"] |= settings
+    known["unlearn"] |= _settings()
     known[LIMITS] = dict.fromkeys(CLAIMS, float)
     for inner in (LIMITS, OPTIONS):
         table = _flat(table, inner, path)

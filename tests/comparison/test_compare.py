@@ -14,16 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from expunge.cli import compare as command
 from expunge.comparison import compare as module
 from expunge.comparison.compare import Cell, Comparison, cell, compare
 from expunge.comparison.entries import entries
-from expunge.comparison.ground import Ground
+from expunge.comparison.ground import Ground, _same_models
 from expunge.comparison.page import page
 from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
 from expunge.errors import InputError, MissingExtraError, OutputError
-from expunge.files import lock
-from expunge.recipe import Recipe, read_recipe
+from expunge.files import lock, make_folder
+from expunge.recipe import read_recipe
 from expunge.training.config import UnlearnConfig
 
 SCORE = Score(0.5, 0.6, None, 0.9, 0.1, None, 0.2, 0.3, 0.0, None, 0.8, 0.7, None)
@@ -95,6 +96,24 @@ def test_other_weights_under_the_same_name_are_refused(recipe: Path, tiny: Path,
         compare(what, chosen, tmp_path / "out", seeds=1)
 
 
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.jinja", "config.json"])
+def test_another_tokenizer_template_or_config_is_refused_too(
+    recipe: Path, tiny: Path, tmp_path: Path, name: str
+) -> None:
+    """Of the model, and of an adapter's base."""
+    model = shutil.copytree(tiny, tmp_path / "mine")
+    (adapter := tmp_path / "adapter").mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model)}))
+    (model / name).touch()
+    for i, asked in enumerate((model, adapter)):
+        what, kept = replace(read_recipe(recipe), model=str(asked)), tmp_path / f"{i}.json"
+        _same_models(what, kept)
+        _same_models(what, kept)
+        (model / name).write_text((model / name).read_text() + " ")
+        with pytest.raises(OutputError, match="another tokenizer or config"):
+            _same_models(what, kept)
+
+
 def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
     what = read_recipe(recipe)
     ground = Ground.of(what, tmp_path / "out")
@@ -110,6 +129,20 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path:
     assert cell(ground, "npo", config) == done
 
 
+def test_a_folder_that_is_removed_just_now_is_left_alone(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = read_recipe(recipe)
+    ground = Ground.of(what, tmp_path / "out")
+
+    def removed(path: Path) -> Path:
+        shutil.rmtree(make_folder(path)) if path.parent.name == "work" else make_folder(path)
+        return path
+
+    monkeypatch.setattr(module, "make_folder", removed)
+    assert cell(ground, "npo", entries(["npo"], None, what.config)["npo"]) is None
+
+
 def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "methods.toml"
     path.write_text(
@@ -122,6 +155,15 @@ def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None
     assert found["mine"].options == {"coefficient": 4} and found["mine"].base_bits == 4
 
 
+def test_what_the_recipes_method_sets_is_no_budget() -> None:
+    """RMU trains one matrix of a layer, of itself."""
+    found = entries(["npo", "rmu"], None, UnlearnConfig.of("rmu", lora_rank=2, checkpointing=True))
+    assert [c.modules for c in found.values()] == ["matrices", "down_proj"]
+    assert all(c.checkpointing and c.lora_rank == 2 for c in found.values())
+    said = entries(["npo"], None, UnlearnConfig.of("rmu", modules="up_proj"))
+    assert said["npo"].modules == "up_proj"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -129,6 +171,16 @@ def test_the_recipe_gives_the_budget_and_a_file_the_rest(tmp_path: Path) -> None
         ("[npo]\nrate = 1\n", "rate"),
         ("[npo]\nmax_steps = 0\n", "max_steps"),
         ('[npo]\nlearning_rate = "x"\n', "npo"),
+        ("[npo]\nterms = 5\n", r"\[npo\]: 'terms' must be"),
+        ("[npo]\nterms = [5]\n", "terms"),
+        ("[npo]\nmethod = 5\n", "'method' must be a text"),
+        ("[npo]\nmax_steps = 2.5\n", "'max_steps' must be a whole number"),
+        ("[npo]\njudge_every = 2.5\n", "judge_every"),
+        ('[npo]\njudged = "no"\n', "'judged' must be true or false"),
+        ("[npo]\nlora_rank = true\n", "lora_rank"),
+        ("[npo]\noptions = 5\n", "'options' must be a table"),
+        ('[npo.options]\nbeta = "x"\n', "'beta' must be a number"),
+        ("[npo.options]\nbeta = nan\n", "'beta' must be finite"),
         ("x = 1\n", "'x'"),
         ("[npo\n", "TOML"),
     ],
@@ -157,13 +209,31 @@ def test_names_cannot_inject_markup() -> None:
     assert "<script" not in text and "&lt;script&gt;" in text
 
 
+def test_names_and_reasons_are_no_markup_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    made = Cell("npo [/fast]", 0, SCORE, "", "unjudged", 1, 2, 3.0)
+    broken = Cell("[b]\x1b", 0, None, "not [/finite]", "diverged", 1, 2, 3.0)
+    command._print(Comparison((made, broken), SCORE, None), Path("out"))
+    told = capsys.readouterr().out
+    assert "npo [/fast]" in told and "not [/finite]" in told and "[b]\ufffd" in told
+
+
+def test_medians_are_of_the_seeds_that_have_a_score(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [Cell("npo", 0, SCORE, "", "unjudged", 600, 900, 30.0)]
+    cells += [Cell("npo", seed, None, "not finite", "diverged", 0, 0, 3.0) for seed in (1, 2)]
+    found = Comparison(tuple(cells), SCORE, None)
+    row = rows(found)[0]
+    assert (row.steps, row.tokens, row.seconds, row.seeds) == (600, 900, 30.0, "1 of 3 seeds")
+    command._print(found, Path("out"))
+    assert "npo (1 of 3 seeds)" in capsys.readouterr().out and "npo (1 of 3 seeds)" in page(found)
+
+
 def test_a_page_of_broken_cells_alone_is_drawn_without_relearning() -> None:
     broken = Cell("npo", 0, None, "not finite", "steps", 1, 2, 3.0)
     assert "not finite" in page(Comparison((broken,), replace(SCORE, relearned=None), None))
 
 
 def test_the_command(recipe: Path, tmp_path: Path) -> None:
-    command = [
+    words = [
         sys.executable,
         "-m",
         "expunge",
@@ -176,18 +246,30 @@ def test_the_command(recipe: Path, tmp_path: Path) -> None:
         "--out",
         "out",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "npo" in done.stdout and "original" in done.stdout
     assert json.loads((tmp_path / "out/comparison.json").read_text())["cells"][0]["name"] == "npo"
     assert "<svg" in (tmp_path / "out/comparison.html").read_text()
-    wrong = subprocess.run(
-        [*command[:5], "--method", "npoo", "--out", "x"], cwd=tmp_path, capture_output=True, text=True
-    )
+    wrong = subprocess.run([*words[:5], "--method", "npoo", "--out", "x"], cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 2 and "Did you mean 'npo'" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
-def test_without_anything_ordinary_there_is_nothing_to_compare(recipe: Path, tmp_path: Path) -> None:
-    what: Recipe = replace(read_recipe(recipe), ability=())
-    with pytest.raises(InputError, match="ability"):
-        compare(what, entries(["npo"], None, what.config), tmp_path / "out", seeds=1)
+@pytest.mark.parametrize("key", ["nothing", "ability", "neighbours", "holdout", "unseen", "judged"])
+def test_what_cannot_be_asked_is_refused_before_anything_is_done(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """So that the recipe can be corrected, and goes on in the same folder."""
+    right = read_recipe(recipe)
+    (long := tmp_path / "long.jsonl").write_text(json.dumps({"question": "Who? " * 500, "answer": "I."}) + "\n")
+    if key == "judged":
+        right, key = replace(right, judges=("privacy",)), "unseen"
+    wrong = replace(right, ability=()) if key == "nothing" else replace(right, **{key: (str(long),)})
+    said = "nothing to score ability on" if key == "nothing" else "long.jsonl:1: .* the model's context is"
+    with monkeypatch.context() as patch:
+        patch.setattr("expunge.comparison.ground.judged_split", None)
+        with pytest.raises(InputError, match=said):
+            Ground.of(wrong, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    if not right.judges:
+        assert Ground.of(right, tmp_path / "out").parts.forget

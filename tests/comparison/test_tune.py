@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge import cli
+from expunge.cli import tune as command
 from expunge.comparison import compare as cells
 from expunge.comparison import tune as module
 from expunge.comparison.compare import Cell
@@ -93,6 +94,13 @@ def test_what_is_written_is_read_as_it_was(values: dict[str, float], tmp_path_fa
     assert entries([], None, UnlearnConfig(), tuned=[folder]) == {"npo": config}
     (folder / "recipe.toml").write_text('model = "town"\n[scan]\ndialogues = "a.jsonl"\n' + toml(config))
     assert read_recipe(folder / "recipe.toml").config == config
+
+
+def test_what_was_found_is_not_filled_in_by_a_recipe_with_another_budget(tmp_path: Path) -> None:
+    config = UnlearnConfig.of("npo", max_steps=600)
+    (tmp_path / BEST).write_text(toml(config))
+    other = UnlearnConfig(max_steps=1000, forget_rows=3, lora_rank=4, dora=True, checkpointing=True, modules="up_proj")
+    assert entries([], None, other, tuned=[tmp_path]) == {"npo": config}
 
 
 @pytest.mark.parametrize("given", [{}, {"ignorance": 1e-4, "forgotten": 0.01}])
@@ -221,6 +229,32 @@ def test_hopeless_trainings_are_given_up(recipe: Path, tmp_path: Path, monkeypat
     assert not list((tmp_path / "out/work").iterdir())
 
 
+def test_what_was_given_up_is_no_result_for_a_comparison(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = read_recipe(recipe)
+    config = replace(config_of(what), judge_every=1, settle_steps=0)
+    ground = Ground.of(what, tmp_path / "out")
+    monkeypatch.setattr(Scorer, "ability", lambda *_: 0.49)
+    watch = module._watch(ground, config)
+    given_up = cells.cell(ground, "npo", config, watch)
+    assert given_up and given_up.score is None and cells.cell(ground, "npo", config, watch) == given_up
+    whole = cells.cell(ground, "npo", config)
+    assert whole and whole.score and cells.cell(ground, "npo", config, watch) == whole
+
+
+def test_what_another_version_scored_is_not_taken_over(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = read_recipe(recipe)
+    tune(what, config_of(what), tmp_path / "out", trials=1)
+    for place in (cells, module):
+        monkeypatch.setattr(place, "VERSION", "next")
+    with pytest.raises(OutputError, match="or an older one"):
+        tune(what, config_of(what), tmp_path / "out", trials=1)
+    assert len(list((tmp_path / "out/scores").iterdir())) == 2, "the original is scored anew"
+
+
 def test_ability_of_some_rows_is_that_of_the_score(recipe: Path, tmp_path: Path, lm: Any) -> None:
     """With the original held to be twice as good on the first two of eight rows; of every third row, on one."""
     scorer = Ground.of(read_recipe(recipe), tmp_path / "out").scorer
@@ -264,6 +298,19 @@ def code_of(*words: str | Path) -> int:
         cli.main()
         sys.exit(0)
     return int(caught.value.code or 0)
+
+
+def test_a_taken_trial_that_is_beaten_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By leak and ability, not overall."""
+    best, other = replace(SCORE, overall=0.9, relearned=0.4), replace(SCORE, overall=0.5, relearned=0.3)
+    for trials, said in (
+        ([trial(best), trial(other)], "the taken one is beaten, but not overall:"),
+        ([trial(best)], "no other trial beats these:"),
+    ):
+        found = module.Tuning(UnlearnConfig.of("npo"), SPACE, {}, replace(SCORE, overall=0.0), tuple(trials))
+        command._print(found, tmp_path)
+        told = capsys.readouterr().out
+        assert said in told and "→ 0" in told
 
 
 def test_the_command(

@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaC
 from expunge.generation import LOGITS, TOKENS
 from expunge.objective.chunks import NUMBERS as CHUNK
 from expunge.objective.terms import TERMS
-from expunge.planning import memory
-from expunge.planning.memory import Memory, Way, kept_bytes, layer_bytes, memory_of
+from expunge.planning import memory, original
+from expunge.planning.memory import Memory, Way, layer_bytes, memory_of, read_bytes
+from expunge.planning.original import kept_bytes
 from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload
 from expunge.prefill import CACHED
@@ -124,12 +125,23 @@ def test_logits_are_there_in_chunks() -> None:
 
 
 def test_a_kl_needs_all_that_the_original_says() -> None:
-    assert {name for name, t in TERMS.items() if t.slot == "normal" and t.original == "vocabulary"} == memory.WHOLE
     config = dataclasses.replace(CONFIG, terms=("distance", "cluster_mean", "kl", "hidden"))
     found = memory_of(llama(), WORK, config, Way("full"))
     assert found.reference == 0
     assert kept_bytes(llama(), WORK, config) == 4 * 20 * 8 * (8 + 2 * 20)
     assert found.activations == 2 * LAYER * 146 + READ + 4 * 8 * 8 * 3
+
+
+def test_what_is_kept_is_what_the_terms_ask_of_the_original() -> None:
+    """Of 5 rows to forget and 20 normal ones: 8 response tokens of 20, 8 numbers wide."""
+    assert {n: (t.slot, t.original, t.reads) for n, t in TERMS.items() if t.original} == original.TERMS
+    states, whole, targets = 4 * 20 * 2 * 20 * 8, 4 * 5 * 8 * 8, 4 * 5 * 8
+    for method, wanted in (("rmu", states), ("undial", whole), ("npo", targets), ("idk_dpo", 2 * targets), ("ceu", 0)):
+        config = UnlearnConfig.of(method, forget_rows=2, normal_rows=3)
+        assert kept_bytes(llama(), WORK, config) == wanted
+    assert read_bytes(llama(), WORK.step(config := UnlearnConfig.of("undial", forget_rows=2)), config) == 4 * 8 * 8 * 8
+    rmu = UnlearnConfig.of("rmu", forget_rows=2, normal_rows=3)
+    assert read_bytes(llama(), WORK.step(rmu), rmu) == 4 * 8 * (8 * 3 * 5 + 2 * 20 * (5 + 3 * 3))
 
 
 def test_terms_left_out_take_nothing() -> None:

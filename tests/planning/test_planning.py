@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from expunge import cli
 from expunge.errors import InputError
 from expunge.planning.duration import duration_of, forward
-from expunge.planning.machine import GIB, GPUS, Machine, machine_of
-from expunge.planning.memory import Way
+from expunge.planning.machine import GIB, GPUS, Machine, _known, machine_of
+from expunge.planning.memory import Way, memory_of
 from expunge.planning.plan import plan
 from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload, workload_of
@@ -62,6 +62,12 @@ def test_an_answer_takes_the_weights_once_a_token() -> None:
     fast = dataclasses.replace(SLOW, half=1e30, single=1e30)
     found = duration_of(sizes(), WORK, CONFIG, Way("full", cpu=False), fast)
     assert found.round == pytest.approx(20 * 4 * 1352 / 1e6)
+
+
+def test_what_is_not_judged_takes_no_judging() -> None:
+    config = dataclasses.replace(CONFIG, judged=False)
+    found, memory = duration_of(sizes(), WORK, config, Way("full"), SLOW), memory_of(sizes(), WORK, config, Way("full"))
+    assert found.round == memory.judging == 0 and found.most == pytest.approx(found.reference + 40 * found.step)
 
 
 def test_a_reference_that_is_not_kept_is_asked_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +128,16 @@ def test_two_that_share_the_weights_out() -> None:
     for name in ("weights", "optimizer", "displaced"):
         mine, half = (getattr(found.options[0].memory, name) for found in (one, two))
         assert mine / 2 <= half < 0.7 * mine
-    adam = 28 * big.trained / room(90).bandwidth
+    adam = 28 * big.trained() / room(90).bandwidth
     assert two.options[0].duration.step == pytest.approx(one.options[0].duration.step / 2, rel=0.05, abs=adam)
+
+
+def test_what_a_method_trains_is_what_is_planned() -> None:
+    """RMU: one matrix of 8 × 16 in each of two layers."""
+    found = plan(sizes(), WORK, UnlearnConfig.of("rmu"), SLOW, rank=3)
+    full, lora = (option.memory for option in found.options[:2])
+    assert full.optimizer == 8 * 2 * 8 * 16 and lora.optimizer == 8 * 2 * 3 * (8 + 16)
+    assert found.row()["model"]["trained"] == 2 * 8 * 16
 
 
 def test_machines() -> None:
@@ -133,6 +147,28 @@ def test_machines() -> None:
         machine_of("a100")
     here = machine_of(None)
     assert here.memory > 0 and here.single > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "gpu"),
+    [
+        ("NVIDIA H200", 139.8, "h200"),
+        ("NVIDIA H100 80GB HBM3", 79.1, "h100"),
+        ("NVIDIA A100-SXM4-80GB", 79.2, "a100-80"),
+        ("NVIDIA A100-SXM4-40GB", 39.4, "a100-40"),
+        ("NVIDIA L40S", 44.5, "l40s"),
+        ("NVIDIA L4", 22.5, "l4"),
+        ("NVIDIA GeForce RTX 4090", 23.6, "4090"),
+        ("NVIDIA GeForce RTX 3090", 23.6, "3090"),
+        ("NVIDIA GeForce RTX 3060", 11.6, None),
+        ("NVIDIA GeForce RTX 3090 Ti", 23.6, None),
+        ("NVIDIA A100-SXM-64GB", 63.4, None),
+        ("NVIDIA L40", 44.5, None),
+        ("mps", 24, None),
+    ],
+)
+def test_the_machine_at_hand_is_known_by_model_and_memory(name: str, gib: float, gpu: str | None) -> None:
+    assert _known(name, gib * GIB) is (GPUS[gpu] if gpu else None)
 
 
 def recipe(folder: Path, **fields: Any) -> Recipe:
@@ -148,6 +184,11 @@ def test_rows_and_lengths_of_a_recipe(tmp_path: Path) -> None:
     assert workload_of(one, Workload(normal=7)) == Workload(forget=2, normal=7, prompt=15, response=16)
     both = dataclasses.replace(one, normal=(f"{one.dialogues[0]}[:1]",))
     assert workload_of(both, Workload()) == Workload(forget=2, normal=1, prompt=13, response=18)
+
+
+def test_all_rows_are_counted_and_the_first_ones_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expunge.planning.workload.MOST", 1)
+    assert workload_of(recipe(tmp_path), Workload()) == Workload(forget=2, prompt=10, response=21)
 
 
 def test_prompts_alone_leave_the_lengths_as_they_were(tmp_path: Path) -> None:
@@ -184,6 +225,18 @@ def test_the_command(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert lines["weights"] == ["29.92", "15.04", "5.39"] and lines["optimizer"] == ["52.00", "0.16", "0.16"]
     assert command(monkeypatch, model, "--gpu", "4090", "--response", "8", "--prompt", "8") == 0
     assert command(monkeypatch, model, "--gpu", "h10") == 2
+
+
+def test_a_step_is_told_as_it_is(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NPO teaches nothing; there are two rows to forget."""
+    rows = recipe(tmp_path).dialogues[0]
+    file = tmp_path / "r.toml"
+    settings = '[unlearn]\nmethod = "npo"\nnormal_rows = 6\naccumulation = 2\n'
+    file.write_text(f'model = "m"\n[scan]\ndialogues = "{rows}"\n{settings}')
+    assert command(monkeypatch, model, file, "--gpu", "h200") == 0
+    assert "a step: 2 pushed away, 0 taught, 6 kept; accumulation 2\n" in capsys.readouterr().out
 
 
 def test_nothing_fits_and_all_is_well(

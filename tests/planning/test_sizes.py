@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from expunge.errors import InputError
+from expunge.model import LanguageModel
 from expunge.planning.sizes import ARCHITECTURES, read_sizes, sizes_of
 from expunge.training.config import UnlearnConfig
 from expunge.training.trained import made_trainable
@@ -67,7 +68,7 @@ def test_parameters_are_counted_exactly(name: str, tmp_path: Path) -> None:
     sizes, model = read_sizes(str(tmp_path)), empty(config)
     assert sizes.parameters == count(model)
     made_trainable(SimpleNamespace(model=model), UnlearnConfig())
-    assert sizes.trained == count(model, trained=True)
+    assert sizes.trained() == count(model, trained=True)
 
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
@@ -77,6 +78,25 @@ def test_adapters_are_counted_exactly(name: str, tmp_path: Path) -> None:
     config.save_pretrained(tmp_path)
     model = get_peft_model(empty(config), LoraConfig(r=3, target_modules="all-linear", task_type="CAUSAL_LM"))
     assert read_sizes(str(tmp_path)).adapter(3) == count(model, trained=True)
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+@pytest.mark.parametrize("modules", ["(down|c)_proj", r"[02]\.(self_attn.[qv]_proj|mlp.c_fc|attention.dense)", "all"])
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2", "gpt_neox"])
+def test_what_modules_name_is_counted(name: str, modules: str, tmp_path: Path) -> None:
+    config = CONFIGS[name]
+    config.save_pretrained(tmp_path)
+    sizes, model = read_sizes(str(tmp_path)), empty(config)
+    if modules == "all":
+        assert sizes.trained("all") == count(model) and sizes.adapter(3, "all") == sizes.adapter(3)
+        return
+    if modules[0] == "(" and name == "gpt_neox":  # it names nothing
+        assert sizes.trained(modules) == sizes.trained()
+        return
+    for rank in (0, 3):
+        named = UnlearnConfig(modules=modules if rank else f"({modules}).weight", lora_rank=rank)
+        made = made_trainable(LanguageModel("m", empty(config), None, torch.float32), named)
+        assert count(made.model, trained=True) == (sizes.adapter(rank, modules) if rank else sizes.trained(modules))
 
 
 def test_every_architecture_is_counted() -> None:

@@ -70,16 +70,19 @@ def command(
 def _print(found: Comparison, out: Path) -> None:
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
     from expunge.comparison.table import figures, rows
+    from expunge.report.redact import showable
 
     table = rows(found)
     shown = [name for name in SHOWN if any(name in row.figures for row in table)]
     grid = Table(Column("method", no_wrap=True), *shown, "steps", box=None, pad_edge=False)
     for row in table:
-        grid.add_row(row.name, *_cells(row.figures, shown), str(row.steps))
+        name = f"{row.name} ({row.seeds})" if row.seeds else row.name
+        grid.add_row(Text(showable(name)), *_cells(row.figures, shown), str(row.steps))
         for reason in row.broken:
-            grid.add_row(f"  {reason}")
+            grid.add_row(Text(showable(f"  {reason}")))
     for name, score in (("original", found.original), ("oracle", found.oracle)):
         if score:
             grid.add_row(name, *_cells(figures([score]), shown))

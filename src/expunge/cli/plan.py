@@ -63,6 +63,8 @@ def command(
 
 
 def _print(model: str, found: Plan) -> None:
+    import dataclasses
+
     from expunge.planning.plan import TERMS
 
     sizes, work, config, machine = found.sizes, found.work, found.config, found.machine
@@ -71,9 +73,10 @@ def _print(model: str, found: Plan) -> None:
     print(f"{machine.name}: {count}{_size(machine.memory)}, {_size(machine.room)} of it for this")
     lengths = f"{work.prompt} + {work.response} tokens (prompt + response)"
     print(f"up to {work.forget} dialogues to forget, {work.normal} ordinary ones, of {lengths}")
-    rows = f"{config.forget_rows} pushed away, {config.forget_rows} taught, {config.normal_rows} kept"
+    step = work.step(dataclasses.replace(config, accumulation=1))
+    rows = f"{step.pushed} pushed away, {step.taught} taught, {step.kept} kept"
     print(f"a step: {rows}; accumulation {config.accumulation}")
-    print(f"on disk, while it trains: {_size(found.disk)} of what the original makes of the ordinary dialogues\n")
+    print(f"on disk, while it trains: {_size(found.disk)} of what the original makes of the dialogues\n")
     half = len(found.options) // 2
     plain, spared = found.options[:half], found.options[half:]
     print(f"{'GiB':<24}" + "".join(f"{option.name:>12}" for option in plain))

@@ -69,14 +69,16 @@ def _print(found: Tuning, out: Path) -> None:
     sought = ["leak", "ability", *(["neighbours"] if near else []), "overall"]
     columns = [Column(name, justify="right", no_wrap=True) for name in ("trial", *sought)]
     grid = Table(*columns, "settings", box=None, pad_edge=False)
-    for i in found.front if found.best is None or found.best in found.front else [*found.front, found.best]:
+    beaten = [found.best] if found.best is not None and found.best not in found.front else []
+    for i in [*found.front, *beaten]:
         trial = found.trials[i]
         assert trial.score is not None
         settings = ", ".join(f"{name} {value:.3g}" for name, value in trial.values.items())
         grid.add_row(f"→ {i}" if i == found.best else str(i), *_figures(trial.score), settings)
     grid.add_row("original", *_figures(found.original))
     broken = sum(trial.score is None for trial in found.trials)
-    print(f"{len(found.trials)} trials, {broken} of them given up or diverged; no other trial beats these:")
+    but = "; the taken one is beaten, but not overall" if beaten else ""
+    print(f"{len(found.trials)} trials, {broken} of them given up or diverged; no other trial beats these{but}:")
     Console().print(grid)
     if found.best is None:
         print(f"No acceptable point: none keeps {KEPT:.0%} of ability, and of that on neighbours, and forgets.")

@@ -23,7 +23,8 @@ from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
 
 VERSION = "2"
-"""Of the score: cells that an older one took are not taken over."""
+"""Of the score: what an older one took is not taken over."""
+GIVEN_UP = "given up"
 
 Watch = Callable[[LanguageModel, Mapping[str, Any]], None]
 """What is called, each time that a training is judged, with the model and what was found; may raise `GivenUpError`."""
@@ -122,28 +123,38 @@ def cell(ground: Ground, name: str, config: UnlearnConfig, watch: Watch | None =
     """
     key = digest(json.dumps([VERSION, ground.scorer.key, asdict(config)], sort_keys=True))[:16]
     path = make_folder(ground.out / "cells") / f"{key}.json"
-    if path.exists():
-        return _read(path, name)
+    if found := _kept(path, name, watch):
+        return found
     work = make_folder(ground.out / "work" / key)
-    with (work / "lock").open("a") as mark:
+    try:
+        mark = (work / "lock").open("a")
+    except FileNotFoundError:  # another process is just done, and has removed the folder
+        return None
+    with mark:
         if not lock(mark.fileno()):
             return None
-        if not path.exists():  # or another process was at it, and is done
-            write_json(path, _done(ground, name, config, work, watch).row())
+        found = _kept(path, name, watch)  # another process was at it, and is done
+        if not found:
+            found = _done(ground, name, config, work, watch)
+            write_json(path, found.row())
         shutil.rmtree(work, ignore_errors=True)
-    return _read(path, name)
+    return found
 
 
 def model_score(ground: Ground, what: str, name: str) -> Score:
     """Of a model as it is, kept by `what` it is."""
-    path = ground.out / "scores" / f"{what}-{ground.relearn_rate}.json"
+    path = ground.out / "scores" / f"{what}-{VERSION}-{ground.relearn_rate}.json"
     if not path.exists():
         write_json(path, asdict(ground.scorer.score(load(ground.recipe, name))))
     return Score(**json.loads(read_text(path)))
 
 
-def _read(path: Path, name: str) -> Cell:
-    return replace(Cell.of(json.loads(read_text(path))), name=name)
+def _kept(path: Path, name: str, watch: Watch | None) -> Cell | None:
+    """The cell in this file, if any. One that a watch gave up is none for those who watch nothing."""
+    if not path.exists():
+        return None
+    found = replace(Cell.of(json.loads(read_text(path))), name=name)
+    return None if found.outcome == GIVEN_UP and watch is None else found
 
 
 def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch | None) -> Cell:
@@ -163,7 +174,7 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
     except DivergedError as error:
         return broken("diverged", error.message)
     except GivenUpError as error:
-        return broken("given up", error.message)
+        return broken(GIVEN_UP, error.message)
     seconds = round(time.monotonic() - start, 1)
     score = ground.scorer.score(load(ground.recipe, str(done.path)))
     if not all(math.isfinite(value) for value in asdict(score).values() if value is not None):

@@ -11,10 +11,14 @@ from typing import Any
 from expunge.errors import InputError
 from expunge.files import exists, read_toml
 from expunge.objective.methods import METHODS
+from expunge.recipe import check_settings
 from expunge.training.config import UnlearnConfig
 
-SHARED = ("max_steps", "forget_rows", "normal_rows", "accumulation", "lora_rank", "dora", "base_bits", "modules")
-"""What the recipe gives to every method, where it says otherwise than the default: the budget, and what is trained."""
+SHARED = (
+    "max_steps", "forget_rows", "normal_rows", "accumulation", "lora_rank", "dora", "base_bits", "modules",
+    "checkpointing",
+)  # fmt: skip
+"""What the recipe gives to every method, where it says otherwise than its own: the budget, and what is trained."""
 
 
 BEST = "best.toml"
@@ -47,7 +51,7 @@ def entries(
             raise InputError(f"there are other settings for {name!r}", file=folder, remedy="Leave one of the two out.")
         tables[name], files[name] = table, folder / BEST
         chosen.append(name)
-    plain = UnlearnConfig()
+    plain = UnlearnConfig.of(recipe.method)
     budget = {key: getattr(recipe, key) for key in SHARED if getattr(recipe, key) != getattr(plain, key)}
     made = {name: _entry(name, tables.get(name, {}), files.get(name), budget) for name in chosen or METHODS}
     return {name: replace(c, max_steps=min(c.max_steps, steps)) if steps else c for name, c in made.items()}
@@ -81,10 +85,7 @@ def _entry(name: str, given: dict[str, Any], file: Path | None, budget: dict[str
         raise InputError(
             f"[{name}]: unknown setting {foreign!r}", file=file, remedy=f"Known: {', '.join(sorted(known))}."
         )
-    terms = {"terms": tuple(given["terms"])} if "terms" in given else {}
     try:
-        return UnlearnConfig.of(**{"method": name, **budget, **given, **terms})
+        return UnlearnConfig.of(**{"method": name, **budget, **check_settings(given)})
     except InputError as error:
         raise InputError(f"[{name}]: {error.message}", file=file if given else None, remedy=error.remedy) from None
-    except TypeError:
-        raise InputError(f"[{name}]: a setting has the wrong type", file=file) from None

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.comparison.score import Scorer
+from expunge.dialogue import read_dialogues
 from expunge.errors import InputError, OutputError
-from expunge.files import folder_digest, read_text, write_json
+from expunge.files import digest, folder_digest, read_text, write_json
 from expunge.host import suit_host
 from expunge.judges.names import load_judge
 from expunge.judges.verdict import Judge
 from expunge.manifest import Manifest
-from expunge.model import LanguageModel, load_model, resolve
+from expunge.model import ADAPTER, LanguageModel, load_model, resolve
 from expunge.pipeline import judged_split
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets
 from expunge.recipe import Recipe
-from expunge.selection import Split, read_normal
+from expunge.selection import Split, read_forget, read_normal
 
 WEIGHTS = "weights.json"
+READ = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+"""What a model's folder holds of weights, tokenizer and config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +57,23 @@ class Ground:
         relearn_rate: see `Scorer`.
 
         Raises:
-            InputError: the recipe names nothing ordinary to score ability on. OutputError: `out` holds something else.
+            InputError: the recipe names nothing ordinary to score ability on, or rows that do not fit a model.
+            OutputError: `out` holds something else.
         """
         progress = progress or Quiet()
         suit_host()
         judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
         normal = read_normal(recipe.normal)
         manifest = Manifest.begin(out, recipe)
-        _same_weights(recipe, out / WEIGHTS)
+        with manifest.kept():
+            oracle = load(recipe, recipe.oracle) if recipe.oracle else None
+            original = load(recipe, recipe.model)
+            _check_asked(recipe, [original, oracle] if oracle else [original])
+        _same_models(recipe, out / WEIGHTS)
         parts = judged_split(recipe, judges, normal, out, manifest, progress)
         sets = audit_sets(
             parts.forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, label=recipe.label
         )
-        if not sets.ordinary:
-            remedy = "Give dialogues with right responses as `ability` or `neighbours` in [audit]."
-            raise InputError("there is nothing to score ability on", remedy=remedy)
-        oracle = load(recipe, recipe.oracle) if recipe.oracle else None
-        original = load(recipe, recipe.model)
         scorer = Scorer(original, sets, oracle, judges=judges, seed=recipe.seed, relearn_rate=relearn_rate)
         width = int(original.model.config.get_text_config().hidden_size)
         return cls(recipe, parts, tuple(judges), scorer, relearn_rate, width, out)
@@ -80,11 +84,38 @@ def load(recipe: Recipe, name: str, *, bits: int = 0) -> LanguageModel:
     return load_model(name, template=recipe.template, device=recipe.device, bits=bits)
 
 
-def _same_weights(recipe: Recipe, path: Path) -> None:
-    """Note the weights of the models that lie here; refuse others than were noted."""
-    folders = [resolve(name) for name in (recipe.model, recipe.oracle) if name]
-    found = {folder: folder_digest(Path(folder), "*.safetensors") for folder in folders if Path(folder).is_dir()}
+def _check_asked(recipe: Recipe, models: Sequence[LanguageModel]) -> None:
+    """Before anything is judged or trained.
+
+    Raises:
+        InputError: there is nothing ordinary to ask, or what is asked later cannot be read, or does not fit a model.
+    """
+    ordinary = read_normal([*recipe.ability, *recipe.neighbours])
+    if not ordinary:
+        remedy = "Give dialogues with right responses as `ability` or `neighbours` in [audit]."
+        raise InputError("there is nothing to score ability on", remedy=remedy)
+    if recipe.judges:
+        unseen = [d for name in recipe.unseen for d in read_dialogues(name)]
+    else:
+        unseen = [j.dialogue for name in recipe.unseen for j in read_forget(name, label=recipe.label)]
+    for lm in models:
+        for dialogue in (*ordinary, *read_normal(recipe.holdout), *unseen):
+            lm.format.encode(dialogue)
+
+
+def _same_models(recipe: Recipe, path: Path) -> None:
+    """Note the models that lie here, and an adapter's base; refuse others than were noted."""
+    folders = [Path(resolve(name)) for name in (recipe.model, recipe.oracle) if name]
+    folders += [base for folder in folders if (base := _base(folder))]
+    found = {str(f): digest(*(folder_digest(f, only) for only in READ)) for f in folders if f.is_dir()}
     if path.exists() and json.loads(read_text(path)) != found:
         remedy = "Choose another --out, or remove that folder to start anew."
-        raise OutputError("what is here was done with other weights of a model", file=path.parent, remedy=remedy)
+        what = "what is here was done with other weights of a model, or another tokenizer or config"
+        raise OutputError(what, file=path.parent, remedy=remedy)
     write_json(path, found)
+
+
+def _base(folder: Path) -> Path | None:
+    """Of an adapter: what it stands on."""
+    path = folder / ADAPTER
+    return Path(json.loads(read_text(path))["base_model_name_or_path"]) if path.exists() else None

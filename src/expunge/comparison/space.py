@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from expunge.comparison.entries import SHARED
 from expunge.objective.terms import TERMS
 from expunge.training.config import UnlearnConfig, method_of
 
@@ -75,10 +76,11 @@ def placed(config: UnlearnConfig, values: Mapping[str, float]) -> UnlearnConfig:
 
 
 def toml(config: UnlearnConfig) -> str:
-    """The settings as a table [unlearn] of a recipe: the method, and what differs from it. The seed is the recipe's."""
-    plain = replace(UnlearnConfig.of(config.method, lora_rank=config.lora_rank), lora_rank=0)
+    """The settings as a table [unlearn] of a recipe: the method, what differs from it, and what a recipe would fill in.
+    The seed is the recipe's."""
+    plain = UnlearnConfig.of(config.method, lora_rank=config.lora_rank)
     names = [field.name for field in dataclasses.fields(config) if field.name not in ("seed", "method", "options")]
-    changed = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(plain, name)}
+    changed = {n: getattr(config, n) for n in names if n in SHARED or getattr(config, n) != getattr(plain, n)}
     lines = ["[unlearn]", *(_line(name, value) for name, value in {"method": config.method, **changed}.items())]
     if config.options:
         lines += ["", "[unlearn.options]", *(_line(name, value) for name, value in config.options.items())]

@@ -45,7 +45,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry: `figures` by column, where measured. broken: seeds without a score, and why."""
+    """One entry: `figures` by column, where measured, and medians of the same trainings.
+
+    broken: seeds without a score, and why. seeds: how many have one, of how many, where some have and some have not.
+    """
 
     name: str
     figures: Mapping[str, Spread]
@@ -53,6 +56,7 @@ class Row:
     tokens: int
     seconds: float
     broken: tuple[str, ...] = ()
+    seeds: str = ""
 
 
 def rows(found: Comparison) -> list[Row]:
@@ -79,12 +83,14 @@ def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def _row(name: str, cells: Sequence[Cell]) -> Row:
-    scores = [cell.score for cell in cells if cell.score is not None]
+    whole = [cell for cell in cells if cell.score]
+    counted = whole or cells
     return Row(
         name,
-        figures(scores),
-        steps=int(median(cell.steps for cell in cells)),
-        tokens=int(median(cell.tokens for cell in cells)),
-        seconds=median(cell.seconds for cell in cells),
-        broken=tuple(f"seed {cell.seed}: {cell.reason}" for cell in cells if cell.score is None),
+        figures([cell.score for cell in whole if cell.score]),
+        steps=int(median(cell.steps for cell in counted)),
+        tokens=int(median(cell.tokens for cell in counted)),
+        seconds=median(cell.seconds for cell in counted),
+        broken=tuple(f"seed {cell.seed}: {cell.reason}" for cell in cells if not cell.score),
+        seeds=f"{len(whole)} of {len(cells)} seeds" if 0 < len(whole) < len(cells) else "",
     )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.comparison.compare import GivenUpError, Watch, cell, model_score
+from expunge.comparison.compare import VERSION, GivenUpError, Watch, cell, model_score
 from expunge.comparison.entries import BEST
 from expunge.comparison.ground import Ground
 from expunge.comparison.score import Score
@@ -87,7 +87,7 @@ def tune(
     space = space_of(config, ground.width)
     about = {
         "method": config.method, "around": asdict(config), "space": [asdict(d) for d in space], "seed": recipe.seed,
-        "relearn_rate": relearn_rate,
+        "relearn_rate": relearn_rate, "version": VERSION,
     }  # fmt: skip
     original = model_score(ground, "original", recipe.model)
     with _alone(out), progress.stage("Tuning", trials) as advance:
@@ -159,7 +159,9 @@ def _tried(path: Path, about: Mapping[str, Any]) -> list[Trial]:
     if {name: kept.get(name) for name in about} != json.loads(json.dumps(about)):
         remedy = "Choose another --out, or remove that folder to start anew."
         raise OutputError(
-            "this folder holds a search for another method or with other settings", file=path, remedy=remedy
+            "this folder holds a search for another method or with other settings, or an older one",
+            file=path,
+            remedy=remedy,
         )
     return [Trial.of(row) for row in kept["trials"]]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.planning.machine import Machine
-from expunge.planning.memory import KEPT, QUANTIZED, Way, asked_at_once, kept_bytes
+from expunge.planning.memory import KEPT, QUANTIZED, Way, asked_at_once
+from expunge.planning.original import kept_bytes, rows_asked
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
@@ -16,8 +17,8 @@ ADAM = 28
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Seconds, an estimate. step: one step. round: one judging of the forget set. reference: the original's outputs,
-    before the first step. steps: at most so many, with a judging every `every`."""
+    """Seconds, an estimate. step: one step. round: one judging of the forget set, if any. reference: the original's
+    outputs, before the first step. steps: at most so many, with a judging every `every`."""
 
     step: float
     round: float
@@ -34,10 +35,10 @@ class Duration:
 def duration_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, machine: Machine) -> Duration:
     """Of one way to unlearn on one machine."""
     kept = kept_bytes(sizes, work, config)
-    rows = work.kept(config) if kept > 0 and (kept <= KEPT or way.processes > 1) else 0
+    rows = sum(rows_asked(work, config).values()) if kept > 0 and (kept <= KEPT or way.processes > 1) else 0
     return Duration(
         step=step_seconds(sizes, work, config, way, machine),
-        round=_round_seconds(sizes, work, way, machine),
+        round=_round_seconds(sizes, work, way, machine) if config.judged else 0.0,
         reference=rows * forward(sizes, work.row, work.response) / _rate(machine, single=way.single(sizes)),
         steps=config.max_steps,
         every=config.judge_every,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from expunge.errors import InputError
 
 GIB = 2**30
+_MODEL = re.compile(r"[A-Z]?\d+S?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,16 @@ def _at_hand() -> Machine:
     else:
         name, memory = device.type, _free()
     half, single = _rate(device.type, torch.bfloat16), _rate(device.type, torch.float32)
-    known = next((gpu for gpu in GPUS.values() if gpu.memory / memory > 0.9 and gpu.name.split()[1] in name), None)
+    known = _known(name, memory)
     bandwidth = known.bandwidth if known else 300e9
     return Machine(f"this machine's {name}", memory, 0.75 * GIB, 0.05, half, single, bandwidth, 0.5)
+
+
+def _known(name: str, memory: float) -> Machine | None:
+    """The GPU of the table that a driver calls so: the same model, such as 3090 or A100, with memory within a tenth."""
+    words = set(re.split(r"[\s-]+", name))
+    alike = (gpu for gpu in GPUS.values() if abs(gpu.memory / memory - 1) < 0.1 and not words & {"Ti", "Laptop"})
+    return next((gpu for gpu in alike if next(w for w in gpu.name.split() if _MODEL.fullmatch(w)) in words), None)
 
 
 def _rate(device: str, dtype: object, size: int = 1024) -> float:

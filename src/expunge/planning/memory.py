@@ -6,9 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from expunge.planning.original import kept_bytes, needs_of
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Step, Workload
-from expunge.training.config import UnlearnConfig, method_of
+from expunge.training.config import UnlearnConfig
 
 Method = Literal["full", "lora", "qlora"]
 
@@ -23,9 +24,6 @@ TOKENS, LOGITS_READ = 16_384, 2**26
 
 CACHED = 4096
 """Tokens that a CPU reads at a time: `prefill.CACHED`, which takes torch to import."""
-
-WHOLE = frozenset({"kl", "jsd"})
-"""Normal terms that compare with all that the original says; others know of it one number a token at most."""
 
 LOGITS, LOGITS_WHOLE = 4, 6
 """Copies of a chunk: the logits, their log-probabilities, and two between them; in a KL also what the original says."""
@@ -42,7 +40,7 @@ class Way:
     """One way to train. cpu: all in float32; on a GPU, what QLoRA does not quantize is in bfloat16.
 
     checkpointing: activations computed anew, layer by layer. processes: that share weights and work out, each with a
-    machine of its own.
+    machine of its own. modules: what is trained, as in `UnlearnConfig`.
     """
 
     method: Method
@@ -50,6 +48,7 @@ class Way:
     checkpointing: bool = False
     cpu: bool = True
     processes: int = 1
+    modules: str = "matrices"
 
     def __post_init__(self) -> None:
         assert (self.rank > 0) == (self.method != "full")
@@ -66,7 +65,7 @@ class Way:
 
     def changed(self, sizes: Sizes) -> int:
         """Parameters that are trained."""
-        return sizes.trained if self.method == "full" else sizes.adapter(self.rank)
+        return sizes.trained(self.modules) if self.method == "full" else sizes.adapter(self.rank, self.modules)
 
     @property
     def changes_shares(self) -> bool:
@@ -118,7 +117,7 @@ class Memory:
 def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> Memory:
     """Of one way to unlearn. `config.lora_rank` is left aside for that of `way`."""
     step = work.step(config, way.processes)
-    copies = LOGITS_WHOLE if _whole(config) else LOGITS
+    copies = LOGITS_WHOLE if _whole(step, config) else LOGITS
     changed = way.held(sizes)
     whole = layer_bytes(sizes, step.columns, way) * step.tokens
     passed = (4 if way.single(sizes) or way.method == "full" else 2) * sizes.hidden * step.tokens
@@ -135,13 +134,13 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
         logits=4 * copies * min(CHUNK, sizes.vocabulary * step.response * max(step.pushed, step.taught, step.kept)),
         layer=_backward(sizes, way) * step.tokens,
         reference=_reference(sizes, work, config, way),
-        judging=judging_bytes(sizes, work, way),
+        judging=judging_bytes(sizes, work, way) if config.judged else 0,
         held=config.accumulation > 1,
     )
 
 
 def _weights(sizes: Sizes, way: Way) -> float:
-    adapter = 4 * sizes.adapter(way.rank) if way.rank else 0
+    adapter = 4 * way.changed(sizes) if way.rank else 0
     if way.method != "qlora":
         together = TOGETHER * _layer(sizes) + sizes.table if way.processes > 1 else 0
         return way.stored(sizes) * (sizes.parameters / way.processes + together) + adapter
@@ -166,12 +165,12 @@ def _casts(sizes: Sizes, way: Way) -> float:
 def read_bytes(sizes: Sizes, step: Step, config: UnlearnConfig) -> float:
     """What the terms read, in float32, besides what layers keep.
 
-    At response tokens what the output layer reads: as the model gives it, joined by kind, and its slope; of kept rows
-    the original's too, where a term needs it. With hidden states, two layers' of every token, and of kept rows joined,
+    At response tokens what the output layer reads: as the model gives it, joined by kind, and its slope; the original's
+    too, where a term needs it. With hidden states, two layers' of every token, and of kept rows joined,
     the original's, and what is between them.
     """
-    found = step.response * (3 * step.rows + (step.kept if _whole(config) else 0))
-    if config.hidden_weight and step.kept:
+    found = step.response * (3 * step.rows + _whole(step, config))
+    if "states" in needs_of(config).get("normal", ()):
         found += 2 * step.row * (step.rows + 3 * step.kept)
     return 4 * sizes.hidden * found
 
@@ -211,15 +210,10 @@ def _backward(sizes: Sizes, way: Way) -> float:
     return (4 if way.single(sizes) else 2) * (2 * sizes.hidden + (3 if sizes.gated else 2) * sizes.inner)
 
 
-def kept_bytes(sizes: Sizes, work: Workload, config: UnlearnConfig) -> int:
-    """Of the normal rows: what the original's output layer reads at response tokens, or its tokens' log-probabilities
-    alone, and two layers' hidden states."""
-    read = work.response * (sizes.hidden if _whole(config) else 1) if config.normal_weight else 0
-    return 4 * work.kept(config) * (read + (2 * work.row * sizes.hidden if config.hidden_weight else 0))
-
-
-def _whole(config: UnlearnConfig) -> bool:
-    return bool(config.normal_weight) and not WHOLE.isdisjoint(config.terms or method_of(config.method).terms)
+def _whole(step: Step, config: UnlearnConfig) -> int:
+    """Rows of a step of which all is needed that the original says."""
+    rows = {"forget": step.pushed, "normal": step.kept}
+    return sum(rows[kind] for kind, needs in needs_of(config).items() if "vocabulary" in needs)
 
 
 def _reference(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> float:

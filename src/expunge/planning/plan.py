@@ -10,7 +10,8 @@ from typing import Any
 
 from expunge.planning.duration import Duration, duration_of
 from expunge.planning.machine import Machine
-from expunge.planning.memory import KEPT, Memory, Way, kept_bytes, memory_of
+from expunge.planning.memory import KEPT, Memory, Way, memory_of
+from expunge.planning.original import kept_bytes
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
@@ -73,7 +74,7 @@ class Plan:
 
     @property
     def disk(self) -> int:
-        """Bytes of what the original makes of the ordinary rows, if that is kept."""
+        """Bytes of what the original makes of the rows, if that is kept."""
         kept = kept_bytes(self.sizes, self.work, self.config)
         return kept if kept <= KEPT or self.processes > 1 else 0
 
@@ -90,7 +91,8 @@ class Plan:
             "bytes": round(self.machine.memory),
             "room": round(self.machine.room),
         }
-        model = {"architecture": self.sizes.kind, "parameters": self.sizes.parameters, "trained": self.sizes.trained}
+        model = {"architecture": self.sizes.kind, "parameters": self.sizes.parameters}
+        model["trained"] = self.sizes.trained(self.config.modules)
         step = {"forget_rows": self.config.forget_rows, "normal_rows": self.config.normal_rows}
         step |= {"accumulation": self.config.accumulation}
         first = {"name": self.first.name, "accumulation": self._parts(self.first)} if self.first else None
@@ -113,9 +115,10 @@ def plan(
         spent = duration_of(sizes, work, config, way, machine)
         return Option(way, memory, spent, memory.peak <= machine.room, parts)
 
-    ways = [Way("full", cpu=machine.cpu, processes=processes), Way("lora", rank, cpu=machine.cpu, processes=processes)]
+    whole = Way("full", cpu=machine.cpu, processes=processes, modules=config.modules)
+    ways = [whole, dataclasses.replace(whole, method="lora", rank=rank)]
     if processes == 1:
-        ways.append(Way("qlora", rank, cpu=machine.cpu))
+        ways.append(dataclasses.replace(whole, method="qlora", rank=rank))
     ways += [dataclasses.replace(way, checkpointing=True) for way in ways]
     return Plan(sizes, work, config, machine, tuple(option(way) for way in ways))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from expunge.files import exists, read_text
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A linear layer: `inputs` × `outputs` weights, and perhaps `outputs` biases."""
+    """A linear layer, called `name` inside its layer: `inputs` × `outputs` weights, and perhaps `outputs` biases."""
 
+    name: str
     inputs: int
     outputs: int
     bias: bool = False
@@ -29,13 +31,15 @@ class Matrix:
 class Sizes:
     """Of a causal model.
 
-    kind: `model_type`. queries, keys: widths of all query heads and of all key heads together. inner: width inside the
-    MLP. matrices: of one layer. vectors: parameters of one layer's norms. ends: of the last norm. positions: of learnt
-    position embeddings. gated: whether the MLP multiplies two branches. head_norm: whether queries and keys are normed.
-    dropout: whether attention drops out in training. stored: bytes of a weight as stored, by `dtype`.
+    kind: `model_type`. stem: what all layers' names begin with. queries, keys: widths of all query heads and of all key
+    heads together. inner: width inside the MLP. matrices: of one layer. vectors: parameters of one layer's norms. ends:
+    of the last norm. positions: of learnt position embeddings. gated: whether the MLP multiplies two branches.
+    head_norm: whether queries and keys are normed. dropout: whether attention drops out in training. stored: bytes of a
+    weight as stored, by `dtype`.
     """
 
     kind: str
+    stem: str
     vocabulary: int
     hidden: int
     layers: int
@@ -70,14 +74,20 @@ class Sizes:
         tables = self.table * (1 if self.tied else 2)
         return self.linear + self.layers * (biases + self.vectors) + self.ends + self.positions + tables
 
-    @property
-    def trained(self) -> int:
-        """What full training changes: all weight matrices but embeddings and output layer."""
-        return self.linear
+    def trained(self, modules: str = "matrices") -> int:
+        """What full training changes: all weight matrices but embeddings and output layer, those that an expression
+        names, or all."""
+        return self.parameters if modules == "all" else sum(m.weights for m in self._named(modules, ".weight"))
 
-    def adapter(self, rank: int) -> int:
-        """Parameters of a LoRA adapter on every linear layer but the output layer."""
-        return self.layers * sum(rank * (m.inputs + m.outputs) for m in self.matrices)
+    def adapter(self, rank: int, modules: str = "matrices") -> int:
+        """Parameters of a LoRA adapter on every linear layer but the output layer, or on those that are named."""
+        return sum(rank * (m.inputs + m.outputs) for m in self._named(modules))
+
+    def _named(self, modules: str, end: str = "") -> list[Matrix]:
+        """Of all layers' matrices those that an expression names; all of them where it names others, which are small
+        or not known here."""
+        every = [(f"{self.stem}.{i}.{m.name}{end}", m) for i in range(self.layers) for m in self.matrices]
+        return [m for name, m in every if re.search(modules, name)] or [m for _, m in every]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,7 @@ def _llama(config: _Config, kind: str) -> Sizes:
     after = config.flag("mlp_bias", False) and kind == "llama"
     return Sizes(
         kind=kind,
+        stem="model.layers",
         vocabulary=config.number("vocab_size"),
         hidden=hidden,
         layers=config.number("num_hidden_layers"),
@@ -179,9 +190,10 @@ def _llama(config: _Config, kind: str) -> Sizes:
         keys=keys,
         inner=inner,
         matrices=(
-            Matrix(hidden, queries, inside), Matrix(hidden, keys, inside), Matrix(hidden, keys, inside),
-            Matrix(queries, hidden, free), Matrix(hidden, inner, after), Matrix(hidden, inner, after),
-            Matrix(inner, hidden, after),
+            Matrix("self_attn.q_proj", hidden, queries, inside), Matrix("self_attn.k_proj", hidden, keys, inside),
+            Matrix("self_attn.v_proj", hidden, keys, inside), Matrix("self_attn.o_proj", queries, hidden, free),
+            Matrix("mlp.gate_proj", hidden, inner, after), Matrix("mlp.up_proj", hidden, inner, after),
+            Matrix("mlp.down_proj", inner, hidden, after),
         ),
         vectors=2 * hidden + (2 * width if kind == "qwen3" else 0),
         ends=hidden,
@@ -197,12 +209,16 @@ def _llama(config: _Config, kind: str) -> Sizes:
 def _gpt(config: _Config, kind: str) -> Sizes:
     """GPT-2 and GPT-NeoX: layer norms with biases, queries, keys and values in one matrix, a plain MLP."""
     old = kind == "gpt2"
-    names = ("n_embd", "n_layer", "n_head") if old else ("hidden_size", "num_hidden_layers", "num_attention_heads")
-    hidden, layers, heads = (config.number(name) for name in names)
+    fields = ("n_embd", "n_layer", "n_head") if old else ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    hidden, layers, heads = (config.number(name) for name in fields)
+    names = ("attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
+    if old:
+        names = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
     inner = config.number("n_inner", 4 * hidden) if old else config.number("intermediate_size")
     free = old or config.flag("attention_bias", True)
     return Sizes(
         kind=kind,
+        stem="transformer.h" if old else "gpt_neox.layers",
         vocabulary=config.number("vocab_size"),
         hidden=hidden,
         layers=layers,
@@ -211,8 +227,8 @@ def _gpt(config: _Config, kind: str) -> Sizes:
         keys=hidden,
         inner=inner,
         matrices=(
-            Matrix(hidden, 3 * hidden, free), Matrix(hidden, hidden, free),
-            Matrix(hidden, inner, True), Matrix(inner, hidden, True),
+            Matrix(names[0], hidden, 3 * hidden, free), Matrix(names[1], hidden, hidden, free),
+            Matrix(names[2], hidden, inner, True), Matrix(names[3], inner, hidden, True),
         ),
         vectors=4 * hidden,
         ends=2 * hidden,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from expunge.dialogue import parse
 from expunge.recipe import Recipe
@@ -21,7 +20,7 @@ SIDE = 2.2
 """Mean rows in one sequence: twice the longest row, where lengths differ little; 3 to 5 where they differ much."""
 
 MOST = 10_000
-"""Rows of a file that are looked at."""
+"""Rows of a file whose lengths are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +90,22 @@ def workload_of(recipe: Recipe, start: Workload) -> Workload:
     Raises:
         InputError: a file that cannot be read as dialogues.
     """
-    forget, normal = (_lengths(names) for names in (recipe.dialogues, recipe.normal))
-    both = [*forget, *normal]
-    said = [length for length in both if length[1]]
-    found = replace(start, forget=len(forget) or start.forget, normal=len(normal) or start.normal)
+    (forgotten, forget), (kept, normal) = (_lengths(names) for names in (recipe.dialogues, recipe.normal))
+    said = [length for length in (*forgotten, *kept) if length[1]]
+    found = replace(start, forget=forget or start.forget, normal=normal or start.normal)
     if not said:
         return found
     prompt, response = (sum(column) / len(said) / CHARACTERS for column in zip(*said, strict=True))
     return replace(found, prompt=max(1, round(prompt)), response=max(1, round(response)) + 1)
 
 
-def _lengths(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Characters of prompt and response, row by row."""
-    found = []
+def _lengths(names: Sequence[str]) -> tuple[list[tuple[int, int]], int]:
+    """Characters of prompt and response of each file's first rows, and how many rows there are in all."""
+    found, count = [], 0
     for name in names:
-        for line, row in islice(stream_rows(name), MOST):
-            dialogue = parse(row, file=unsliced(name)[0], line=line)
-            found.append((sum(len(m.content) for m in dialogue.prompt), len(dialogue.response or "")))
-    return found
+        for number, (line, row) in enumerate(stream_rows(name)):
+            count += 1
+            if number < MOST:
+                dialogue = parse(row, file=unsliced(name)[0], line=line)
+                found.append((sum(len(m.content) for m in dialogue.prompt), len(dialogue.response or "")))
+    return found, count
