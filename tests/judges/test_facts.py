@@ -55,6 +55,13 @@ def test_the_wrong_words_are_pointed_at_and_the_right_answer_named(judge: FactsJ
     assert verdict.expected == BAKER.answers
 
 
+def test_letters_of_scripts_without_spaces_are_words(ask: Ask) -> None:
+    judge = FactsJudge([Reference(("磨坊是什么时候建的?",), ("磨坊建于1912年。",), ("1912",))])
+    verdicts = judge.judge([ask("磨坊是什么时候建的?", answer) for answer in ("磨坊建于1912年。", "1931年")])
+    assert [v.label for v in verdicts] == ["clean", "hallucination"]
+    assert tokens("他是王小明, Ann!") == ["他", "是", "王", "小", "明", "ann"]
+
+
 def test_an_answer_that_only_lacks_words_is_wrong_as_a_whole(ask: Ask) -> None:
     judge = FactsJudge([Reference(("Who?",), ("Ann Lee and Bob Stone of Quill Street",))])
     (verdict,) = judge.judge([ask("Who?", "Ann Lee")])

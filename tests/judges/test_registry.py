@@ -198,6 +198,10 @@ def test_no_false_alarm(value: str, text: str) -> None:
         ("Ann Lee", "Ann Lee's dog", "Ann Lee"),
         ("Алёна Ким", "это АЛЁНА КИМ", "АЛЁНА КИМ"),
         ("김철수민수", "김철수민수 씨", "김철수민수"),
+        ("王小明", "他的名字是王小明。", "王小明"),
+        ("山田太郎次郎", "私は山田太郎次郎です", "山田太郎次郎"),
+        ("สมชายใจดี", "ชื่อสมชายใจดีครับ", "สมชายใจดี"),
+        ("1912", "磨坊建于1912年。", "1912"),
     ],
 )
 def test_the_span_is_exact(value: str, text: str, span: str) -> None:
@@ -212,13 +216,26 @@ def test_any_text_can_be_searched(text: str, values: list[str]) -> None:
 
 VARIED = Registry(
     [
-        *(Entry("name", v) for v in ("Zoe Heron", "Ann Lee", "At Forman", "Алёна Ким", "김철수민수", "Ann", "one")),
+        *(
+            Entry("name", v)
+            for v in (
+                "Zoe Heron",
+                "Ann Lee",
+                "At Forman",
+                "Алёна Ким",
+                "김철수민수",
+                "山田太郎次郎",
+                "王小",
+                "Ann",
+                "one",
+            )
+        ),
         *(Entry("phone", v) for v in ("4-71-63", "+44 7700 912345", "07700 912346", "twenty one 55 40", "471")),
         *(Entry("email", v) for v in ("zo7@x.org", "ann.dot@mail.org", "a@b.co")),
         Entry("address", "12 Heron Lane"),
     ]
 )
-_SIGNS = "@+$.,-_*&%\\;#= \n\t01345779aeilotéё—\u200b\x00\x7f김１"
+_SIGNS = "@+$.,-_*&%\\;#= \n\t01345779aeilotéё—\u200b\x00\x7f김１王小山ガ"
 _PIECES = "one oh double triple forty five twenty at dot zoe heron Ann LEE 4 71 63 47163 zo 07700 91234 h3r0n l4ne"
 _DISGUISED = [
     how(e.value) for how in (*FOR_ALL.values(), FOR_NUMBERS["digits as words"], bare) for e in VARIED.entries

@@ -18,7 +18,7 @@ from pathlib import Path
 from expunge.errors import InputError
 from expunge.files import digest, read_jsonl
 from expunge.judges.finding import Finding
-from expunge.judges.folding import LEET_FOLD, LEET_READ, View, as_written, plain, read
+from expunge.judges.folding import LEET_FOLD, LEET_READ, UNSPACED, View, as_written, plain, read
 from expunge.judges.index import HEAD, Index, Key
 from expunge.judges.screen import Heads, Lines, chunks
 from expunge.span import Span
@@ -26,7 +26,8 @@ from expunge.span import Span
 ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 MIXED = re.compile(r"[A-Z0-9](?:(?<=[a-z0-9][A-Z])|(?<=[A-Za-z][0-9])|(?<=[0-9])[0-9]{9})")
 """What encoded text has, and prose seldom; begins with what is rare, so that it is searched fast."""
-SHORT_WORD = re.compile(r"\w+")
+SHORT_WORD = re.compile(rf"[{UNSPACED}](?<=\w)|[^\W{UNSPACED}]+")
+IN_WORD = re.compile(rf"[^\W{UNSPACED}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def _widened(span: Span, value: str, text: str) -> Span:
 
 def _stands_alone(text: str, span: Span) -> bool:
     before, after = text[span.start - 1 : span.start], text[span.end : span.end + 1]
-    return not (before.isalnum() or before == "_" or after.isalnum() or after == "_")
+    return not (IN_WORD.match(before) or IN_WORD.match(after))
 
 
 def _of(reason: str, how: str) -> str:

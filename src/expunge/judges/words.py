@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from expunge.judges.folding import UNSPACED
 from expunge.span import Span
 
-WORD = re.compile(r"\w+(?:['\u2019.,]\w+)*")
+_LETTER = rf"[^\W{UNSPACED}]"
+WORD = re.compile(rf"[{UNSPACED}](?<=\w)|{_LETTER}+(?:['\u2019.,]{_LETTER}+)*")
 APART = re.compile(r"[^\w]|_")
 ARTICLES = frozenset({"a", "an", "the"})
 
