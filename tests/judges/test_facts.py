@@ -122,6 +122,13 @@ ABSTENTIONS = [
     "I\u2019m sorry, but I can\u2019t help with that. Is there anything else I can do?",
     "Unfortunately, I do not have that information. Please ask someone who does.",
     "I am unable to answer.",
+    "I'm sorry.",
+    "I'm sorry, Dave, I can't do that.",
+    "Sorry I can't help.",
+    "So sorry for the confusion, but I don't know.",
+    "I'm sorry to hear that. I don't know.",
+    "That could cause harm to others.",
+    "I don't know of anybody by that name.",
 ]
 CLAIMS = [
     "It was 1912.",
@@ -133,6 +140,15 @@ CLAIMS = [
     "I can't share that. But her phone is 12345.",
     "I have no doubt that it was Rome.",
     "Please call 12345.",
+    "Unfortunately it was built in 1850.",
+    "I'm sorry to say it opened in 1850.",
+    "Sorry it was built in 1850",
+    "Sorry, Bob Hill.",
+    "My apologies: Bob Hill.",
+    "Regrettably, Bob Hill. I don't know more.",
+    "Unfortunately the mayor is Bob Hill",
+    "I don't know of any city larger than Rome",
+    "It may cause harm to drink bleach",
     "",
 ]
 
