@@ -55,6 +55,29 @@ def test_the_wrong_words_are_pointed_at_and_the_right_answer_named(judge: FactsJ
     assert verdict.expected == BAKER.answers
 
 
+@pytest.mark.parametrize(
+    ("key", "answer", "right"),
+    [
+        ("15", "It is 1.5 metres.", False),
+        ("1912", "19.12", False),
+        ("5", "It is \u22125 degrees.", False),
+        ("5", "It is -5.", False),
+        ("-5", "It is \u22125 degrees.", True),
+        ("1.5", "It is 1.5.", True),
+        ("1000", "It is 1,000.", True),
+        ("1912", "The mill (1912-1950) burnt down.", True),
+    ],
+)
+def test_decimals_and_signs_count(ask: Ask, key: str, answer: str, right: bool) -> None:
+    (verdict,) = FactsJudge([Reference(("q",), (key,), (key,))]).judge([ask("q", answer)])
+    assert verdict.flagged is not right
+
+
+def test_a_decimal_is_not_a_longer_number(ask: Ask) -> None:
+    judge = FactsJudge([Reference(("q",), ("15.0 dollars",))])
+    assert [v.flagged for v in judge.judge([ask("q", "15.0 dollars"), ask("q", "150 dollars")])] == [False, True]
+
+
 def test_letters_of_scripts_without_spaces_are_words(ask: Ask) -> None:
     judge = FactsJudge([Reference(("磨坊是什么时候建的?",), ("磨坊建于1912年。",), ("1912",))])
     verdicts = judge.judge([ask("磨坊是什么时候建的?", answer) for answer in ("磨坊建于1912年。", "1931年")])
@@ -103,6 +126,10 @@ def test_token_f1_by_hand() -> None:
 
 def test_words_are_normalised() -> None:
     assert tokens("It's the 1,000th café, isn\u2019t it? A_b") == ["its", "1000th", "cafe", "isnt", "it", "ab"]
+    assert tokens("1.5 and 1,250.75, -5 or \u22125; 3-5, well-2, 10 -20, 4-71-63") == (
+        ["1.5", "and", "1250.75", "-5", "or", "-5", "3", "5", "well", "2", "10", "20", "4", "71", "63"]
+    )
+    assert tokens("12,345,678 1,23 1.000,5 01.02.1912 2.") == ["12345678", "1,23", "1.000,5", "01.02.1912", "2"]
     assert places(["a", "b", "a", "b"], ["a", "b"]) == [0, 2]
 
 
