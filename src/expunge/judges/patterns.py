@@ -18,6 +18,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from itertools import product
 
@@ -29,9 +30,14 @@ from expunge.judges.phones import NEARBY, Phones
 from expunge.judges.screen import chunks
 from expunge.span import Span
 
-EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]*[\w%+-]@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w@-])")
+EMAIL = re.compile(
+    r"(?<![\w.%+'-])[\w.%+'-]*[\w%+-]@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?!@|[_-]*[^\W_])"
+)
 RESERVED = re.compile(r"(?:.*[.@])?(?:example|test|invalid|localhost|example\.(?:com|net|org))", re.IGNORECASE)
 CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){11,18}(?![\w-])(?!\.\d)")
+CARD_GROUPS = re.compile(  # beside other digits: a date, a check number
+    r"(?<![\w.])(?=(\d{4}([ .-])\d{4}\2\d{4}\2\d{4}|3\d{3}([ .-])\d{6}\3\d{4,5}|(?<!-)\d{13,19}(?!-|\.\d))(?!\w))"
+)
 CARD_ISSUER = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
     r"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Mastercard
@@ -76,7 +82,7 @@ class Patterns:
         self.version = f"{phonenumbers.__version__} {stdnum.__version__} {region}"
         self._phones = Phones(region)
         self._luhn = import_module("stdnum.luhn").is_valid
-        self._iban = import_module("stdnum.iban").is_valid
+        self._iban = partial(import_module("stdnum.iban").is_valid, check_country=False)  # that is a list of banks
         self._numbers = [(number, _check(number)) for number in NUMBERS]
 
     def find(self, text: str) -> list[Finding]:
@@ -106,7 +112,9 @@ class Patterns:
     def _emails(self, text: str) -> Iterator[Finding]:
         for match in EMAIL.finditer(text):
             if not RESERVED.fullmatch(match[0]):
-                yield Finding(Span(*match.span()), "e-mail address", 0.95)
+                edge = "'_" if text.startswith("_", match.end()) else "'"  # quotes; Markdown
+                start = match.end() - len(match[0].lstrip(edge))
+                yield Finding(Span(start, match.end()), "e-mail address", 0.95)
 
     def _ibans(self, text: str) -> Iterator[Finding]:
         for match in IBAN.finditer(text):
@@ -117,10 +125,11 @@ class Patterns:
                 yield Finding(Span(match.start(), end), "IBAN, checked", 1.0)
 
     def _cards(self, text: str) -> Iterator[Finding]:
-        for match in CARD.finditer(text):
-            number = match[0].replace(" ", "").replace("-", "")
+        spans = [match.span() for match in CARD.finditer(text)]
+        for start, end in spans + [match.span(1) for match in CARD_GROUPS.finditer(text)]:
+            number = re.sub(r"\D", "", text[start:end])
             if CARD_ISSUER.fullmatch(number) and self._luhn(number):
-                yield Finding(Span(*match.span()), "card number, checked", 1.0)
+                yield Finding(Span(start, end), "card number, checked", 1.0)
 
     def _national(self, text: str, windows: Sequence[tuple[int, int]]) -> Iterator[Finding]:
         windows = [window for window in windows if ANY_NUMBER.search(text, *window)]
@@ -129,7 +138,7 @@ class Patterns:
                 if match.end() == end < len(text):
                     continue  # cut off
                 named = (number.strong is not None and number.strong.fullmatch(match[0])) or _near(number, text, match)
-                if named and check(match[0]):
+                if named and check(match[0].replace(" ", "")):
                     yield Finding(Span(*match.span()), number.kind, 1.0 if number.check_digit else 0.8)
 
     def _addresses(self, text: str) -> Iterator[Finding]:
