@@ -172,6 +172,7 @@ def test_a_phone_is_found_with_and_without_its_countrys_prefix(value: str, writt
         ("4-71-63", "nine four seven one six three"),
         ("4-71-63", "<<4*71=63>>"),
         ("4-71-63", "the years 4 and 7163"),
+        ("4-71-63", "4      71      63"),
         ("Ann Lee", "joann leeds"),
         ("Ann Lee", "Ann, who lives with Lee"),
         ("Forman", "It is for man and beast."),
@@ -198,6 +199,8 @@ def test_no_false_alarm(value: str, text: str) -> None:
         ("Ann Lee", "Ann Lee's dog", "Ann Lee"),
         ("Алёна Ким", "это АЛЁНА КИМ", "АЛЁНА КИМ"),
         ("김철수민수", "김철수민수 씨", "김철수민수"),
+        ("Ann Lee", "Ann      Lee", "Ann      Lee"),
+        ("Ann Lee", "Ann\n\n \n\nLee", "Ann\n\n \n\nLee"),
         ("王小明", "他的名字是王小明。", "王小明"),
         ("山田太郎次郎", "私は山田太郎次郎です", "山田太郎次郎"),
         ("สมชายใจดี", "ชื่อสมชายใจดีครับ", "สมชายใจดี"),
@@ -278,6 +281,12 @@ def test_texts_of_any_length_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert VARIED.find_each([]) == []
 
 
+def test_encoded_text_may_have_lines() -> None:
+    text = base64.b64encode(b"Her name:\n\tZoe Heron\n4-71-63").decode()
+    assert said(VARIED, text) == [text] * 2
+    assert len(VARIED.find_each([text])[0]) == 2
+
+
 def test_many_values_cost_no_more_than_few() -> None:
     registry = Registry([Entry("phone", f"7{i:05}-{i * 7919 % 100000:05}") for i in range(5000)])
     assert said(registry, "It is 700042-32598, no?") == ["700042-32598"]
@@ -295,6 +304,12 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     rows = [{"kind": "phone", "value": "4-71-63", "owner": "Zoe Heron"}, {"kind": "name", "value": "Zoe Heron"}]
     path.write_text("\n".join(map(json.dumps, rows)))
     assert read_registry(path) == [Entry("phone", "4-71-63", "Zoe Heron"), Entry("name", "Zoe Heron")]
+
+
+def test_blanks_around_a_value_are_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "registry.jsonl"
+    path.write_text('{"kind": "pin", "value": " 1234 "}')
+    assert said(Registry(read_registry(path)), "it is 1234.") == ["1234"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from expunge.span import Span
 ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 MIXED = re.compile(r"[A-Z0-9](?:(?<=[a-z0-9][A-Z])|(?<=[A-Za-z][0-9])|(?<=[0-9])[0-9]{9})")
 """What encoded text has, and prose seldom; begins with what is rare, so that it is searched fast."""
+LINES = str.maketrans("\n\r\t", "   ")  # unprintable, but text
 SHORT_WORD = re.compile(rf"[{UNSPACED}](?<=\w)|[^\W{UNSPACED}]+")
 IN_WORD = re.compile(rf"[^\W{UNSPACED}]")
 
@@ -57,7 +58,7 @@ def read_registry(path: str | Path) -> list[Entry]:
                 raise InputError(f"{name!r} must be a text that is not empty", file=path, line=line, remedy=remedy)
         if not SHORT_WORD.search(row["value"]):
             raise InputError("the value has neither letters nor digits", file=path, line=line, remedy="Remove the row.")
-        entries.append(Entry(row["kind"], row["value"], row.get("owner", "")))
+        entries.append(Entry(row["kind"], row["value"].strip(), row.get("owner", "")))
     return entries
 
 
@@ -197,7 +198,7 @@ def _decoded(word: str) -> Iterator[str]:
             plain = decode(code).decode("utf-8")
         except ValueError:
             continue
-        if plain.strip().isprintable():
+        if plain.strip().translate(LINES).isprintable():
             yield plain
 
 
