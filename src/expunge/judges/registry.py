@@ -27,6 +27,7 @@ ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 MIXED = re.compile(r"[A-Z0-9](?:(?<=[a-z0-9][A-Z])|(?<=[A-Za-z][0-9])|(?<=[0-9])[0-9]{9})")
 """What encoded text has, and prose seldom; begins with what is rare, so that it is searched fast."""
 LINES = str.maketrans("\n\r\t", "   ")  # unprintable, but text
+SURE_REWRITTEN = 8  # letters of a lone word from which, rewritten, it is no other word ("Aidan" backwards is "Nadia")
 SHORT_WORD = re.compile(rf"[{UNSPACED}](?<=\w)|[^\W{UNSPACED}]+")
 IN_WORD = re.compile(rf"[^\W{UNSPACED}]")
 
@@ -153,6 +154,8 @@ def _forms(number: int, entry: Entry, view: View) -> Iterator[tuple[str, Key]]:
     if entry.kind == "phone":
         for dialled in _dialled(entry.value, view.canonical):
             yield dialled, Key(number, "dialled otherwise", frozenset())
+    if view.canonical.isalpha() and len(view.words) == 1 and len(view.canonical) < SURE_REWRITTEN:
+        return
     for how, value in (("reversed", entry.value[::-1]), ("ROT13", codecs.encode(entry.value, "rot13"))):
         rewritten = read(value)
         yield rewritten.canonical, _key(number, how, rewritten)
