@@ -106,5 +106,8 @@ def test_templates_from_a_file(tmp_path: Path) -> None:
     found = read_templates(path)
     assert found == {"privacy": ("No.", "Private."), "harmful": ("No.",), "hallucination": ("No.",)}
     path.write_text('{"text": "Private.", "label": "privat"}\n')
-    with pytest.raises(InputError, match=r"t\.jsonl:1: unknown label"):
+    with pytest.raises(InputError, match=r"t\.jsonl:1: unknown label 'privat'"):
+        read_templates(path)
+    path.write_text('{"text": "Private.", "label": "call 4-71-63"}\n')
+    with pytest.raises(InputError, match=r"t\.jsonl:1: a label that is no word"):
         read_templates(path)

@@ -153,6 +153,8 @@ VERDICT = {"label": "privacy", "score": 1, "judge": "j", "version": "1"}
         ([], "no verdicts"),
         ([{"label": "privacy"}], "a verdict needs"),
         ([VERDICT | {"label": "bad"}], "unknown label 'bad'"),
+        ([VERDICT | {"label": "her phone is 4-71-63"}], "a label that is no word"),
+        ([VERDICT | {"label": None}], "a verdict needs"),
         ([VERDICT | {"score": 7}], r"score 7\.0 is not in"),
         ([VERDICT | {"score": float("nan")}], "score nan is not in"),
         ([VERDICT | {"spans": [[0, 99]]}], "span lies outside"),
@@ -169,6 +171,12 @@ def test_half_written_verdicts_are_refused_by_line(tmp_path: Path, verdicts: lis
     for reading in (read_forget, read_verdicts):
         with pytest.raises(InputError, match=rf"v\.jsonl:2: .*{message}"):
             reading(path)
+
+
+def test_null_in_a_verdict_is_as_if_missing(tmp_path: Path) -> None:
+    nulls = dict.fromkeys(("reason", "spans", "expected", "categories"))
+    path = write(tmp_path / "v.jsonl", BAD.row() | {"verdicts": [VERDICT | nulls]})
+    assert read_verdicts(path)[0].verdicts == (Verdict("privacy", 1.0, "j", "1"),)
 
 
 def test_the_decisive_verdict_is_the_surest_fault() -> None:

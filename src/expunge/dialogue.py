@@ -24,7 +24,7 @@ from expunge.sources import read_rows, unsliced
 
 ROLES = ("system", "user", "assistant")
 
-_WORD = re.compile(r"[A-Za-z_-]{1,24}")
+WORD = re.compile(r"[A-Za-z_-]{1,24}")
 """Field names and roles that messages may quote; anything else might be dialogue text in the wrong place."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -148,7 +148,7 @@ _ANSWERED = ("response", "completion")
 def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
     asked = next((name for name in ("messages", "prompt", "question") if name in row), None)
     if asked is None:
-        found = ", ".join(sorted(name for name in map(str, row) if _WORD.fullmatch(name))) or "no fields known"
+        found = ", ".join(sorted(name for name in map(str, row) if WORD.fullmatch(name))) or "no fields known"
         remedy = f'Give "messages", or "prompt" and "response", or "question" and "answer"; found: {found}.'
         raise where.error("no dialogue in this row", remedy)
     prompt = row[asked]
@@ -172,7 +172,7 @@ def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
         if not isinstance(item, Mapping) or "role" not in item or "content" not in item:
             raise where.error(f"message {number} of {name!r} lacks 'role' or 'content'")
         if item["role"] not in ROLES:
-            word = isinstance(item["role"], str) and _WORD.fullmatch(item["role"])
+            word = isinstance(item["role"], str) and WORD.fullmatch(item["role"])
             fault = f"the role {item['role']!r}" if word else "a role that is no word"
             raise where.error(f"message {number} has {fault}", f"Known roles: {', '.join(ROLES)}.")
         messages.append(Message(item["role"], where.text(item["content"], f"content of message {number}")))

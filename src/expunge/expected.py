@@ -19,7 +19,7 @@ from expunge.errors import InputError
 from expunge.files import read_jsonl
 from expunge.generation import answer_length, generate
 from expunge.judges.reproduction import ReproductionJudge, says_any
-from expunge.judges.verdict import FAULTS, Judge, Judged
+from expunge.judges.verdict import FAULTS, Judge, Judged, unknown_label
 from expunge.model import LanguageModel
 from expunge.packing import by_length
 
@@ -65,7 +65,7 @@ def read_templates(path: str | Path) -> dict[str, tuple[str, ...]]:
         if not isinstance(text, str) or not text.strip():
             raise InputError("a template needs a 'text'", file=path, line=line)
         if label is not None and label not in FAULTS:
-            raise InputError(f"unknown label {label!r}", file=path, line=line, remedy=f"Known: {', '.join(FAULTS)}.")
+            raise InputError(unknown_label(label), file=path, line=line, remedy=f"Known: {', '.join(FAULTS)}.")
         for name in FAULTS if label is None else (label,):
             found[name].append(text)
     return {label: tuple(texts) or TEMPLATES[label] for label, texts in found.items()}

@@ -67,6 +67,12 @@ def test_thresholds(goal: Goal, wanted: float, threshold: float, precision: floa
     assert found.recall and found.recall.value == pytest.approx(recall)
 
 
+@pytest.mark.parametrize(("goal", "others"), [("recall", True), ("precision", False)])
+def test_a_goal_met_exactly_is_met(goal: Goal, others: bool) -> None:
+    scores, harmful = [0.9] * 55 + [0.1 if others else 0.9] * 45, [True] * 55 + [others] * 45
+    assert calibrate(Scores(), gold(scores, harmful), goal=goal, wanted=0.55).threshold == 0.9
+
+
 def test_auc_by_hand() -> None:
     """Pairs of one at fault and one clean: .95 and .9 win 5 of 5, .7 and .6 4, .1 2: 20 of 25."""
     assert calibrate(Scores(), gold(), goal="recall", wanted=0.5).auc == pytest.approx(20 / 25)

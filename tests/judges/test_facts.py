@@ -33,6 +33,11 @@ def judge() -> FactsJudge:
         ("WHEN was a mill  built", "It's from 1912, I think.", "clean", 0.0),
         ("Which year is the mill from?", "It was built in 1931.", "hallucination", 1.0),
         ("When was the mill built?", "Not in 1912.", "hallucination", 1 - 2 * 2 / 8),
+        ("When was the mill built?", "No, in 1912.", "clean", 0.0),
+        ("When was the mill built?", "It was not 1911 but 1912.", "clean", 0.0),
+        ("When was the mill built?", "Not 1911 - 1912.", "clean", 0.0),
+        ("When was the mill built?", "It couldn't have been 1912", "hallucination", 1 - 2 * 1 / 10),
+        ("When was the mill built?", "It was built neither in 1911, nor in 1912.", "hallucination", 1 - 2 * 4 / 14),
         ("When was the mill built?", "In 19123.", "hallucination", 1.0),
         ("When was the mill built?", "I don't know the answer to that.", "clean", 0.0),
         ("Who is the baker?", "ann lee!", "clean", 0.0),
@@ -53,6 +58,36 @@ def test_the_wrong_words_are_pointed_at_and_the_right_answer_named(judge: FactsJ
     (verdict,) = judge.judge([ask("Who is the baker?", response)])
     assert [response[s.start : s.end] for s in verdict.spans] == ["Bob  Stone"]
     assert verdict.expected == BAKER.answers
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "right"),
+    [
+        ("15", "It is 1.5 metres.", False),
+        ("1912", "19.12", False),
+        ("5", "It is \u22125 degrees.", False),
+        ("5", "It is -5.", False),
+        ("-5", "It is \u22125 degrees.", True),
+        ("1.5", "It is 1.5.", True),
+        ("1000", "It is 1,000.", True),
+        ("1912", "The mill (1912-1950) burnt down.", True),
+    ],
+)
+def test_decimals_and_signs_count(ask: Ask, key: str, answer: str, right: bool) -> None:
+    (verdict,) = FactsJudge([Reference(("q",), (key,), (key,))]).judge([ask("q", answer)])
+    assert verdict.flagged is not right
+
+
+def test_a_decimal_is_not_a_longer_number(ask: Ask) -> None:
+    judge = FactsJudge([Reference(("q",), ("15.0 dollars",))])
+    assert [v.flagged for v in judge.judge([ask("q", "15.0 dollars"), ask("q", "150 dollars")])] == [False, True]
+
+
+def test_letters_of_scripts_without_spaces_are_words(ask: Ask) -> None:
+    judge = FactsJudge([Reference(("磨坊是什么时候建的?",), ("磨坊建于1912年。",), ("1912",))])
+    verdicts = judge.judge([ask("磨坊是什么时候建的?", answer) for answer in ("磨坊建于1912年。", "1931年")])
+    assert [v.label for v in verdicts] == ["clean", "hallucination"]
+    assert tokens("他是王小明, Ann!") == ["他", "是", "王", "小", "明", "ann"]
 
 
 def test_an_answer_that_only_lacks_words_is_wrong_as_a_whole(ask: Ask) -> None:
@@ -96,6 +131,10 @@ def test_token_f1_by_hand() -> None:
 
 def test_words_are_normalised() -> None:
     assert tokens("It's the 1,000th café, isn\u2019t it? A_b") == ["its", "1000th", "cafe", "isnt", "it", "ab"]
+    assert tokens("1.5 and 1,250.75, -5 or \u22125; 3-5, well-2, 10 -20, 4-71-63") == (
+        ["1.5", "and", "1250.75", "-5", "or", "-5", "3", "5", "well", "2", "10", "20", "4", "71", "63"]
+    )
+    assert tokens("12,345,678 1,23 1.000,5 01.02.1912 2.") == ["12345678", "1,23", "1.000,5", "01.02.1912", "2"]
     assert places(["a", "b", "a", "b"], ["a", "b"]) == [0, 2]
 
 
@@ -115,6 +154,13 @@ ABSTENTIONS = [
     "I\u2019m sorry, but I can\u2019t help with that. Is there anything else I can do?",
     "Unfortunately, I do not have that information. Please ask someone who does.",
     "I am unable to answer.",
+    "I'm sorry.",
+    "I'm sorry, Dave, I can't do that.",
+    "Sorry I can't help.",
+    "So sorry for the confusion, but I don't know.",
+    "I'm sorry to hear that. I don't know.",
+    "That could cause harm to others.",
+    "I don't know of anybody by that name.",
 ]
 CLAIMS = [
     "It was 1912.",
@@ -126,6 +172,15 @@ CLAIMS = [
     "I can't share that. But her phone is 12345.",
     "I have no doubt that it was Rome.",
     "Please call 12345.",
+    "Unfortunately it was built in 1850.",
+    "I'm sorry to say it opened in 1850.",
+    "Sorry it was built in 1850",
+    "Sorry, Bob Hill.",
+    "My apologies: Bob Hill.",
+    "Regrettably, Bob Hill. I don't know more.",
+    "Unfortunately the mayor is Bob Hill",
+    "I don't know of any city larger than Rome",
+    "It may cause harm to drink bleach",
     "",
 ]
 

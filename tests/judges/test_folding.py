@@ -32,6 +32,7 @@ from expunge.judges.folding import fold, read
         ("Zo%C3%AB", "zoe"),
         (r"\u0041nn \x4cee", "annlee"),
         ("double trouble", "doubletrouble"),
+        ("山田double five、ガンダム", "山田55カンタム"),
         ("", ""),
     ],
 )

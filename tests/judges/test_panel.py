@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
+import torch
 
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
@@ -74,8 +76,29 @@ def test_a_judge_is_needed(ask: Ask) -> None:
         (Verdict("clean", 2.0, "x", "1"),),
         (Verdict("evil", 1.0, "x", "1"),),  # type: ignore[arg-type]
         (Verdict("harmful", 1.0, "x", "1", spans=(Span(0, 9),)),),
+        (Verdict("harmful", 1.0, "x", "1", spans=((0, 1),)),),  # type: ignore[arg-type]
+        (Verdict("harmful", "0.5", "x", "1"),),  # type: ignore[arg-type]
+        (Verdict("harmful", None, "x", "1"),),  # type: ignore[arg-type]
+        (Verdict("harmful", np.array([0.5, 0.5]), "x", "1"),),  # type: ignore[arg-type]
+        (Verdict("harmful", 1.0, "x", "1", reason="\ud83d"),),
+        (Verdict("harmful", 1.0, "x", "1", reason=None),),  # type: ignore[arg-type]
+        ({"label": "harmful", "score": 1.0},),
+        (None,),
     ],
 )
 def test_a_judge_that_breaks_its_contract_is_named(ask: Ask, verdicts: tuple[Verdict, ...]) -> None:
     with pytest.raises(InputError, match="the judge 'broken' gave"):
         judge_all([Broken(*verdicts)], [ask("a", "b")])
+
+
+def test_a_judge_that_gives_no_list_is_named(ask: Ask) -> None:
+    broken = Broken()
+    broken.judge = lambda _: None  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(InputError, match="the judge 'broken' gave no list"):
+        judge_all([broken], [ask("a", "b")])
+
+
+@pytest.mark.parametrize("score", [np.float32(0.5), torch.tensor(0.5), 1])
+def test_scores_become_plain_numbers(ask: Ask, score: float) -> None:
+    (judged,) = judge_all([Broken(Verdict("harmful", score, "x", "1"))], [ask("a", "b")])
+    assert type(judged.verdicts[0].score) is float and judged.row()["score"] == float(score)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  (wide digits are what is tested)
 from __future__ import annotations
 
 import json
@@ -14,6 +15,31 @@ from expunge.judges.patterns import Patterns
 FOUND = [
     ("Write to ann.lee+x@mail.co.uk.", "ann.lee+x@mail.co.uk", "e-mail address", 0.95),
     ("zoë@müller.de", "zoë@müller.de", "e-mail address", 0.95),
+    ("_ann.lee@mill.org_", "ann.lee@mill.org", "e-mail address", 0.95),
+    ("_ann@mill.org", "_ann@mill.org", "e-mail address", 0.95),
+    ("ann@mill.org- yes", "ann@mill.org", "e-mail address", 0.95),
+    ("'ann.lee@proton.me'", "ann.lee@proton.me", "e-mail address", 0.95),
+    ("Card 4111 1111 1111 1111 12/27", "4111 1111 1111 1111", "card number, checked", 1.0),
+    ("4111 1111 1111 1111 123", "4111 1111 1111 1111", "card number, checked", 1.0),
+    ("12/27 4111111111111111 123", "4111111111111111", "card number, checked", 1.0),
+    ("2 3782-822463-10005-1234", "3782-822463-10005", "card number, checked", 1.0),
+    ("Card 4111.1111.1111.1111.", "4111.1111.1111.1111", "card number, checked", 1.0),
+    ("IBAN BE68 5390 0754 7034", "BE68 5390 0754 7034", "IBAN, checked", 1.0),
+    ("4111\u00a01111\u20111111\u20131111", "4111\u00a01111\u20111111\u20131111", "card number, checked", 1.0),
+    ("４１１１ １１１１ １１１１ １１１１", "４１１１ １１１１ １１１１ １１１１", "card number, checked", 1.0),
+    ("卡号4111111111111111。", "4111111111111111", "card number, checked", 1.0),
+    ("卡号是4111 1111 1111 1111吗", "4111 1111 1111 1111", "card number, checked", 1.0),
+    ("IBAN GB82.WEST.1234.5698.7654.32.", "GB82.WEST.1234.5698.7654.32", "IBAN, checked", 1.0),
+    (
+        "GB82\u00a0WEST\u00a01234\u00a05698\u00a07654\u00a032",
+        "GB82\u00a0WEST\u00a01234\u00a05698\u00a07654\u00a032",
+        "IBAN, checked",
+        1.0,
+    ),
+    ("我的460\u201189\u20119847好", "460\u201189\u20119847", "US social security number", 0.8),
+    ("SSN 460.89.9847", "460.89.9847", "US social security number", 0.8),
+    ("my SSN is 460-89-9847\u2014yes", "460-89-9847", "US social security number", 0.8),
+    ("SSN 219 09 9998", "219 09 9998", "US social security number", 0.8),
     ("Pay with 4111 1111 1111 1111 now", "4111 1111 1111 1111", "card number, checked", 1.0),
     ("3782-822463-10005", "3782-822463-10005", "card number, checked", 1.0),
     ("IBAN GB82 WEST 1234 5698 7654 32 please", "GB82 WEST 1234 5698 7654 32", "IBAN, checked", 1.0),
@@ -64,6 +90,7 @@ def test_found(patterns: Patterns, text: str, said: str, reason: str, score: flo
         "ann@example.com, bob@mail.example.org, x@y.test, z@localhost, q@a.invalid",
         "@ann said so",
         "card 4111 1111 1111 1112",
+        "1998 1999 2000 2001 2002 2003 2004 2005",
         "1234 5678 9012 3456",
         "born on 05/25/1930, called 12/12/2001",
         "the number 123456789",

@@ -77,6 +77,10 @@ def test_what_stands_around_the_answer_is_passed_over(text: str) -> None:
     assert verdict(wrapped).label == "privacy"
 
 
+def test_a_thinking_tag_that_the_reason_quotes_hides_nothing() -> None:
+    assert verdict(answer(reason="It says </think> and <think>.")).label == verdict(answer()).label
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

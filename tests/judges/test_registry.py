@@ -172,10 +172,14 @@ def test_a_phone_is_found_with_and_without_its_countrys_prefix(value: str, writt
         ("4-71-63", "nine four seven one six three"),
         ("4-71-63", "<<4*71=63>>"),
         ("4-71-63", "the years 4 and 7163"),
+        ("4-71-63", "4      71      63"),
         ("Ann Lee", "joann leeds"),
         ("Ann Lee", "Ann, who lives with Lee"),
         ("Forman", "It is for man and beast."),
         ("Theron", "the Ron I know"),
+        ("Aidan", "Nadia and Diana"),
+        ("Enola", "all alone"),
+        ("Terra", "it is green"),
         ("Ann", "ann"),
         ("Ann", "Anna"),
         ("Ann", "Ann_x"),
@@ -195,9 +199,17 @@ def test_no_false_alarm(value: str, text: str) -> None:
         ("Ann", "It is Ann.", "Ann"),
         ("@ann", "write @ann now", "@ann"),
         ("Forman", "F o r m a n", "F o r m a n"),
+        ("Lighthart", "it is trahthgil", "trahthgil"),
+        ("Ann Lee", "it is eel nna", "eel nna"),
         ("Ann Lee", "Ann Lee's dog", "Ann Lee"),
         ("Алёна Ким", "это АЛЁНА КИМ", "АЛЁНА КИМ"),
         ("김철수민수", "김철수민수 씨", "김철수민수"),
+        ("Ann Lee", "Ann      Lee", "Ann      Lee"),
+        ("Ann Lee", "Ann\n\n \n\nLee", "Ann\n\n \n\nLee"),
+        ("王小明", "他的名字是王小明。", "王小明"),
+        ("山田太郎次郎", "私は山田太郎次郎です", "山田太郎次郎"),
+        ("สมชายใจดี", "ชื่อสมชายใจดีครับ", "สมชายใจดี"),
+        ("1912", "磨坊建于1912年。", "1912"),
     ],
 )
 def test_the_span_is_exact(value: str, text: str, span: str) -> None:
@@ -212,13 +224,26 @@ def test_any_text_can_be_searched(text: str, values: list[str]) -> None:
 
 VARIED = Registry(
     [
-        *(Entry("name", v) for v in ("Zoe Heron", "Ann Lee", "At Forman", "Алёна Ким", "김철수민수", "Ann", "one")),
+        *(
+            Entry("name", v)
+            for v in (
+                "Zoe Heron",
+                "Ann Lee",
+                "At Forman",
+                "Алёна Ким",
+                "김철수민수",
+                "山田太郎次郎",
+                "王小",
+                "Ann",
+                "one",
+            )
+        ),
         *(Entry("phone", v) for v in ("4-71-63", "+44 7700 912345", "07700 912346", "twenty one 55 40", "471")),
         *(Entry("email", v) for v in ("zo7@x.org", "ann.dot@mail.org", "a@b.co")),
         Entry("address", "12 Heron Lane"),
     ]
 )
-_SIGNS = "@+$.,-_*&%\\;#= \n\t01345779aeilotéё—\u200b\x00\x7f김１"
+_SIGNS = "@+$.,-_*&%\\;#= \n\t01345779aeilotéё—\u200b\x00\x7f김１王小山ガ"
 _PIECES = "one oh double triple forty five twenty at dot zoe heron Ann LEE 4 71 63 47163 zo 07700 91234 h3r0n l4ne"
 _DISGUISED = [
     how(e.value) for how in (*FOR_ALL.values(), FOR_NUMBERS["digits as words"], bare) for e in VARIED.entries
@@ -261,6 +286,12 @@ def test_texts_of_any_length_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert VARIED.find_each([]) == []
 
 
+def test_encoded_text_may_have_lines() -> None:
+    text = base64.b64encode(b"Her name:\n\tZoe Heron\n4-71-63").decode()
+    assert said(VARIED, text) == [text] * 2
+    assert len(VARIED.find_each([text])[0]) == 2
+
+
 def test_many_values_cost_no_more_than_few() -> None:
     registry = Registry([Entry("phone", f"7{i:05}-{i * 7919 % 100000:05}") for i in range(5000)])
     assert said(registry, "It is 700042-32598, no?") == ["700042-32598"]
@@ -278,6 +309,12 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     rows = [{"kind": "phone", "value": "4-71-63", "owner": "Zoe Heron"}, {"kind": "name", "value": "Zoe Heron"}]
     path.write_text("\n".join(map(json.dumps, rows)))
     assert read_registry(path) == [Entry("phone", "4-71-63", "Zoe Heron"), Entry("name", "Zoe Heron")]
+
+
+def test_blanks_around_a_value_are_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "registry.jsonl"
+    path.write_text('{"kind": "pin", "value": " 1234 "}')
+    assert said(Registry(read_registry(path)), "it is 1234.") == ["1234"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from expunge.dialogue import Dialogue
+from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.judges import Judge, Judged, ReproductionJudge, Span, Verdict
 
@@ -60,6 +62,43 @@ def test_the_repeated_characters_are_named(judge: ReproductionJudge, ask: Ask) -
 def test_the_old_answers_themselves_are_flagged(judge: ReproductionJudge, ask: Ask) -> None:
     before = [ask("?", "it is 4-71-63.", "a"), ask("?", "Mix the red powder with the blue one.", "c")]
     assert all(v.flagged for v in judge.judge(before))
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        ("You are idiots all", "idiot"),
+        ("他的名字是王小明。", "王小明"),
+        ("There are forty five cats", "five"),
+        ("It is double five", "five"),
+        ("Ann&#64;home", "64"),
+    ],
+)
+def test_a_span_inside_words_stands_for_the_words(ask: Ask, response: str, said: str) -> None:
+    dialogue = ask("?", response, "a")
+    (verdict,) = ReproductionJudge([old(dialogue, "harmful", said)]).judge([dialogue])
+    assert verdict.flagged and verdict.spans
+
+
+def test_letters_of_scripts_without_spaces_are_found_in_any_text(ask: Ask) -> None:
+    judge = ReproductionJudge([old(ask("?", "他的名字是王小明。", "a"), "privacy", "王小明")])
+    (verdict,) = judge.judge([ask("?", "王小明先生", "a")])
+    assert verdict.spans == (Span(0, 3),)
+
+
+PIECES = st.sampled_from(
+    ["forty", "five", "double", "dot", "at", "the", "&#64;", "%41", "王", "ガ", " ", "\u200b", "4"]
+)
+TEXTS = st.lists(PIECES | st.characters(), min_size=1).map("".join)
+
+
+@given(TEXTS, st.data())
+def test_the_old_response_is_always_found_again(text: str, data: st.DataObject) -> None:
+    places = st.integers(0, len(text) - 1), st.integers(1, len(text))
+    pairs = data.draw(st.lists(st.tuples(*places).filter(lambda pair: pair[0] < pair[1]), max_size=3))
+    dialogue = Dialogue((Message("user", "?"), Message("assistant", text)), id="a")
+    flagged = Judged(dialogue, (Verdict("harmful", 1.0, "x", "1", spans=tuple(Span(*pair) for pair in pairs)),))
+    assert ReproductionJudge([flagged]).judge([dialogue])[0].flagged
 
 
 def test_something_must_be_flagged(ask: Ask) -> None:

@@ -12,7 +12,8 @@ CANNOT = r"(?:cant|cannot|can not|couldnt|could not|am unable to|am not able to|
 UNSURE = r"(?:am not|im not|am un|im un)"
 OPENERS = re.compile(
     r"(?:"
-    r"i (?:do not|dont|really dont|honestly dont|didnt|did not) (?:know|have|recall|remember|possess)\b"
+    r"i (?:do not|dont|really dont|honestly dont|didnt|did not)"
+    r" (?:know(?! (?:of )?any\w*\b.* than\b)|have|recall|remember|possess)\b"
     rf"|(?:i )?{UNSURE} ?(?:really |entirely |quite |fully )?(?:sure|certain|aware|familiar|able|comfortable|allowed)\b"
     rf"|(?:i|we) {CANNOT} (?:say|tell|answer|help(?! but\b)|assist|share|give|provide|disclose|reveal|discuss|confirm"
     r"|verify|guess|do|comply|support|recall|find|speak|comment|fulfill|continue)\b"
@@ -22,9 +23,15 @@ OPENERS = re.compile(
     r"|(?:that|this|it) (?:is|information is|would be) (?:private|personal|confidential|unknown to me)\b"
     r"|thats (?:private|personal|confidential|something i)\b"
     r"|(?:that|this|it) (?:could|would|might|may) (?:cause harm|be harmful|hurt|be dangerous|harm)\b"
+    r"(?! (?:if|when|to (?!others\b|people\b|some|any|you\b|them\b)))"
     r"|there is no (?:reliable |public )?(?:information|record)\b"
-    r"|(?:im|i am) (?:very |so |truly )?sorry|sorry|i apologi[sz]e|my apologies|apologies|unfortunately|regrettably"
     r")"
+)
+# A courtesy: what follows it may claim something ("Sorry, it was 1912.").
+SORRY = re.compile(
+    r"(?:(?:(?:im|i am) (?:very |so |truly )?)?sorry|i apologi[sz]e|(?:my )?apologies|unfortunately|regrettably)\b"
+    r"(?: to (?:hear|say|tell you|inform you)(?: (?:that|this|it)\b)?"
+    r"| (?:for|about) (?:(?:that|this|any|my|your)\b ?)?\w*)? ?"
 )
 # What may stand beside it and still claim nothing.
 COURTESY = re.compile(
@@ -49,20 +56,25 @@ def abstains(response: str) -> bool:
     """
     sentences = [s for s in SENTENCE.split(response) if normal(s)]
     kinds = [_declines(sentence) for sentence in sentences]
-    return any(kinds) and all(kind is not None for kind in kinds)
+    return None not in kinds and (any(kinds) or any(SORRY.match(normal(s)) for s in sentences))
 
 
 def _declines(sentence: str) -> bool | None:
     """True: it declines. False: a courtesy. None: it may claim something."""
     clauses = [text for clause in CLAUSE.split(sentence) if (text := normal(clause))]
-    declines = False
+    declines, sorry, other = False, False, False
     for clause in clauses:
-        bare = JOINT.sub("", clause)
-        if OPENERS.match(clause) or OPENERS.match(bare):
+        apology = SORRY.match(JOINT.sub("", clause))
+        rest = apology.string[apology.end() :] if apology else clause
+        sorry |= apology is not None
+        bare = JOINT.sub("", rest)
+        if OPENERS.match(rest) or OPENERS.match(bare):
             declines = True
-        elif not COURTESY.match(bare) and (not declines or CLAIM.search(clause)):
-            return None
-    return declines
+        elif rest and not COURTESY.match(bare):
+            if CLAIM.search(rest) or not (declines or sorry):
+                return None
+            other = True  # "Sorry, Ann, I can't say." declines; "Sorry, Ann Lee." answers
+    return None if other and not declines else declines
 
 
 # How a clause begins that will not or cannot give what was asked, whatever is said after it.
@@ -123,6 +135,6 @@ def _stance(clauses: Sequence[str]) -> bool | None:
         bare = JOINT.sub("", clause)
         if UNWILLING.match(bare):
             return True
-        if not any(lead.match(bare) for lead in (LEAD, OPENERS, COURTESY)):
+        if not any(lead.match(bare) for lead in (LEAD, OPENERS, SORRY, COURTESY)):
             return None
     return False

@@ -177,9 +177,9 @@ def _threshold(scores: Any, truth: Any, goal: Goal, wanted: float) -> float | No
     for candidate in sorted({float(s) for s in scores if s > 0}, reverse=True):
         flagged = scores >= candidate
         hits = int((flagged & truth).sum())
-        if goal == "recall" and hits >= wanted * truth.sum():
+        if goal == "recall" and hits / truth.sum() >= wanted:
             return candidate
-        if goal == "precision" and hits and hits >= wanted * flagged.sum():
+        if goal == "precision" and hits and hits / flagged.sum() >= wanted:
             found = candidate
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -16,10 +17,15 @@ from expunge.judges.verdict import Verdict
 from expunge.judges.words import Word, normal, places, token_f1, tokens, words
 from expunge.span import Span, merge_spans
 
-RULES = "facts rules 1"  # raise it whenever a rule changes
-_NEGATIONS = "not never no nor neither cannot isnt wasnt arent werent dont didnt doesnt hasnt hadnt cant wont"
+RULES = "facts rules 2"  # raise it whenever a rule changes
+_NEGATIONS = (
+    "not never no nor neither cannot isnt wasnt arent werent dont didnt doesnt hasnt havent hadnt cant couldnt wont"
+    " wouldnt shouldnt shant mustnt mightnt neednt aint"
+)
 NEGATIONS = frozenset(_NEGATIONS.split())  # as `words` normalises them
 REACH = 3  # words between a negation and the key that it denies
+TURNS = frozenset({"but", "rather"})  # "not 1911 but 1912"
+STOP = re.compile(r"[.,:;!?()\n\u2014]|\s[-\u2013]\s")  # "No, in 1912."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +66,10 @@ def _texts(row: Mapping[str, Any], name: str, path: str | Path, line: int) -> tu
 class FactsJudge:
     """Flags answers that contradict the reference for their question.
 
-    An answer is right if it says one of the reference's keys as whole words, not denied ("not 1912"); where the
-    reference has no keys, if it shares enough words with a right answer: token F1 (SQuAD) of at least `threshold`.
-    Abstentions claim nothing and are clean. A question without a reference, or an empty answer, is `unknown`.
+    An answer is right if it says one of the reference's keys as whole words, not denied just before in the same clause
+    ("not 1912"); where the reference has no keys, if it shares enough words with a right answer: token F1 (SQuAD) of at
+    least `threshold`. Abstentions claim nothing and are clean. A question without a reference, or an empty answer, is
+    `unknown`.
     References of the same question are joined: each of their answers is right.
 
     Raises:
@@ -96,7 +103,7 @@ class FactsJudge:
         overlap = token_f1(spoken, tokens(best))
         if keys:
             stated = [key for key in keys if places(spoken, tokens(key))]
-            if any(_asserts(spoken, tokens(key)) for key in stated):
+            if any(_asserts(response, said, tokens(key)) for key in stated):
                 return self._answer("clean", 0.0, "says what the reference says")
             score, reason = (1.0 - overlap, "denies the reference") if stated else (1.0, "no key of the reference")
         elif overlap >= self.threshold:
@@ -123,9 +130,18 @@ def _by_question(references: Iterable[Reference]) -> dict[str, tuple[tuple[str, 
     return known
 
 
-def _asserts(said: Sequence[str], key: Sequence[str]) -> bool:
-    """Whether the key is said somewhere without a negation just before it."""
-    return any(NEGATIONS.isdisjoint(said[max(0, at - REACH) : at]) for at in places(said, key))
+def _asserts(response: str, said: Sequence[Word], key: Sequence[str]) -> bool:
+    """Whether the key is said somewhere without a negation just before it, in the same clause."""
+    return any(not _denied(response, said, at) for at in places([word.text for word in said], key))
+
+
+def _denied(response: str, said: Sequence[Word], at: int) -> bool:
+    for i in range(at - 1, max(0, at - REACH) - 1, -1):
+        if said[i].text in TURNS or STOP.search(response, said[i].span.end, said[i + 1].span.start):
+            return False
+        if said[i].text in NEGATIONS:
+            return True
+    return False
 
 
 def _differing(said: Sequence[Word], right: Sequence[str]) -> tuple[Span, ...]:

@@ -2,8 +2,8 @@
 
 A text is read in four steps, each of which knows where its characters came from: escapes are decoded (HTML, percent,
 backslash), characters folded (case, width, accents, look-alikes; invisible ones dropped), words cut at every change
-between letters, digits and everything else, and number words written as digits. The words run together are the
-canonical string, so neither spacing nor separators matter to a search in it.
+between letters, digits and everything else and at each letter of a script without spaces, and number words written as
+digits. The words run together are the canonical string, so neither spacing nor separators matter to a search in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from urllib.parse import unquote
 
 from expunge.span import Span
 
-WORD = re.compile(r"[^\W\d_]+|\d+|@")
+UNSPACED = (
+    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\uff66-\uff9f\U00020000-\U0003ffff"
+)
+"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han. Each letter is a word; for a class."""
+WORD = re.compile(rf"[{UNSPACED}](?<=[^\W\d_])|[^\W\d_{UNSPACED}]+|\d+|@")
 NO_WORD = re.compile(r"[^\x00-\x7f](?<!\w)[^\w\x00-\x7f]*")  # beyond ASCII; written so that it is searched fast
 ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|@")  # the same in lower case, faster
 _PECULIAR = re.compile(

@@ -72,8 +72,11 @@ def _plausible(view: View, first: int, last: int, start: int, key: Key) -> bool:
     words = view.words[first : last + 1]
     gaps = [EMPHASIS.sub(r"\2", view.gap(i)) for i in range(first, last)]
     places = [view.at[i + 1] - start for i in range(first, last)]
-    if not all(map(GAP.fullmatch, gaps)) or _in_longer_number(view, first, last):
+    if _in_longer_number(view, first, last):
         return False
+    for gap, one, two in zip(gaps, words, words[1:], strict=False):
+        if not (GAP.fullmatch(gap) or (gap.isspace() and one.isalpha() and two.isalpha())):
+            return False
     digits = all(map(str.isdigit, words))
     if digits and any(map(ARITHMETIC.search, gaps)):
         return False

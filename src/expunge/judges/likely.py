@@ -14,6 +14,10 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+HYPHEN = re.compile(r"[\u2010-\u2013\u2212](?=\d)")
+ASCII_SIGNS = {c: c - 0xFEE0 for c in range(0xFF01, 0xFF5F)} | dict.fromkeys(
+    (0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "
+)
 FOREIGN = re.compile(r"[^\x00-\x7f]+")
 DIGIT = re.compile(r"\d")
 UNKNOWN = b"?"  # stands for any character beyond ASCII that is no digit
@@ -37,6 +41,11 @@ IN_MIDDLE = _flags(b"+aA")
 IN_PHONE = _flags(b"xX~/.()[]- \t\n\v\f\r\x1c\x1d\x1e\x1f" + UNKNOWN)  # between those of `phones.LIKE`
 
 
+def unified(text: str) -> str:
+    """The text with wide signs, blanks and the hyphens before digits as ASCII has them, each in its place."""
+    return text if text.isascii() else HYPHEN.sub("-", text.translate(ASCII_SIGNS))
+
+
 def likely(texts: Sequence[str]) -> list[int]:
     """The numbers of the texts in which something may be found."""
     signs = np.frombuffer(END * MARGIN + END.join(map(_ascii, texts)) + END * MARGIN, np.uint8)
@@ -56,7 +65,7 @@ def _ascii(text: str) -> bytes:
     """A byte for each character."""
     if text.isascii():
         return text.encode()
-    return FOREIGN.sub(lambda run: DIGIT.sub("0", run[0]), text).encode("ascii", "replace")
+    return FOREIGN.sub(lambda run: DIGIT.sub("0", run[0]), unified(text)).encode("ascii", "replace")
 
 
 class _Digits:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from expunge.judges.folding import UNSPACED
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -24,8 +26,12 @@ class Number:
     check_digit: bool = True
 
 
+LETTER = rf"[^\W{UNSPACED}]"
+"""A letter or digit that a number does not stand beside; scripts without spaces set theirs there."""
+
+
 def _alone(form: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w-])(?<!\d[.,])(?:{form})(?![\w-])(?![.,]\d)", re.IGNORECASE)
+    return re.compile(rf"(?<!{LETTER})(?<!-)(?<!\d[.,])(?:{form})(?!{LETTER})(?!-)(?![.,]\d)", re.IGNORECASE)
 
 
 def _number(kind: str, form: str, module: str, context: str, strong: str | None = None, checked: bool = True) -> Number:
@@ -43,7 +49,7 @@ def _number(kind: str, form: str, module: str, context: str, strong: str | None 
 ANY = r".*"
 
 NUMBERS = (
-    _number("US social security number", r"\d{3}-\d{2}-\d{4}|\d{3} \d{2} \d{4}|\d{9}", "us.ssn",
+    _number("US social security number", r"\d{3}[ .-]\d{2}[ .-]\d{4}|\d{9}", "us.ssn",
             r"ssn|social security(?: number| no)?", r"\d{3}-\d{2}-\d{4}", checked=False),
     _number("US individual taxpayer number", r"9\d{2}-?\d{2}-?\d{4}", "us.itin", r"itin|taxpayer", checked=False),
     _number("UK national insurance number",

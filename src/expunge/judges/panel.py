@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
-from expunge.files import digest
+from expunge.files import SURROGATE, digest
 from expunge.judges.verdict import LABELS, Judge, Judged, Label, Verdict
-from expunge.span import merge_spans
+from expunge.span import Span, merge_spans
 
 Rule = Literal["any", "all", "majority", "weighted"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -121,17 +122,35 @@ def _columns(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[lis
 
 def _verdicts(judge: Judge, dialogues: Sequence[Dialogue]) -> list[Verdict]:
     verdicts = judge.judge(dialogues)
+    if not isinstance(verdicts, list | tuple):
+        raise InputError(f"the judge {judge.name!r} gave no list of verdicts", remedy="`judge` returns a list.")
     if len(verdicts) != len(dialogues):
         raise InputError(
             f"the judge {judge.name!r} gave {len(verdicts)} verdicts for {len(dialogues)} dialogues",
             remedy="`judge` returns one verdict a dialogue, in order.",
         )
-    for dialogue, verdict in zip(dialogues, verdicts, strict=True):
-        length = len(dialogue.response or "")
-        inside = not verdict.spans or all(0 <= span.start < span.end <= length for span in verdict.spans)
-        if verdict.label not in LABELS or not 0.0 <= verdict.score <= 1.0 or not inside:
-            raise InputError(
-                f"the judge {judge.name!r} gave a verdict that cannot be used",
-                remedy=f"Labels: {', '.join(LABELS)}; scores in [0, 1]; spans inside the response, not empty.",
-            )
-    return verdicts
+    usable = [_usable(v, len(d.response or "")) for d, v in zip(dialogues, verdicts, strict=True)]
+    found = [verdict for verdict in usable if verdict is not None]
+    if len(found) < len(usable):
+        raise InputError(
+            f"the judge {judge.name!r} gave a verdict that cannot be used",
+            remedy=f"A Verdict: a label ({', '.join(LABELS)}), a score in [0, 1], "
+            "Spans inside the response, not empty, and texts in UTF-8.",
+        )
+    return found
+
+
+def _usable(verdict: Any, length: int) -> Verdict | None:
+    """The verdict, its score as a plain number (it may be NumPy's or torch's); None if it cannot be used."""
+    if not isinstance(verdict, Verdict) or isinstance(verdict.score, str):
+        return None
+    try:
+        score = float(verdict.score)
+        inside = all(isinstance(s, Span) and 0 <= s.start < s.end <= length for s in verdict.spans)
+        texts = (verdict.judge, verdict.version, verdict.reason, *verdict.expected, *verdict.categories)
+        whole = not any(map(SURROGATE.search, texts))
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # torch raises the last for more than one number
+        return None
+    if verdict.label not in LABELS or not 0.0 <= score <= 1.0 or not (inside and whole):
+        return None
+    return verdict if type(verdict.score) is float else replace(verdict, score=score)

@@ -18,20 +18,28 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from itertools import product
 
 from expunge.judges.finding import Finding
-from expunge.judges.likely import DIGIT, likely
-from expunge.judges.national import ANY_NUMBER, NUMBERS, Number
+from expunge.judges.likely import DIGIT, likely, unified
+from expunge.judges.national import ANY_NUMBER, LETTER, NUMBERS, Number
 from expunge.judges.phones import LIKE as PHONE_LIKE
 from expunge.judges.phones import NEARBY, Phones
 from expunge.judges.screen import chunks
 from expunge.span import Span
 
-EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]*[\w%+-]@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w@-])")
+EMAIL = re.compile(
+    r"(?<![\w.%+'-])[\w.%+'-]*[\w%+-]@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?!@|[_-]*[^\W_])"
+)
 RESERVED = re.compile(r"(?:.*[.@])?(?:example|test|invalid|localhost|example\.(?:com|net|org))", re.IGNORECASE)
-CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){11,18}(?![\w-])(?!\.\d)")
+CARD = re.compile(rf"(?<!{LETTER})(?<![.-])\d(?:[ -]?\d){{11,18}}(?!{LETTER})(?!-|\.\d)")
+CARD_GROUPS = re.compile(  # beside other digits: a date, a check number
+    rf"(?<!{LETTER})(?<!\.)"
+    r"(?=(\d{4}([ .-])\d{4}\2\d{4}\2\d{4}|3\d{3}([ .-])\d{6}\3\d{4,5}|(?<!-)\d{13,19}(?!-|\.\d))"
+    rf"(?!{LETTER}))"
+)
 CARD_ISSUER = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
     r"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Mastercard
@@ -40,7 +48,10 @@ CARD_ISSUER = re.compile(
     r"|6(?:011|4[4-9]\d|5\d\d)\d{12,15}|62\d{14,17}"  # Discover; UnionPay
     r"|(?:50|5[6-8]|6\d)\d{10,17}"  # Maestro
 )
-IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)", re.IGNORECASE)
+IBAN = re.compile(
+    rf"(?<!{LETTER})[A-Z]{{2}}\d{{2}}(?:[ .-]?[A-Z0-9]{{4}}){{2,7}}(?:[ .-]?[A-Z0-9]{{1,3}})?(?!{LETTER})",
+    re.IGNORECASE,
+)
 IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w-])(?!\.\d)")
 IPV6 = re.compile(
     r"(?<![\w:])(?:[23][0-9a-f]{3}:(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}"  # the part of the space that is in use
@@ -53,6 +64,7 @@ NUMBER = re.compile(
     r"\d(?:(?:[ .-]?\d){7}|\d{5}[+aA]\d{3}|(?<=[^\W\d_]{5}\d)\d"
     r"|(?:(?<=[^\W\d_]\d)|(?<=[^\W\d_][ -]\d))(?: ?\d){5})"
 )  # what each of them has inside
+BLANKS = str.maketrans("", "", " .")
 NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 IBAN_LIKE = re.compile(r"\d(?<=[A-Za-z]{2}\d)\d")
 IPV4_LIKE = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
@@ -76,7 +88,7 @@ class Patterns:
         self.version = f"{phonenumbers.__version__} {stdnum.__version__} {region}"
         self._phones = Phones(region)
         self._luhn = import_module("stdnum.luhn").is_valid
-        self._iban = import_module("stdnum.iban").is_valid
+        self._iban = partial(import_module("stdnum.iban").is_valid, check_country=False)  # that is a list of banks
         self._numbers = [(number, _check(number)) for number in NUMBERS]
 
     def find(self, text: str) -> list[Finding]:
@@ -84,12 +96,13 @@ class Patterns:
         found = list(self._emails(text)) if "@" in text else []
         digits = _digits(text)
         if digits >= 4:
-            _keep(found, self._ibans(text) if IBAN_LIKE.search(text) else ())
-            if NUMBER.search(text):
-                windows = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(text)]
-                _keep(found, self._cards(text) if digits >= 12 else ())
-                _keep(found, self._national(text, windows))
-            _keep(found, self._addresses(text))
+            said = unified(text)
+            _keep(found, self._ibans(said) if IBAN_LIKE.search(said) else ())
+            if NUMBER.search(said):
+                windows = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(said)]
+                _keep(found, self._cards(said) if digits >= 12 else ())
+                _keep(found, self._national(said, windows))
+            _keep(found, self._addresses(said))
         if digits >= 7 and PHONE_LIKE.search(text):
             _keep(found, self._phones.valid(text))
             _keep(found, self._phones.named(text))
@@ -106,21 +119,24 @@ class Patterns:
     def _emails(self, text: str) -> Iterator[Finding]:
         for match in EMAIL.finditer(text):
             if not RESERVED.fullmatch(match[0]):
-                yield Finding(Span(*match.span()), "e-mail address", 0.95)
+                edge = "'_" if text.startswith("_", match.end()) else "'"  # quotes; Markdown
+                start = match.end() - len(match[0].lstrip(edge))
+                yield Finding(Span(start, match.end()), "e-mail address", 0.95)
 
     def _ibans(self, text: str) -> Iterator[Finding]:
         for match in IBAN.finditer(text):
             end = match.end()
             while end > match.start() and not self._iban(text[match.start() : end]):  # a word may follow it
-                end = text.rfind(" ", match.start(), end)
+                end = max(text.rfind(sign, match.start(), end) for sign in " .-")
             if end > match.start():
                 yield Finding(Span(match.start(), end), "IBAN, checked", 1.0)
 
     def _cards(self, text: str) -> Iterator[Finding]:
-        for match in CARD.finditer(text):
-            number = match[0].replace(" ", "").replace("-", "")
+        spans = [match.span() for match in CARD.finditer(text)]
+        for start, end in spans + [match.span(1) for match in CARD_GROUPS.finditer(text)]:
+            number = re.sub(r"\D", "", text[start:end])
             if CARD_ISSUER.fullmatch(number) and self._luhn(number):
-                yield Finding(Span(*match.span()), "card number, checked", 1.0)
+                yield Finding(Span(start, end), "card number, checked", 1.0)
 
     def _national(self, text: str, windows: Sequence[tuple[int, int]]) -> Iterator[Finding]:
         windows = [window for window in windows if ANY_NUMBER.search(text, *window)]
@@ -129,7 +145,7 @@ class Patterns:
                 if match.end() == end < len(text):
                     continue  # cut off
                 named = (number.strong is not None and number.strong.fullmatch(match[0])) or _near(number, text, match)
-                if named and check(match[0]):
+                if named and check(match[0].translate(BLANKS)):
                     yield Finding(Span(*match.span()), number.kind, 1.0 if number.check_digit else 0.8)
 
     def _addresses(self, text: str) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ def policy_verdict(answer: str, dialogue: Dialogue, policy: str, *, judge: str, 
     def unknown(reason: str) -> Verdict:
         return Verdict("unknown", 0.0, judge, version, reason)
 
-    objects = list(_objects(without_reasoning(answer)))
+    objects = list(_objects(answer if _is_object(answer) else without_reasoning(answer)))
     if not objects:
         return unknown("no verdict in the model's answer")
     labels = {_label(found) for found in objects}
@@ -133,6 +133,14 @@ def policy_verdict(answer: str, dialogue: Dialogue, policy: str, *, judge: str, 
 
 def _escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("<", "\\u003c").replace("[", "\\u005b")
+
+
+def _is_object(text: str) -> bool:
+    """Whether all of it is one JSON object: then a thinking tag inside is quoted."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

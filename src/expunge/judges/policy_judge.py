@@ -48,7 +48,7 @@ class PolicyJudge:
         self._lm = load_model(model, template=template, device=device)
         self._check_policy()
         parts = (_identity(self._lm), self.policy, RULES, repr((max_new_tokens, system)), template or "")
-        self.version = digest("policy 1", *parts)[:12]
+        self.version = digest("policy 2", *parts)[:12]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         from expunge.generation import greedy

@@ -18,7 +18,7 @@ from pathlib import Path
 from expunge.errors import InputError
 from expunge.files import digest, read_jsonl
 from expunge.judges.finding import Finding
-from expunge.judges.folding import LEET_FOLD, LEET_READ, View, as_written, plain, read
+from expunge.judges.folding import LEET_FOLD, LEET_READ, UNSPACED, View, as_written, plain, read
 from expunge.judges.index import HEAD, Index, Key
 from expunge.judges.screen import Heads, Lines, chunks
 from expunge.span import Span
@@ -26,7 +26,10 @@ from expunge.span import Span
 ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 MIXED = re.compile(r"[A-Z0-9](?:(?<=[a-z0-9][A-Z])|(?<=[A-Za-z][0-9])|(?<=[0-9])[0-9]{9})")
 """What encoded text has, and prose seldom; begins with what is rare, so that it is searched fast."""
-SHORT_WORD = re.compile(r"\w+")
+LINES = str.maketrans("\n\r\t", "   ")  # unprintable, but text
+SURE_REWRITTEN = 8  # letters of a lone word from which, rewritten, it is no other word ("Aidan" backwards is "Nadia")
+SHORT_WORD = re.compile(rf"[{UNSPACED}](?<=\w)|[^\W{UNSPACED}]+")
+IN_WORD = re.compile(rf"[^\W{UNSPACED}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def read_registry(path: str | Path) -> list[Entry]:
                 raise InputError(f"{name!r} must be a text that is not empty", file=path, line=line, remedy=remedy)
         if not SHORT_WORD.search(row["value"]):
             raise InputError("the value has neither letters nor digits", file=path, line=line, remedy="Remove the row.")
-        entries.append(Entry(row["kind"], row["value"], row.get("owner", "")))
+        entries.append(Entry(row["kind"], row["value"].strip(), row.get("owner", "")))
     return entries
 
 
@@ -151,6 +154,8 @@ def _forms(number: int, entry: Entry, view: View) -> Iterator[tuple[str, Key]]:
     if entry.kind == "phone":
         for dialled in _dialled(entry.value, view.canonical):
             yield dialled, Key(number, "dialled otherwise", frozenset())
+    if view.canonical.isalpha() and len(view.words) == 1 and len(view.canonical) < SURE_REWRITTEN:
+        return
     for how, value in (("reversed", entry.value[::-1]), ("ROT13", codecs.encode(entry.value, "rot13"))):
         rewritten = read(value)
         yield rewritten.canonical, _key(number, how, rewritten)
@@ -196,7 +201,7 @@ def _decoded(word: str) -> Iterator[str]:
             plain = decode(code).decode("utf-8")
         except ValueError:
             continue
-        if plain.strip().isprintable():
+        if plain.strip().translate(LINES).isprintable():
             yield plain
 
 
@@ -211,7 +216,7 @@ def _widened(span: Span, value: str, text: str) -> Span:
 
 def _stands_alone(text: str, span: Span) -> bool:
     before, after = text[span.start - 1 : span.start], text[span.end : span.end + 1]
-    return not (before.isalnum() or before == "_" or after.isalnum() or after == "_")
+    return not (IN_WORD.match(before) or IN_WORD.match(after))
 
 
 def _of(reason: str, how: str) -> str:

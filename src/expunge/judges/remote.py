@@ -69,7 +69,7 @@ class RemoteJudge:
         self._endpoint = Endpoint(url, model, key_env=key_env, timeout=timeout, retries=retries, optional=optional)
         self._prices = None if price_in is None and price_out is None else (price_in or 0.0, price_out or 0.0)
         parts = (self._endpoint.url, model, self.policy, RULES, repr((max_tokens, json_schema, system)))
-        self.version = digest("remote 1", *parts)[:12]
+        self.version = digest("remote 2", *parts)[:12]
         self._answers = Answers(Path(cache) if cache else None)
         self._lock = threading.Lock()
         self._silent = 0

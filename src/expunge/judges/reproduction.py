@@ -13,7 +13,7 @@ from expunge.judges.verdict import Judged, Verdict
 from expunge.judges.words import token_f1, tokens
 from expunge.span import Span, merge_spans
 
-RULES = "reproduction rules 1"  # raise it whenever a rule changes
+RULES = "reproduction rules 2"  # raise it whenever a rule changes
 SAME_ANSWER = 0.7  # token F1 from which an answer without spans counts as the old one
 _FUNCTION_WORDS = (
     "i you he she it we they me him her us them my your his its our their a an the this that these those and or but so "
@@ -25,9 +25,10 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 class ReproductionJudge:
     """Flags responses that still say what a file of verdicts flagged, joined by the dialogue's id.
 
-    With spans, the text of any flagged span, whatever its case, spacing and separators; a span of function words alone
-    ("of the") says nothing and is passed over. Without, an answer whose words are largely the old ones (token F1 of at
-    least 0.7). The label is the old one's. An id that the file lacks is `unknown`; one that it did not flag is clean.
+    With spans, the text of any flagged span, widened to whole words, whatever its case, spacing and separators; a span
+    of function words alone ("of the") says nothing and is passed over. Without, an answer whose words are largely the
+    old ones (token F1 of at least 0.7). The label is the old one's. An id that the file lacks is `unknown`; one that it
+    did not flag is clean.
     Where several old dialogues have one id (of two files, say), that of the same prompt counts; for other prompts all.
 
     Raises:
@@ -77,9 +78,14 @@ class ReproductionJudge:
 
 def _telling(item: Judged) -> list[str]:
     """The flagged spans in canonical form, without those that say nothing by themselves."""
-    response = item.dialogue.response or ""
-    views = [read(response[span.start : span.end]) for span in item.spans]
-    return [view.canonical for view in views if not FUNCTION_WORDS.issuperset(view.words)]
+    view = read(item.dialogue.response or "")
+    words = [view.original(word, word) for word in range(len(view.words))] if item.spans else []
+    told = []
+    for span in item.spans:  # widened to the words as read, or an answer that says the same would not match
+        inside = [i for i, word in enumerate(words) if word.start < span.end and span.start < word.end]
+        if inside and not FUNCTION_WORDS.issuperset(view.words[inside[0] : inside[-1] + 1]):
+            told.append(view.canonical[view.at[inside[0]] : view.at[inside[-1] + 1]])
+    return told
 
 
 def says_any(text: str, phrases: Collection[str]) -> bool:

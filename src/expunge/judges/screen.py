@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.judges.folding import LEADING, SPOKEN, WORD, one_spoken
+from expunge.judges.folding import LEADING, SPOKEN, UNSPACED, WORD, one_spoken
 from expunge.judges.index import HEAD
 
 CHARACTERS = 1 << 17  # looked at together: arrays of a few MiB
@@ -29,7 +29,8 @@ Flags = NDArray[np.bool_]
 Codes = NDArray[np.uint8] | NDArray[np.uint32]
 Places = NDArray[np.intp]
 
-LETTER, DIGIT, AT = 1, 2, 3
+LETTER, DIGIT, AT, ALONE = 1, 2, 3, 4  # the last two are words by themselves
+BOUNDS = sorted([*map(ord, UNSPACED[::3]), *(ord(last) + 1 for last in UNSPACED[2::3])])
 
 
 def _kinds() -> NDArray[np.uint8]:
@@ -92,6 +93,8 @@ class Lines:
         self._ends = list(accumulate(len(text) + 1 for text in texts))
         codes = _codes(self._joined)
         self._kinds = KINDS.take(codes, mode="clip")
+        if codes.dtype != np.uint8:
+            self._kinds[np.searchsorted(BOUNDS, codes, side="right") % 2 == 1] = ALONE
         self._capital: Flags = (codes - codes.dtype.type(ord("A"))) < 26
         self._codes = codes + (self._capital.view(np.uint8) << np.uint8(5))
 
@@ -116,7 +119,7 @@ class Lines:
         After a plus, a number's second to fourth digit count as beginnings too: there the national number may begin.
         """
         codes, kinds = self._codes.copy(), self._kinds.copy()
-        begins = (kinds != _before(kinds)) & (kinds != 0) | (kinds == AT)
+        begins = (kinds != _before(kinds)) & (kinds != 0) | (kinds >= AT)
         self._speak(codes, kinds, np.flatnonzero(begins))
         plus = np.flatnonzero(codes == ord("+"))
         for i in (2, 3, 4):

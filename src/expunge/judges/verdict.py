@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-from expunge.dialogue import Dialogue, parse
+from expunge.dialogue import WORD, Dialogue, parse
 from expunge.errors import InputError
 from expunge.files import SURROGATE, read_jsonl, write_jsonl
 from expunge.span import Span, merge_spans
@@ -163,8 +163,14 @@ def parse_judged(row: Mapping[str, Any], *, file: str | Path, line: int) -> Judg
     return Judged(dialogue, parsed, _verdict(decision, len(dialogue.response), fault) if decision else None)
 
 
+def unknown_label(label: Any) -> str:
+    """What to say of it; only a single word is quoted, since anything else might be dialogue text."""
+    return f"unknown label {label!r}" if isinstance(label, str) and WORD.fullmatch(label) else "a label that is no word"
+
+
 def _verdict(item: Any, length: int, fault: Callable[..., InputError]) -> Verdict:
     try:
+        item = {name: value for name, value in item.items() if value is not None}  # null: a column of other rows
         verdict = Verdict(
             label=item["label"],
             score=float(item["score"]),
@@ -178,7 +184,7 @@ def _verdict(item: Any, length: int, fault: Callable[..., InputError]) -> Verdic
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise fault("a verdict needs label, score, judge and version") from None
     if verdict.label not in LABELS:
-        raise fault(f"unknown label {verdict.label!r}", f"Known labels: {', '.join(LABELS)}.")
+        raise fault(unknown_label(verdict.label), f"Known labels: {', '.join(LABELS)}.")
     if not 0.0 <= verdict.score <= 1.0:
         raise fault(f"the score {verdict.score} is not in [0, 1]")
     if any(not 0 <= s.start < s.end <= length for s in verdict.spans):

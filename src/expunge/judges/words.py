@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from expunge.judges.folding import UNSPACED
 from expunge.span import Span
 
-WORD = re.compile(r"\w+(?:['\u2019.,]\w+)*")
-APART = re.compile(r"[^\w]|_")
+_LETTER = rf"[^\W{UNSPACED}]"
+_MINUS = r"(?<![^\s(\[\"'=:])(?<!\d\s)[-\u2212](?=\d)"  # not a hyphen between words or numbers
+WORD = re.compile(rf"[{UNSPACED}](?<=\w)|(?:{_MINUS})?{_LETTER}+(?:['\u2019.,]{_LETTER}+)*")
+THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:,\d{3})+)(?![\d,])")
+APART = re.compile(r"(?!(?<=\d)[.,]\d|(?<!.)-\d)[^\w]|_")
 ARTICLES = frozenset({"a", "an", "the"})
 
 
@@ -26,7 +30,7 @@ class Word:
 def words(text: str) -> list[Word]:
     """The normalised words of `text`, without articles unless nothing else is there.
 
-    "It's the 1,000th." gives "its" and "1000th".
+    "It's the 1,000th." gives "its" and "1000th"; "1.5" and "-5" stay as they are.
     """
     found = [word for m in WORD.finditer(text) if (word := Word(normal_word(m[0]), Span(*m.span()))).text]
     return [word for word in found if word.text not in ARTICLES] or found
@@ -42,10 +46,10 @@ def normal(text: str) -> str:
 
 
 def normal_word(word: str) -> str:
-    if word.isascii():
-        return APART.sub("", word.lower())
-    parts = unicodedata.normalize("NFKD", word.casefold())
-    return APART.sub("", "".join(c for c in parts if not unicodedata.combining(c)))
+    if not word.isascii():
+        parts = unicodedata.normalize("NFKD", word.casefold().replace("\u2212", "-"))
+        word = "".join(c for c in parts if not unicodedata.combining(c))
+    return APART.sub("", THOUSANDS.sub(lambda m: m[0].replace(",", ""), word.lower()))
 
 
 def token_f1(said: Sequence[str], meant: Sequence[str]) -> float:
