@@ -198,6 +198,16 @@ def test_an_unfinished_scan_of_something_else_is_refused(tmp_path: Path, other: 
     assert (tmp_path / "out.jsonl.part").read_bytes() == before
 
 
+@pytest.mark.parametrize("shard", [Shard(), Shard(2, 2)])
+def test_rows_judged_and_gone_since_are_missed(tmp_path: Path, shard: Shard) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 7 * SIZE), tmp_path / "out.jsonl"
+    with pytest.raises(InputError, match="tired"):
+        scan([source], [Failing(2 * SIZE)], out, shard=shard)
+    numbered(source, shard.count * SIZE)
+    with pytest.raises(InputError, match="input has changed"):
+        scan([source], [Length()], out, shard=shard)
+
+
 @pytest.mark.parametrize("content", [b"not JSON\n", b"\0\0\n", b"\xff\n{}\n", b"[" * 100_000 + b"\n"])
 def test_a_state_that_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "out.jsonl.part.state").write_bytes(content)
