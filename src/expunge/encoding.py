@@ -67,8 +67,7 @@ class ChatFormat:
         """
         if not getattr(tokenizer, "is_fast", False):
             raise InputError("this model's tokenizer gives no character offsets", remedy="Use its fast tokenizer.")
-        if template not in (None, "plain") and "{" not in str(template):
-            template = _template_file(Path(str(template)))
+        template = template_text(template)
         plain = template == "plain" or (template is None and not getattr(tokenizer, "chat_template", None))
         ends = _end_ids(tokenizer, model)
         chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context_of(model))
@@ -204,7 +203,15 @@ def _rules(tokenizer: Any) -> str:
     return str(tokenizer.backend_tokenizer.to_str())
 
 
-def _template_file(path: Path) -> str:
+def template_text(template: str | None) -> str | None:
+    """A template as it was given, or what its file holds.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if template in (None, "plain") or "{" in str(template):
+        return template
+    path = Path(str(template))
     if not exists(path):
         raise InputError("no such template file", file=path, remedy="Give a Jinja file, Jinja text, or `plain`.")
     return read_text(path)

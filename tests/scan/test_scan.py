@@ -198,6 +198,27 @@ def test_an_unfinished_scan_of_something_else_is_refused(tmp_path: Path, other: 
     assert (tmp_path / "out.jsonl.part").read_bytes() == before
 
 
+@pytest.mark.parametrize("changed", ["", "weights", "template"])
+def test_a_scan_goes_on_only_with_the_model_it_began_with(tmp_path: Path, changed: str) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 3 * SIZE), tmp_path / "out.jsonl"
+    weights, template = tmp_path / "m" / "model.safetensors", tmp_path / "t.jinja"
+    weights.parent.mkdir()
+    weights.write_text("1")
+    template.write_text("{{ messages }}")
+
+    def asking() -> Asking:
+        return Asking(Loaded.of(str(tmp_path / "m"), str(template), unloadable))
+
+    with pytest.raises(InputError, match="tired"):
+        scan([source], [Failing(2 * SIZE)], out, asking=asking())
+    if changed:
+        (weights if changed == "weights" else template).write_text("{{ other }}")
+        with pytest.raises(OutputError, match="other input, judges or settings"):
+            scan([source], [Length()], out, asking=asking())
+    else:
+        assert scan([source], [Length()], out, asking=asking()).resumed == 2 * SIZE
+
+
 @pytest.mark.parametrize("shard", [Shard(), Shard(2, 2)])
 def test_rows_judged_and_gone_since_are_missed(tmp_path: Path, shard: Shard) -> None:
     source, out = numbered(tmp_path / "in.jsonl", 7 * SIZE), tmp_path / "out.jsonl"

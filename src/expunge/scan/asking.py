@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from expunge.dialogue import Dialogue
-from expunge.files import digest
+from expunge.files import digest, folder_digest
 
 if TYPE_CHECKING:
     from expunge.model import LanguageModel
@@ -30,6 +31,21 @@ class Loaded:
 
     name: str
     load: Callable[[], LanguageModel]
+
+    @classmethod
+    def of(cls, model: str, template: str | None, load: Callable[[], LanguageModel]) -> Loaded:
+        """`load` loads this model with this template; a folder is known by its weights and settings as well.
+
+        Raises:
+            InputError: there is no such template file.
+        """
+        from expunge.encoding import template_text
+        from expunge.model import resolve
+
+        folder = Path(resolve(model))
+        parts = [folder_digest(folder, f"*.{kind}") for kind in ("json", "jinja", "safetensors") if folder.is_dir()]
+        known = digest(template_text(template) or "", *parts)[:16]
+        return cls(f"{model}, {known}", load)
 
     def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
         from expunge.generation import generate
