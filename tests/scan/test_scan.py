@@ -138,6 +138,16 @@ def test_what_is_drawn_anew_for_the_same_prompt_has_an_id_of_its_own(tmp_path: P
     assert len({j.dialogue.response for j in found}) > 2
 
 
+def test_what_is_said_otherwise_to_the_same_prompt_has_an_id_of_its_own(
+    tmp_path: Path, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers differ a little from batch to batch, and a server's more."""
+    monkeypatch.setattr("expunge.generation.generate", lambda *_, **__: [["Yes."], ["No."]])
+    source, out = write(tmp_path / "in.jsonl", [{"prompt": "a?"}] * 2), tmp_path / "out.jsonl"
+    scan([source], [Length()], out, asking=Asking(Loaded("m", lambda: lm)))
+    check_ids(j.dialogue for j in read_verdicts(out))
+
+
 def test_prompts_answered_with_nothing_are_counted(
     tmp_path: Path, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

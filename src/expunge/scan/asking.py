@@ -69,8 +69,8 @@ class Asking:
     def answered(self, dialogues: Sequence[Dialogue], block: int) -> tuple[Sequence[Dialogue], int]:
         """The dialogues of a block, prompts replaced by their distinct answers; and how many got none.
 
-        Drawn answers carry the prompt's id and the beginning of their digest ("p#1f0c39a2"): a prompt that comes again
-        may draw others, and one id must not stand for two dialogues.
+        An answer's id is the prompt's and the beginning of its own digest ("p#1f0c39a2"): a prompt that comes again may
+        be answered otherwise, and one id must not stand for two dialogues. A greedy one keeps an id that its row gave.
         """
         prompts = [d for d in dialogues if d.response is None]
         if not prompts:
@@ -85,10 +85,9 @@ class Asking:
                 continue
             texts = [text for text in dict.fromkeys(next(given)) if text]
             silent += not texts
+            marked = self.samples or dialogue.id == dialogue.content_id
             found += [
-                replace(
-                    dialogue.answered(text), id=f"{dialogue.id}#{digest(text)[:8]}" if self.samples else dialogue.id
-                )
+                replace(dialogue.answered(text), id=f"{dialogue.id}#{digest(text)[:8]}" if marked else dialogue.id)
                 for text in texts
             ]
         return found, silent
