@@ -166,20 +166,31 @@ class ChatFormat:
             raise _fault(dialogue, f"{tokens} tokens, but the model's context is {self.context}", remedy)
 
     def _render(self, messages: Sequence[Message], place: str, *, answer_next: bool) -> str:
-        chat = [{"role": m.role, "content": m.content} for m in messages]
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    chat, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
-                )
-            )
+            return self._rendered(messages, answer_next)
         except Exception as error:
-            said = str(error)[:120]
-            if any(m.content in said or said in m.content for m in messages):
-                said = "its message quotes the dialogue"
-            message = f"the chat template failed ({type(error).__name__}: {said})"
+            said = str(error)
+            if said != self._complaint(messages, answer_next):
+                said = "its message depends on what is said, and may quote it"
+            message = f"the chat template failed ({type(error).__name__}: {said[:120]})"
             remedy = "Give a working Jinja template with --template FILE."
             raise InputError(f"{place}: {message}" if place else message, remedy=remedy) from None
+
+    def _complaint(self, messages: Sequence[Message], answer_next: bool) -> str:
+        """What the template's error says of messages like these in which nothing is said."""
+        try:
+            self._rendered([Message(m.role, "a") for m in messages], answer_next)
+        except Exception as error:
+            return str(error)
+        return ""
+
+    def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
+        chat = [{"role": m.role, "content": m.content} for m in messages]
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
+            )
+        )
 
     def _find_response(self, tail: str, dialogue: Dialogue, prompt: int) -> tuple[int, int]:
         """Where the response begins and ends in the text after the prompt; many templates strip it."""
