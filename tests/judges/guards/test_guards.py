@@ -133,6 +133,13 @@ def test_private_categories_and_line_breaks_of_llama_guard(tmp_path: Path, ask: 
     assert verdict.score == pytest.approx(0.7, abs=1e-4)
 
 
+def test_the_models_own_settings_are_no_part_of_a_greedy_answer(tmp_path: Path, ask: Ask) -> None:
+    judge = GuardJudge(say(tmp_path, ["unsafe", "\nS7"]), LlamaGuard(), device="cpu")
+    judge._reader.model.generation_config.suppress_tokens = [tokenizer().convert_tokens_to_ids("\nS7")]
+    (verdict,) = judge.judge([ask("what is red", "one two")])
+    assert verdict.categories == ("S7: Privacy",)
+
+
 def test_a_verdict_that_goes_on_in_nonsense_is_unknown(tmp_path: Path, ask: Ask) -> None:
     folder = say(tmp_path, ["unsafe", "red", "blue"])
     (verdict,) = GuardJudge(folder, LlamaGuard(), device="cpu").judge([ask("what is red", "one two")])

@@ -17,7 +17,7 @@ from expunge.judges.loading import check_threshold, identity, load, longest_inpu
 from expunge.judges.verdict import Verdict
 from expunge.judges.windows import windows
 
-RULES = "guard rules 1"  # raise it whenever a prompt or a rule changes
+RULES = "guard rules 2"  # raise it whenever a prompt or a rule changes
 MASS = 0.25  # a guard whose labels have less than this share of its probability is answering otherwise
 LEAST = 32  # tokens for response and prompt, below which a guard's context is of no use
 
