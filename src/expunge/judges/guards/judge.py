@@ -65,7 +65,8 @@ class GuardJudge:
         self._documents = documents
         tokenizer, loaded = load(str(model), "CausalLM")
         self._reader = Reader(tokenizer, loaded, place(loaded, device))
-        self._special = tuple(tokenizer.all_special_tokens)
+        added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+        self._special = (*tokenizer.all_special_tokens, *added)
         self._context = min(context, longest_input(tokenizer, loaded.config))
         settings = (repr(family), repr(threshold), repr(self._context), documents_version)
         self.version = digest(RULES, identity(Path(model), loaded.config), *settings)[:12]
