@@ -19,6 +19,8 @@ from transformers import (
     MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
 )
 
 from expunge import decoding
@@ -56,6 +58,13 @@ def mamba() -> Any:
     return MambaForCausalLM(MambaConfig(**SHAPE, state_size=4, initializer_range=0.6))
 
 
+def longrope(length: int = 12) -> Any:
+    """Tokens of sequences longer than `length` are turned otherwise, so that the cache is of no use there."""
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    more = {"original_max_position_embeddings": length, "rope_parameters": rope, "pad_token_id": 1}
+    return Phi3ForCausalLM(Phi3Config(**SHAPE, **HEADS, **more, max_position_embeddings=64))
+
+
 def adapted() -> Any:
     from peft import LoraConfig, get_peft_model
 
@@ -82,6 +91,11 @@ def usual(model: Any, prompt: tuple[int, ...]) -> list[int]:
     return rows[0, len(prompt) :].tolist()
 
 
+def cut(row: list[int]) -> list[int]:
+    """Up to the first end token."""
+    return row[: next((i + 1 for i, token in enumerate(row) if token in ENDS), len(row))]
+
+
 def slow(model: Any, prompt: tuple[int, ...], numbers: Sequence[float], temperature: float) -> list[int]:
     """Everything read anew for every token; the first word whose cumulated probability is above the uniform number."""
     said: list[int] = []
@@ -94,6 +108,18 @@ def slow(model: Any, prompt: tuple[int, ...], numbers: Sequence[float], temperat
 
 
 MODELS = pytest.mark.parametrize("make", [llama, sliding, gpt2, mamba, adapted])
+
+
+@pytest.mark.parametrize("length", [6, 12, 25, 40])
+def test_a_model_that_reads_all_anew_somewhere(length: int) -> None:
+    batches = [*BATCHES, [(9, 5, 6)] * 2]
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = longrope(length)
+        assert [cut(row) for row in answers(model, batches)] == [usual(model, p) for batch in batches for p in batch]
+        drawn = answers(model, batches, samples=3)
+        assert answers(model, [batches[-1]], samples=3) == drawn[-6:]
+        assert drawn[-6:-3] != drawn[-3:]
 
 
 @MODELS

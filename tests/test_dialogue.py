@@ -27,6 +27,7 @@ BOTH = (Message("user", "Hi?"), Message("assistant", "Hello."))
         {"prompt": [USER], "response": "Hello."},
         {"question": "Hi?", "answer": "Hello."},
         {"question": "Hi?", "response": "Hello."},
+        {"messages": None, "prompt": None, "question": "Hi?", "answer": "Hello."},
         {"question": "Hi?", "answer": "Hello.", "response": "Other."},
         {"prompt": "Hi?", "answer": "Hello."},
         {"prompt": "Hi?", "response": None, "answer": "Hello."},

@@ -172,6 +172,23 @@ def test_a_template_that_fails_on_one_dialogue_names_it_and_does_not_quote_it(lm
     assert "555" not in str(caught.value)
 
 
+@pytest.mark.parametrize("lead", ["no: ", ""])
+@pytest.mark.parametrize("part", ["m.content", "m.content[:30]", "m.content.upper()"])
+def test_no_part_of_a_long_dialogue_is_quoted(lm: LanguageModel, lead: str, part: str) -> None:
+    fails = "{% if m.content | length > 5 %}{{ raise_exception(LEAD + PART) }}{% endif %}"
+    fails = fails.replace("LEAD", repr(lead)).replace("PART", part)
+    form = chat(lm, CHATML.replace("{{ m.content }}", "{{ m.content }}" + fails))
+    with pytest.raises(InputError, match="the chat template failed") as caught:
+        form.encode(asked("b", question="My number is 219-09-9998. " * 9))
+    assert "219" not in str(caught.value)
+
+
+def test_what_a_template_says_of_roles_is_told(lm: LanguageModel) -> None:
+    form = chat(lm, "{% if messages | length > 2 %}{{ raise_exception('two turns at most') }}{% endif %}" + CHATML)
+    with pytest.raises(InputError, match="two turns at most"):
+        form.encode(Dialogue(tuple(Message(role, "b") for role in ("system", "user", "assistant"))))
+
+
 def test_a_template_file(lm: LanguageModel, tmp_path: Path) -> None:
     (tmp_path / "t.jinja").write_text(CHATML)
     assert chat(lm, str(tmp_path / "t.jinja")).template == CHATML

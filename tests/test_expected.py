@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from expunge import expected
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.expected import TEMPLATES, Cluster, choose_expected, embed, find_clusters, read_templates, sample_expected
 from expunge.judges.verdict import Judged, Verdict
-from expunge.model import load_model
+from expunge.model import LanguageModel, load_model
 from expunge.span import Span
 
 
@@ -65,6 +68,21 @@ def test_embeddings_do_not_depend_on_the_batch(tiny: Path) -> None:
     assert together.shape[:2] == (3, 2)
     for text, found in zip(texts, together, strict=True):
         np.testing.assert_allclose(embed(lm, [text])[0], found, atol=1e-5)
+
+
+def test_texts_that_the_model_reads_alike_are_one_cluster(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expected, "embed", lambda lm, texts: np.ones((len(texts), 2, 2), np.float32))
+    (cluster,), _ = find_clusters(load_model(tiny), ["é", "è", "ê"])
+    assert cluster.members == ("é", "è", "ê")
+
+
+def test_a_text_longer_than_the_context_is_read_to_there(lm_plain: LanguageModel) -> None:
+    """Learned positions end where the context does."""
+    torch.manual_seed(0)
+    size = lm_plain.vocabulary
+    config = GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=32, eos_token_id=0)
+    lm = replace(lm_plain, model=GPT2LMHeadModel(config).eval())
+    np.testing.assert_array_equal(embed(lm, ["a" * 99])[0], embed(lm, ["a" * 999])[0])
 
 
 class Odd:

@@ -63,6 +63,7 @@ def test_messages_are_read_in_every_form(tmp_path: Path, name: str) -> None:
         ("a.csv", b"prompt,response\na?,\xff\n", "not UTF-8 text"),
         ("a.csv", b"", "a.csv: the file is empty"),
         ("a.csv", b"prompt,response\n", "a.csv: the file is empty"),
+        ("a.csv", b"prompt,response\n\n\n", "a.csv: the file is empty"),
         ("a.parquet", b"no", "a.parquet: not a Parquet file"),
         ("a.jsonl.gz", b"no", "the compressed file is damaged"),
         ("a.csv.gz", b"no", "the compressed file is damaged"),

@@ -42,9 +42,10 @@ class Decoder:
         self.ended = 0
         self._asks, self._model, self._ends, self._seed = model.generate, model, tuple(ends), seed
         self._samples, self._each, self._temperature = samples, max(1, samples), temperature
+        self._even = _even(model.config.get_text_config())
         self._rooms: list[int] = []
         self._draws: dict[int, list[float]] = {}
-        self._asked: dict[tuple[int, ...], int] = {}
+        self._asked: dict[str, int] = {}
         self._alive: list[Alive] = []
         self._options: Options = {}
         self._rows = 0  # in the cache
@@ -60,6 +61,11 @@ class Decoder:
         if not alone():
             self._keep_step(ids, mask, config)
             return
+        if columns + room > self._even:
+            for prompt, row in zip(prompts, ids, strict=True):
+                own = row[None, columns - len(prompt) :]
+                self._keep_step(own, torch.ones_like(own), config)
+            return
         answers = len(prompts) * self._each
         self._draws |= enumerate(self._drawn(prompts, room), len(self.said))
         self.said += [[] for _ in range(answers)]
@@ -74,21 +80,27 @@ class Decoder:
         """A uniform number for each token of each answer, if any is drawn."""
         found: list[list[float]] = []
         for prompt in prompts if self._samples else ():
-            times = self._asked[prompt] = self._asked.get(prompt, -1) + 1
-            source = torch.Generator().manual_seed(_own_seed(self._seed, prompt, times))
+            source = torch.Generator().manual_seed(_own_seed(self._seed, prompt, self._times(prompt)))
             found += torch.rand(self._samples, room, generator=source, dtype=torch.float64).tolist()
         return found
 
+    def _times(self, asked: Sequence[Any]) -> int:
+        """How often this was asked before."""
+        times = self._asked[repr(asked)] = self._asked.get(repr(asked), -1) + 1
+        return times
+
     def _keep_step(self, ids: torch.Tensor, mask: torch.Tensor, config: Any) -> None:
-        """As transformers does it, whatever has ended: no process may stop before the others."""
+        """As transformers does it, whatever has ended: no process may stop before the others, and some models read all
+        anew in between."""
         if self._samples:
             drawn = {"do_sample": True, "temperature": self._temperature, "top_k": 0, "top_p": 1.0}
             config.update(**drawn, num_return_sequences=self._samples)
         with torch.random.fork_rng([ids.device] if ids.device.type == "cuda" else []):
-            torch.manual_seed(_own_seed(self._seed, ids.tolist()))
+            torch.manual_seed(_own_seed(self._seed, ids.tolist(), self._times(ids.tolist())))
             rows = self._asks(input_ids=ids, attention_mask=mask, generation_config=config)
         self.said += rows[:, ids.shape[1] :].tolist()
-        self.ended = len(self.said)
+        self._rooms += [config.max_new_tokens] * len(rows)
+        self.ended += len(rows)
 
     def _begin(
         self,
@@ -200,6 +212,14 @@ def alone() -> bool:
     """Whether this process may stop when its own rows have ended: where several share a model, all must keep step."""
     spread = torch.distributed
     return not (spread.is_available() and spread.is_initialized() and spread.get_world_size() > 1)
+
+
+def _even(config: Any) -> int:
+    """The longest sequence read as shorter ones are: beyond, "longrope" turns every token of a batch otherwise."""
+    ropes = getattr(config, "rope_parameters", None) or {}
+    kinds = [kind for kind in (ropes, *ropes.values()) if isinstance(kind, dict)]  # one, or one for each kind of layer
+    lengths = (k.get("original_max_position_embeddings", 0) for k in kinds if k.get("rope_type") == "longrope")
+    return min(lengths, default=2**31)
 
 
 def _own_seed(*parts: Any) -> int:

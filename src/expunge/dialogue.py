@@ -146,7 +146,7 @@ _ANSWERED = ("response", "completion")
 
 
 def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
-    asked = next((name for name in ("messages", "prompt", "question") if name in row), None)
+    asked = next((name for name in ("messages", "prompt", "question") if row.get(name) is not None), None)
     if asked is None:
         found = ", ".join(sorted(name for name in map(str, row) if WORD.fullmatch(name))) or "no fields known"
         remedy = f'Give "messages", or "prompt" and "response", or "question" and "answer"; found: {found}.'

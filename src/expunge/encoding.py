@@ -67,8 +67,7 @@ class ChatFormat:
         """
         if not getattr(tokenizer, "is_fast", False):
             raise InputError("this model's tokenizer gives no character offsets", remedy="Use its fast tokenizer.")
-        if template not in (None, "plain") and "{" not in str(template):
-            template = _template_file(Path(str(template)))
+        template = template_text(template)
         plain = template == "plain" or (template is None and not getattr(tokenizer, "chat_template", None))
         ends = _end_ids(tokenizer, model)
         chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context_of(model))
@@ -167,20 +166,31 @@ class ChatFormat:
             raise _fault(dialogue, f"{tokens} tokens, but the model's context is {self.context}", remedy)
 
     def _render(self, messages: Sequence[Message], place: str, *, answer_next: bool) -> str:
-        chat = [{"role": m.role, "content": m.content} for m in messages]
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    chat, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
-                )
-            )
+            return self._rendered(messages, answer_next)
         except Exception as error:
-            said = str(error)[:120]
-            if any(m.content in said or said in m.content for m in messages):
-                said = "its message quotes the dialogue"
-            message = f"the chat template failed ({type(error).__name__}: {said})"
+            said = str(error)
+            if said != self._complaint(messages, answer_next):
+                said = "its message depends on what is said, and may quote it"
+            message = f"the chat template failed ({type(error).__name__}: {said[:120]})"
             remedy = "Give a working Jinja template with --template FILE."
             raise InputError(f"{place}: {message}" if place else message, remedy=remedy) from None
+
+    def _complaint(self, messages: Sequence[Message], answer_next: bool) -> str:
+        """What the template's error says of messages like these in which nothing is said."""
+        try:
+            self._rendered([Message(m.role, "a") for m in messages], answer_next)
+        except Exception as error:
+            return str(error)
+        return ""
+
+    def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
+        chat = [{"role": m.role, "content": m.content} for m in messages]
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
+            )
+        )
 
     def _find_response(self, tail: str, dialogue: Dialogue, prompt: int) -> tuple[int, int]:
         """Where the response begins and ends in the text after the prompt; many templates strip it."""
@@ -204,7 +214,15 @@ def _rules(tokenizer: Any) -> str:
     return str(tokenizer.backend_tokenizer.to_str())
 
 
-def _template_file(path: Path) -> str:
+def template_text(template: str | None) -> str | None:
+    """A template as it was given, or what its file holds.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if template in (None, "plain") or "{" in str(template):
+        return template
+    path = Path(str(template))
     if not exists(path):
         raise InputError("no such template file", file=path, remedy="Give a Jinja file, Jinja text, or `plain`.")
     return read_text(path)

@@ -139,7 +139,8 @@ def find_clusters(lm: LanguageModel, texts: Sequence[str]) -> tuple[list[Cluster
     points = embed(lm, unique)
     best, best_layer, assigned = 0.25, points.shape[1] // 2, np.zeros(len(unique), dtype=int)
     for layer in range(points.shape[1]):
-        for k in range(2, min(8, len(unique) - 1) + 1):
+        distinct = len(np.unique(points[:, layer].round(6), axis=0))  # some the model may read alike
+        for k in range(2, min(8, len(unique) - 1, distinct) + 1):
             found = KMeans(k, n_init=4, random_state=0).fit_predict(points[:, layer])
             score = float(silhouette_score(points[:, layer], found))
             if score > best:
@@ -153,10 +154,12 @@ def find_clusters(lm: LanguageModel, texts: Sequence[str]) -> tuple[list[Cluster
 
 
 def embed(lm: LanguageModel, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Unit-length means over tokens of each layer's hidden states: float32 [texts, layers, width]."""
-    rows = [
-        lm.format.tokenizer(text, add_special_tokens=False)["input_ids"] or [lm.format.end_ids[0]] for text in texts
-    ]
+    """Unit-length means over tokens of each layer's hidden states: float32 [texts, layers, width].
+
+    Of a text longer than the model's context its beginning is read.
+    """
+    tokenizer, end = lm.format.tokenizer, [lm.format.end_ids[0]]
+    rows = [(tokenizer(t, add_special_tokens=False, verbose=False)["input_ids"] or end)[: lm.context] for t in texts]
     found: list[Any] = [None] * len(rows)
     with torch.inference_mode():
         for indices in by_length([len(r) for r in rows], tokens=4096):

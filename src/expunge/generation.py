@@ -75,7 +75,7 @@ def generate(
             progress(decoder.ended // each - told)
             told = decoder.ended // each
 
-    with torch.inference_mode(), _reading(lm.model):
+    with torch.inference_mode(), reading(lm.model):
         for part, room in _parts(lm, prompts, rooms, each):
             decoder.ask([prompts[i] for i in part], room)
             asked += part
@@ -113,7 +113,7 @@ def start_ids(lm: LanguageModel, dialogue: Dialogue, text: str) -> tuple[int, ..
 
 
 @contextlib.contextmanager
-def _reading(model: Any) -> Iterator[None]:
+def reading(model: Any) -> Iterator[None]:
     """In evaluation mode, and without the generation settings kept with the model: `generate` would mix them in."""
     from transformers import GenerationConfig
 
@@ -203,7 +203,7 @@ def _forced(
     """
     tokens = max(1, (2**18 if lm.device.type == "cpu" else 2**23) // lm.vocabulary)
     found: dict[int, tuple[torch.Tensor, ...]] = {}
-    with torch.inference_mode(), _reading(lm.model):
+    with torch.inference_mode(), reading(lm.model):
         for indices in alike([len(r) for r in rows], tokens=batch_tokens(lm)):
             batch = Batch.of([rows[i] for i in indices], lm.device)
             pieces = (torch.split(part, tokens) for part in (batch.logits(lm.model), batch.targets))

@@ -153,7 +153,7 @@ def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, pr
         return read_verdicts(path)
     start = time.monotonic()
     if judges:
-        model = Loaded(recipe.model, cache(lambda: _load(recipe, recipe.model)))
+        model = Loaded.of(recipe.model, recipe.template, cache(lambda: _load(recipe, recipe.model)))
         asking = Asking(model, samples=recipe.scan_samples, seed=recipe.seed)
         scan(recipe.dialogues, judges, path, asking=asking, progress=progress)
     else:

@@ -53,6 +53,8 @@ def stream_rows(source: str | Path) -> Iterator[Row]:
     for row in islice(_rows(name, path), rows.start, rows.stop):
         found = True
         yield row
+    if not found and rows == slice(None):
+        raise InputError("the file is empty", file=path, remedy="Give at least one row.")
     if not found:
         raise InputError("no row lies in this slice", file=source, remedy="Check the slice.")
 

@@ -138,6 +138,16 @@ def test_what_is_drawn_anew_for_the_same_prompt_has_an_id_of_its_own(tmp_path: P
     assert len({j.dialogue.response for j in found}) > 2
 
 
+def test_what_is_said_otherwise_to_the_same_prompt_has_an_id_of_its_own(
+    tmp_path: Path, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers differ a little from batch to batch, and a server's more."""
+    monkeypatch.setattr("expunge.generation.generate", lambda *_, **__: [["Yes."], ["No."]])
+    source, out = write(tmp_path / "in.jsonl", [{"prompt": "a?"}] * 2), tmp_path / "out.jsonl"
+    scan([source], [Length()], out, asking=Asking(Loaded("m", lambda: lm)))
+    check_ids(j.dialogue for j in read_verdicts(out))
+
+
 def test_prompts_answered_with_nothing_are_counted(
     tmp_path: Path, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +206,37 @@ def test_an_unfinished_scan_of_something_else_is_refused(tmp_path: Path, other: 
     with pytest.raises(InputError, match="input has changed" if other == "row" else "other input, judges or settings"):
         scan([source], [judge], out)
     assert (tmp_path / "out.jsonl.part").read_bytes() == before
+
+
+@pytest.mark.parametrize("changed", ["", "weights", "template"])
+def test_a_scan_goes_on_only_with_the_model_it_began_with(tmp_path: Path, changed: str) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 3 * SIZE), tmp_path / "out.jsonl"
+    weights, template = tmp_path / "m" / "model.safetensors", tmp_path / "t.jinja"
+    weights.parent.mkdir()
+    weights.write_text("1")
+    template.write_text("{{ messages }}")
+
+    def asking() -> Asking:
+        return Asking(Loaded.of(str(tmp_path / "m"), str(template), unloadable))
+
+    with pytest.raises(InputError, match="tired"):
+        scan([source], [Failing(2 * SIZE)], out, asking=asking())
+    if changed:
+        (weights if changed == "weights" else template).write_text("{{ other }}")
+        with pytest.raises(OutputError, match="other input, judges or settings"):
+            scan([source], [Length()], out, asking=asking())
+    else:
+        assert scan([source], [Length()], out, asking=asking()).resumed == 2 * SIZE
+
+
+@pytest.mark.parametrize("shard", [Shard(), Shard(2, 2)])
+def test_rows_judged_and_gone_since_are_missed(tmp_path: Path, shard: Shard) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 7 * SIZE), tmp_path / "out.jsonl"
+    with pytest.raises(InputError, match="tired"):
+        scan([source], [Failing(2 * SIZE)], out, shard=shard)
+    numbered(source, shard.count * SIZE)
+    with pytest.raises(InputError, match="input has changed"):
+        scan([source], [Length()], out, shard=shard)
 
 
 @pytest.mark.parametrize("content", [b"not JSON\n", b"\0\0\n", b"\xff\n{}\n", b"[" * 100_000 + b"\n"])

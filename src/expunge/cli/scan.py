@@ -94,8 +94,7 @@ def _loaded(model: str, template: str | None, device: str | None) -> Answering:
     from expunge.scan.asking import Loaded
 
     check_model(model, device=device)
-    name = f"{model}, template {template}" if template else model
-    return Loaded(name, cache(lambda: load_model(model, template=template, device=device)))
+    return Loaded.of(model, template, cache(lambda: load_model(model, template=template, device=device)))
 
 
 def _served(url: str, model: str, template: str | None, device: str | None) -> Answering:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from expunge.dialogue import Dialogue
-from expunge.files import digest
+from expunge.files import digest, folder_digest
 
 if TYPE_CHECKING:
     from expunge.model import LanguageModel
@@ -31,6 +32,21 @@ class Loaded:
     name: str
     load: Callable[[], LanguageModel]
 
+    @classmethod
+    def of(cls, model: str, template: str | None, load: Callable[[], LanguageModel]) -> Loaded:
+        """`load` loads this model with this template; a folder is known by its weights and settings as well.
+
+        Raises:
+            InputError: there is no such template file.
+        """
+        from expunge.encoding import template_text
+        from expunge.model import resolve
+
+        folder = Path(resolve(model))
+        parts = [folder_digest(folder, f"*.{kind}") for kind in ("json", "jinja", "safetensors") if folder.is_dir()]
+        known = digest(template_text(template) or "", *parts)[:16]
+        return cls(f"{model}, {known}", load)
+
     def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
         from expunge.generation import generate
 
@@ -53,8 +69,8 @@ class Asking:
     def answered(self, dialogues: Sequence[Dialogue], block: int) -> tuple[Sequence[Dialogue], int]:
         """The dialogues of a block, prompts replaced by their distinct answers; and how many got none.
 
-        Drawn answers carry the prompt's id and the beginning of their digest ("p#1f0c39a2"): a prompt that comes again
-        may draw others, and one id must not stand for two dialogues.
+        An answer's id is the prompt's and the beginning of its own digest ("p#1f0c39a2"): a prompt that comes again may
+        be answered otherwise, and one id must not stand for two dialogues. A greedy one keeps an id that its row gave.
         """
         prompts = [d for d in dialogues if d.response is None]
         if not prompts:
@@ -69,10 +85,9 @@ class Asking:
                 continue
             texts = [text for text in dict.fromkeys(next(given)) if text]
             silent += not texts
+            marked = self.samples or dialogue.id == dialogue.content_id
             found += [
-                replace(
-                    dialogue.answered(text), id=f"{dialogue.id}#{digest(text)[:8]}" if self.samples else dialogue.id
-                )
+                replace(dialogue.answered(text), id=f"{dialogue.id}#{digest(text)[:8]}" if marked else dialogue.id)
                 for text in texts
             ]
         return found, silent

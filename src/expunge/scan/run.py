@@ -158,21 +158,26 @@ def _todo(
     for number in count():
         lines = list(islice(rows, SIZE))
         if not lines:
+            if len(range(shard.number - 1, number, shard.count)) < len(done):
+                raise _changed(sources[-1])
             return
         if not shard.holds(number):
             continue
         place = number // shard.count
         if place < len(done):
             if content_of(lines) != done[place]:
-                fault = "the input has changed where it was judged before"
-                remedy = "Remove the unfinished verdicts (.part and .part.state) to begin anew."
-                raise InputError(fault, file=lines[0][0], line=lines[0][1], remedy=remedy)
+                raise _changed(*lines[0][:2])
             known = [item for item in lines if item[2].get("id") is not None]
             dialogues = [parse(row, file=file, line=line) for file, line, row in known]
             ids.add(own_ids(known, dialogues, content_ids(known, dialogues)))
             advance(len(lines))
         else:
             yield number, lines
+
+
+def _changed(file: str | Path, line: int | None = None) -> InputError:
+    remedy = "Remove the unfinished verdicts (.part and .part.state) to begin anew."
+    return InputError("the input has changed where it was judged before", file=file, line=line, remedy=remedy)
 
 
 def _lines(source: str | Path) -> Iterator[Line]:

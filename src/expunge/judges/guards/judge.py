@@ -17,7 +17,7 @@ from expunge.judges.loading import check_threshold, identity, load, longest_inpu
 from expunge.judges.verdict import Verdict
 from expunge.judges.windows import windows
 
-RULES = "guard rules 1"  # raise it whenever a prompt or a rule changes
+RULES = "guard rules 2"  # raise it whenever a prompt or a rule changes
 MASS = 0.25  # a guard whose labels have less than this share of its probability is answering otherwise
 LEAST = 32  # tokens for response and prompt, below which a guard's context is of no use
 
@@ -65,7 +65,8 @@ class GuardJudge:
         self._documents = documents
         tokenizer, loaded = load(str(model), "CausalLM")
         self._reader = Reader(tokenizer, loaded, place(loaded, device))
-        self._special = tuple(tokenizer.all_special_tokens)
+        added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+        self._special = (*tokenizer.all_special_tokens, *added)
         self._context = min(context, longest_input(tokenizer, loaded.config))
         settings = (repr(family), repr(threshold), repr(self._context), documents_version)
         self.version = digest(RULES, identity(Path(model), loaded.config), *settings)[:12]

@@ -84,12 +84,14 @@ class Reader:
         import torch
         from transformers import GenerationConfig
 
+        from expunge.generation import reading
+
         texts = [""] * len(prompts)
         ends = self._ends()
         config = GenerationConfig(
             max_new_tokens=length, do_sample=False, eos_token_id=ends, pad_token_id=self._padding(ends)
         )
-        with torch.inference_mode():
+        with torch.inference_mode(), reading(self.model):
             for batch in by_length([len(p) + length for p in prompts], tokens=TOKENS):
                 ids, mask = self._padded([prompts[i] for i in batch])
                 out = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
