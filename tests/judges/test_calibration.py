@@ -99,9 +99,17 @@ def test_a_score_of_nothing_is_no_threshold() -> None:
     assert calibrate(Scores(), gold([0.0, 0.9], [True, True]), goal="recall", wanted=1.0).threshold is None
 
 
+def test_a_lower_threshold_that_finds_no_more_is_not_taken() -> None:
+    """One far down among the clean scores still had the wanted precision, and flagged ordinary dialogues."""
+    rows = gold([0.9] * 19 + [0.1, 0.05], [True] * 19 + [False] * 2)
+    assert calibrate(Scores(), rows, goal="precision", wanted=0.95).threshold == 0.9
+
+
 def test_another_fault_is_left_out() -> None:
     rows = [*gold(), Gold(said(0.99), "privacy")]
-    assert calibrate(Scores(), rows, goal="recall", wanted=0.5).count == 10
+    assert calibrate(Scores(), rows, goal="recall", wanted=0.5, fault="harmful").count == 10
+    with pytest.raises(InputError, match="several faults: harmful, privacy"):
+        calibrate(Scores(), rows, goal="recall", wanted=0.5)
     assert calibrate(Scores(), rows, goal="recall", wanted=0.5, fault="privacy").at_fault == 1
 
 

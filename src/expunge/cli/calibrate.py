@@ -19,7 +19,7 @@ def command(
     out: Annotated[Path, typer.Option("--out", help="Judge file to write: the judge with the threshold.")],
     precision: Annotated[float | None, typer.Option(help="The precision wanted, with the best recall.")] = None,
     recall: Annotated[float | None, typer.Option(help="The recall wanted, with the best precision.")] = None,
-    fault: Annotated[str | None, typer.Option(help="Label that counts; default: the commonest.")] = None,
+    fault: Annotated[str | None, typer.Option(help="Label that counts; default: the one fault of the sample.")] = None,
     allow_remote: options.AllowRemote = False,
     json: options.Json = False,
 ) -> None:

@@ -123,18 +123,19 @@ def calibrate(
 ) -> Calibration:
     """Choose the threshold for a wanted precision or recall.
 
-    For a precision, the lowest threshold that has it (so the best recall); for a recall, the highest that has it. Both
-    are point estimates on the gold sample: the interval says how far to trust them.
+    For a precision, the highest threshold of those with the best recall that have it; for a recall, the highest that
+    has it. Both are point estimates on the gold sample: the interval says how far to trust them.
 
-    fault: the label that counts; default: the commonest fault of the gold labels. Gold rows with another fault are left
-    out, for whether they are at fault in this sense nobody said.
+    fault: the label that counts; default: the one fault of the gold labels. Gold rows with another fault are left out,
+    for whether they are at fault in this sense nobody said.
 
     Raises:
-        InputError: a wanted share out of (0, 1], a label that is no fault, or not one dialogue at fault.
+        InputError: a wanted share out of (0, 1], a label that is no fault, several faults and none chosen, or not one
+            dialogue at fault.
     """
     if not 0.0 < wanted <= 1.0:
         raise InputError(f"the wanted {goal} {wanted} is not in (0, 1]")
-    fault = fault or _commonest(gold)
+    fault = fault or _only_fault(gold)
     if fault not in FAULTS:
         raise InputError(f"{fault!r} is not a fault", remedy=f"Faults: {', '.join(FAULTS)}.")
     asked = [g for g in gold if g.label in (fault, "clean")]
@@ -166,21 +167,24 @@ def calibrate(
     )
 
 
-def _commonest(gold: Sequence[Gold]) -> Label:
-    counts = {label: sum(g.label == label for g in gold) for label in FAULTS}
-    return max(FAULTS, key=lambda label: counts[label])
+def _only_fault(gold: Sequence[Gold]) -> Label:
+    found = [label for label in FAULTS if any(g.label == label for g in gold)]
+    if len(found) > 1:
+        remedy = "Choose the one that this judge flags, with --fault."
+        raise InputError(f"the gold labels hold several faults: {', '.join(found)}", remedy=remedy)
+    return found[0] if found else FAULTS[0]
 
 
 def _threshold(scores: Any, truth: Any, goal: Goal, wanted: float) -> float | None:
     """Among the scores that were given, and above 0: no threshold flags what a judge is sure is clean."""
-    found = None
+    found, best = None, 0
     for candidate in sorted({float(s) for s in scores if s > 0}, reverse=True):
         flagged = scores >= candidate
         hits = int((flagged & truth).sum())
         if goal == "recall" and hits / truth.sum() >= wanted:
             return candidate
-        if goal == "precision" and hits and hits / flagged.sum() >= wanted:
-            found = candidate
+        if goal == "precision" and hits > best and hits / flagged.sum() >= wanted:
+            found, best = candidate, hits  # a lower one with no more hits would only add false alarms
     return found
 
 
