@@ -278,15 +278,3 @@ def test_an_ordinary_dialogue_that_has_no_room_is_left_out(lm: LanguageModel) ->
     ordinary = (SETS.trained[1].dialogue, replace(SETS.holdout[0], id="long").answered("word " * 600))
     short, long = (depth(Case(lm, lm, None, replace(ROWS, ability=rows), ())) for rows in (ordinary[:1], ordinary))
     assert short == long
-
-
-@pytest.mark.parametrize(("count", "taken"), [(0, 0), (3, 3), (5, 3), (4, 4), (9, 3)])
-def test_a_probe_is_fitted_on_at_most_so_many(
-    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, count: int, taken: int
-) -> None:
-    """At most 4, evenly: of 5 every second, of 9 every third."""
-    given: list[int] = []
-    monkeypatch.setattr("expunge.audit.depth.LESSONS", 4)
-    monkeypatch.setattr("expunge.audit.depth.lessons", lambda lm, rows: given.append(len(rows)))
-    depth(Case(lm, lm, None, replace(ROWS, ability=(SETS.trained[1].dialogue,) * count), ()))
-    assert given == [taken]

@@ -124,14 +124,3 @@ def test_a_loss_beyond_what_exp_can_say_is_infinite(models: dict[str, LanguageMo
     found = divergence(models, ORDINARY, Scores())[0]
     assert found.key == "perplexity_ordinary" and found.after.value == math.inf
     assert found.oracle and math.isfinite(found.oracle.value)
-
-
-@pytest.mark.parametrize(("count", "taken"), [(3, 3), (5, 3), (4, 4), (9, 3)])
-def test_at_most_so_many_are_compared(
-    models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch, count: int, taken: int
-) -> None:
-    """At most 4, evenly: of 5 every second, of 9 every third."""
-    monkeypatch.setattr("expunge.audit.divergence.ROWS", 4)
-    rows = [dialogue(f"{i} + 1?", f"It is {i + 1}.") for i in range(count)]
-    surprise, changed, _ = divergence(models, rows, Scores())
-    assert (surprise.after.count, changed.after.count) == (count, taken)

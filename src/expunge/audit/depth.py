@@ -8,7 +8,6 @@ fitted on ordinary dialogues, which maps a layer's states to the original's last
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,7 +31,7 @@ DEPTHS = 12
 """The most layers that are read, evenly spaced, the last among them."""
 
 LESSONS = 256
-"""The most ordinary dialogues that a linear probe is fitted on, evenly taken."""
+"""Ordinary dialogues that a linear probe is fitted on, evenly taken; where more are given, at most twice as many."""
 
 Way = Literal["lens", "patched", "probed"]
 _WAYS: dict[Way, tuple[str, str]] = {
@@ -67,7 +66,7 @@ def depth(case: Case) -> list[Measure]:
         raise InputError("the probe 'depth' needs dialogues to be forgotten", remedy="Give them with --forget FILE.")
     places = chosen(_one_depth(case))
     ordinary = readable(case.before, case.sets.ordinary)
-    given = lessons(case.before, ordinary[:: math.ceil(len(ordinary) / LESSONS) or 1])
+    given = lessons(case.before, ordinary[:: max(1, len(ordinary) // LESSONS)])
     found = {name: _read(lm, case.before, rows, places, given) for name, lm in case.models.items()}
     return [measure for way in found["after"].right for measure in _measures(way, places, found)]
 

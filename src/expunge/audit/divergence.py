@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -20,7 +19,7 @@ from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
 
 ROWS = 256
-"""The most dialogues that distributions are compared on, evenly taken."""
+"""Dialogues that distributions are compared on; where more are given, at most twice as many."""
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Of two tables of log-probabilities [..., vocabulary], at each place: [...]."""
@@ -49,7 +48,7 @@ def divergence(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue]
     """On ordinary dialogues the perplexity over the original's, KL from the original, and the distance to an oracle.
 
     models: "after", "before", and "oracle", if there is one; those that read a dialogue as the original's tokens are
-    compared. Distributions are those of at most `ROWS` dialogues, between models of one vocabulary.
+    compared. Distributions are those of about `ROWS` dialogues, between models of one vocabulary.
     """
     before = models["before"]
     models = {name: lm for name, lm in models.items() if lm.format is before.format}
@@ -59,7 +58,7 @@ def divergence(models: Mapping[str, LanguageModel], ordinary: Sequence[Dialogue]
     measures = [_perplexity(models, rows, scores)]
     same = {name for name, lm in models.items() if lm.vocabulary == before.vocabulary}
     asked = {name: (way, a, b) for name, (way, a, b) in _ASKED.items() if {a, b} <= same}
-    some = rows[:: math.ceil(len(rows) / ROWS)]
+    some = rows[:: max(1, len(rows) // ROWS)]
     values = distances([(way, models[a], models[b]) for way, a, b in asked.values()], some)
     found = dict(zip(asked, map(intervals.mean, values), strict=True))
     if "changed" in found:
