@@ -175,6 +175,10 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
         return broken("diverged", error.message)
     except GivenUpError as error:
         return broken(GIVEN_UP, error.message)
+    except InputError as error:
+        if watch:
+            raise
+        return broken("refused", error.message)
     seconds = round(time.monotonic() - start, 1)
     try:
         score = ground.scorer.score(load(ground.recipe, str(done.path)))
