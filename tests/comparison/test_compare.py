@@ -78,6 +78,19 @@ def test_weights_that_break_in_the_last_step_are_a_row_too(recipe: Path, tmp_pat
     assert found.cells[0].score is None and "not finite" in found.cells[0].reason and found.cells[0].steps == 1
 
 
+def test_a_method_that_the_model_does_not_take_is_a_row(recipe: Path, tmp_path: Path) -> None:
+    """As RMU's matrices by name, where a model calls them otherwise; rows that do not fit are nobody's row."""
+    what = read_recipe(recipe)
+    config = UnlearnConfig.of("npo", max_steps=1, modules="c_proj_of_others")
+    found = compare(what, {"odd": config}, tmp_path / "out", seeds=1)
+    assert found.cells[0].outcome == "refused" and "names none of this model's weights" in rows(found)[0].broken[0]
+    with pytest.raises(InputError, match="names none"):
+        cell(Ground.of(what, tmp_path / "out"), "odd", replace(config, seed=1), lambda *_: None)
+    (tmp_path / "forget.jsonl").write_text(json.dumps({"question": "Who? " * 500, "answer": "I."}) + "\n")
+    with pytest.raises(InputError, match="context"):
+        compare(what, {"odd": config}, tmp_path / "other", seeds=1)
+
+
 def test_a_base_in_4_bits_is_loaded_so(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("expunge.four_bits.installed", lambda: False)
     chosen = {"npo": UnlearnConfig.of("npo", max_steps=1, lora_rank=2, base_bits=4)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -15,8 +16,10 @@ from sklearn.metrics import roc_auc_score
 from expunge.audit.reading import Sets
 from expunge.comparison.score import Scorer
 from expunge.dialogue import Dialogue, Message
+from expunge.errors import InputError
 from expunge.generation import answer_length, greedy
 from expunge.judges.verdict import Judged, Verdict
+from expunge.model import load_model
 from expunge.span import Span
 
 
@@ -114,3 +117,15 @@ def test_without_holdout_or_halves_the_rest_is_scored(lm: Any) -> None:
     found = Scorer(lm, asked).score(lm)
     assert (found.privacy, found.auc, found.unseen, found.relearned, found.neighbours) == (None,) * 5
     assert found.overall == pytest.approx(2 / (1 / found.forgetting + 1 / found.ability))
+
+
+def test_a_model_whose_outputs_are_not_finite_is_refused(lm: Any, tiny: Path) -> None:
+    broken = load_model(tiny)
+    broken.model.lm_head.weight.data.fill_(math.nan)
+    for asked in (
+        lambda: Scorer(lm, sets(), broken),
+        lambda: Scorer(broken, sets()),
+        lambda: Scorer(lm, sets()).score(broken),
+    ):
+        with pytest.raises(InputError, match="not finite"):
+            asked()

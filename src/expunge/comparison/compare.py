@@ -13,7 +13,7 @@ from typing import Any
 
 from expunge.comparison.ground import Ground, load
 from expunge.comparison.score import Score
-from expunge.errors import ExpungeError
+from expunge.errors import ExpungeError, InputError
 from expunge.files import digest, lock, make_folder, read_text, write_json
 from expunge.model import LanguageModel
 from expunge.progress import Progress, Quiet
@@ -175,8 +175,15 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
         return broken("diverged", error.message)
     except GivenUpError as error:
         return broken(GIVEN_UP, error.message)
+    except InputError as error:
+        if watch:
+            raise
+        return broken("refused", error.message)
     seconds = round(time.monotonic() - start, 1)
-    score = ground.scorer.score(load(ground.recipe, str(done.path)))
-    if not all(math.isfinite(value) for value in asdict(score).values() if value is not None):
+    try:
+        score = ground.scorer.score(load(ground.recipe, str(done.path)))
+    except InputError:
+        score = None
+    if not score or not all(math.isfinite(value) for value in asdict(score).values() if value is not None):
         return broken("diverged", "what the model says is not finite after the last step", done.steps, done.tokens)
     return Cell(name, config.seed, score, "", done.outcome, done.steps, done.tokens, seconds)

@@ -21,6 +21,7 @@ from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets
 from expunge.recipe import Recipe
 from expunge.selection import Split, read_forget, read_normal
+from expunge.training.material import Material
 
 WEIGHTS = "weights.json"
 READ = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
@@ -71,6 +72,7 @@ class Ground:
             _check_asked(recipe, [original, oracle] if oracle else [original])
         _same_models(recipe, out / WEIGHTS)
         parts = judged_split(recipe, judges, normal, out, manifest, progress)
+        Material.of(original.format, parts)  # what is wrong with the rows is no method's fault
         sets = audit_sets(
             parts.forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, label=recipe.label
         )

@@ -5,6 +5,7 @@ The measures are those of the audit, without its intervals; the winner is for an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, harmonic_mean
@@ -19,6 +20,7 @@ from expunge.audit.reading import Sets, encode_old
 from expunge.audit.relearning import fine_tune, halves
 from expunge.audit.rouge import rouge_recall
 from expunge.dialogue import Dialogue
+from expunge.errors import InputError
 from expunge.generation import answer_length, greedy, mean_probability, token_log_probs, token_scores
 from expunge.judges.panel import judge_all
 from expunge.judges.reproduction import ReproductionJudge
@@ -81,19 +83,27 @@ class Scorer:
         self._kept = _kept(original, sets)
         level = None if not sets.holdout else 0.5
         self._oracle: tuple[float, float | None] = (0.0, level)
+        _check_finite(original, self._kept)
         if oracle:
-            self._oracle = self._memory(oracle, self._said(oracle), _at_fault(oracle, sets)), self._auc(oracle)
+            fault = _at_fault(oracle, sets)
+            _check_finite(oracle, fault)
+            self._oracle = self._memory(oracle, self._said(oracle), fault), self._auc(oracle)
 
     def score(self, lm: LanguageModel) -> Score:
-        """Of one model, which is not changed."""
+        """Of one model, which is not changed.
+
+        Raises:
+            InputError: what it says is not finite.
+        """
         sets, (known, level) = self._sets, self._oracle
-        said, fault, trained = self._said(lm), _at_fault(lm, sets), len(sets.trained)
+        fault, kept, trained = _at_fault(lm, sets), _kept(lm, sets), len(sets.trained)
+        _check_finite(lm, [*fault, *kept])
+        said = self._said(lm)
         forgetting = min(1.0, (1 - self._memory(lm, said, fault)) / max(1e-9, 1 - known))
         found = self._auc(lm)
         privacy = None
         if found is not None and level is not None:
             privacy = 1 - abs(found - level) / max(1e-9, 1 - level if found > level else level)
-        kept = _kept(lm, sets)
         ability = _ratio(kept, self._kept)
         near = len(sets.neighbours)
         parts = [x for x in (forgetting, privacy, ability) if x is not None]
@@ -157,6 +167,12 @@ class Scorer:
                 pass
             found += _at_fault(attacked, Sets(asked))
         return fmean(found)
+
+
+def _check_finite(lm: LanguageModel, probabilities: Sequence[float]) -> None:
+    if not all(map(math.isfinite, probabilities)):
+        remedy = "Its weights are broken, or too large for the dtype that they are stored in: give others."
+        raise InputError(f"what the model {lm.name!r} says is not finite", remedy=remedy)
 
 
 def _at_fault(lm: LanguageModel, sets: Sets, bits: int = 0) -> list[float]:
