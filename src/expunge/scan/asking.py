@@ -34,7 +34,8 @@ class Loaded:
 
     @classmethod
     def of(cls, model: str, template: str | None, load: Callable[[], LanguageModel]) -> Loaded:
-        """`load` loads this model with this template; a folder is known by its weights and settings as well.
+        """`load` loads this model with this template. A folder is known by its settings as well, and by the sizes and
+        dates of its weights, since to read them all may take as long as the scan.
 
         Raises:
             InputError: there is no such template file.
@@ -43,7 +44,9 @@ class Loaded:
         from expunge.model import resolve
 
         folder = Path(resolve(model))
-        parts = [folder_digest(folder, f"*.{kind}") for kind in ("json", "jinja", "safetensors") if folder.is_dir()]
+        parts = [folder_digest(folder, f"*.{kind}") for kind in ("json", "jinja") if folder.is_dir()]
+        weights = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+        parts += [f"{name} {found.st_size} {found.st_mtime_ns}" for name, found in weights]
         known = digest(template_text(template) or "", *parts)[:16]
         return cls(f"{model}, {known}", load)
 
