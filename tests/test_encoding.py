@@ -102,6 +102,22 @@ def test_a_span_in_the_middle(lm: LanguageModel, template: str, text: str) -> No
     assert "4-71-63" in marked and len(marked.strip(" ,")) == 7
 
 
+@pytest.mark.parametrize("text", ["José met Ann Lee in Lima", "👍 Ann Lee", "中 said: Ann Lee.", "Ann Lee"])
+def test_letters_that_the_tokenizer_drops_move_no_span(lm: LanguageModel, text: str) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = dict.fromkeys("▁JosmetAnLiadSaidEuxp0R:.<|end|>Q\nw")
+    ends = [f"</{i}>" for i in range(max(lm.format.end_ids) + 1)]
+    made = Tokenizer(models.BPE({c: i for i, c in enumerate([*ends, *letters])}, []))
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    made.decoder = decoders.Metaspace()
+    form = ChatFormat.of(PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</0>"), "plain", lm.model)
+    start = text.index("Ann Lee")
+    row = form.encode(asked(text), [Span(start, start + 7)])
+    assert form.tokenizer.decode([t for t, bad in zip(row.response, row.fault, strict=True) if bad]) == "Ann Lee"
+
+
 def test_an_emoji_of_several_tokens_is_marked_whole(lm: LanguageModel) -> None:
     row = lm.format.encode(asked("a 👍🏽 b"), [Span(2, 3)])
     marked = lm.format.tokenizer.decode([t for t, bad in zip(row.response, row.fault, strict=True) if bad])

@@ -27,6 +27,9 @@ PLAIN_TEMPLATE = (
 Line breaks are written as expressions, since chat templates lose those that follow a block.
 """
 
+_SPACE = "▁"
+"""In the tokens of SentencePiece."""
+
 _MARK = "Expunge0Response"
 
 REMEMBERED = 2**15
@@ -130,7 +133,7 @@ class ChatFormat:
         tail = full[len(prompt) :]
         start, end = self._find_response(tail, dialogue, len(prompt))
         coded = self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
+        ids, offsets = list(coded["input_ids"]), self._offsets(tail, coded)
         keep = next((i for i, (a, _) in enumerate(offsets) if a >= end), len(ids))
         if any(token in self.end_ids for token in ids[:keep]):
             raise _fault(dialogue, "there is an end token inside the response", "Remove it from the text.")
@@ -142,6 +145,28 @@ class ChatFormat:
             response=(*ids[:keep], closing),
             fault=(True,) * (keep + 1) if whole else (*fault, not spans),
         )
+
+    def _offsets(self, text: str, coded: Any) -> list[tuple[int, int]]:
+        """Where each token lies. A tokenizer that drops what it does not know counts on as if that were not there."""
+        offsets, backend = list(coded["offset_mapping"]), self.tokenizer.backend_tokenizer
+        unknown = getattr(backend.model, "unk_token", None) or "<0x00>"  # the first of the bytes to fall back on
+        if backend.token_to_id(unknown) is not None:
+            return offsets
+        pieces, text = [piece.replace(_SPACE, " ") for piece in coded.tokens()], text.replace(_SPACE, " ")
+        if "".join(pieces).removeprefix(" ") == text.removeprefix(" "):
+            return offsets
+        found, place = list[tuple[int, int]](), 0
+        for piece in pieces:
+            added = not found and not text.startswith(" ") and piece.startswith(" ")
+            start = end = place
+            for i, letter in enumerate(piece[added:]):
+                at = text.find(letter, end)
+                if at < 0:  # bytes, or letters written otherwise: the tokenizer's own offsets are right
+                    return offsets
+                start, end = (at if i == 0 else start), at + 1
+            found.append((start, end))
+            place = end
+        return found
 
     def text(self, ids: Sequence[int]) -> str:
         """A generated response as text: up to its end token, without special tokens."""
