@@ -35,10 +35,10 @@ EMAIL = re.compile(
 )
 RESERVED = re.compile(r"(?:.*[.@])?(?:example|test|invalid|localhost|example\.(?:com|net|org))", re.IGNORECASE)
 CARD = re.compile(rf"(?<!{LETTER})(?<![.-])\d(?:[ -]?\d){{11,18}}(?!{LETTER})(?!-|\.\d)")
-CARD_GROUPS = re.compile(  # beside other digits: a date, a check number
-    rf"(?<!{LETTER})(?<!\.)"
+CARD_GROUPS = re.compile(  # beside other digits (a date, a check number), but not in a row of a table
+    rf"(?<!{LETTER})(?<!\.)(?<!\d{{4}}[ .-]\d{{4}}[ .-])"
     r"(?=(\d{4}([ .-])\d{4}\2\d{4}\2\d{4}|3\d{3}([ .-])\d{6}\3\d{4,5}|(?<!-)\d{13,19}(?!-|\.\d))"
-    rf"(?!{LETTER}))"
+    rf"(?!{LETTER})(?!(?:[ .-]\d{{4}}){{2}}))"
 )
 CARD_ISSUER = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
