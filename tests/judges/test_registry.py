@@ -3,17 +3,14 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.errors import InputError
-from expunge.judges.registry import Entry, Registry, read_registry
+from expunge.judges.registry import Entry, Registry
 
 _DIGITS = "zero one two three four five six seven eight nine"
 SPELT = dict(zip("0123456789", _DIGITS.split(), strict=True))
@@ -296,41 +293,3 @@ def test_many_values_cost_no_more_than_few() -> None:
     registry = Registry([Entry("phone", f"7{i:05}-{i * 7919 % 100000:05}") for i in range(5000)])
     assert said(registry, "It is 700042-32598, no?") == ["700042-32598"]
     assert said(registry, "It is 700042-32599, no?") == []
-
-
-def test_the_digest_depends_on_the_values_alone() -> None:
-    one, two = Entry("phone", "4-71-63", "Ann"), Entry("name", "Zoe Heron")
-    assert Registry([one, two]).digest == Registry([two, one, one]).digest
-    assert Registry([one]).digest != Registry([two]).digest
-
-
-def test_a_file_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "registry.jsonl"
-    rows = [{"kind": "phone", "value": "4-71-63", "owner": "Zoe Heron"}, {"kind": "name", "value": "Zoe Heron"}]
-    path.write_text("\n".join(map(json.dumps, rows)))
-    assert read_registry(path) == [Entry("phone", "4-71-63", "Zoe Heron"), Entry("name", "Zoe Heron")]
-
-
-def test_blanks_around_a_value_are_no_part_of_it(tmp_path: Path) -> None:
-    path = tmp_path / "registry.jsonl"
-    path.write_text('{"kind": "pin", "value": " 1234 "}')
-    assert said(Registry(read_registry(path)), "it is 1234.") == ["1234"]
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        '{"kind": "phone"}',
-        '{"value": "secret"}',
-        '{"kind": "x", "value": 3}',
-        '{"kind": "x", "value": "--"}',
-        r'{"kind": "x", "value": "secret\ud83d"}',
-        "3",
-    ],
-)
-def test_a_bad_row_is_named_and_not_quoted(tmp_path: Path, row: str) -> None:
-    path = tmp_path / "registry.jsonl"
-    path.write_text('{"kind": "name", "value": "Zoe Heron"}\n' + row)
-    with pytest.raises(InputError, match=r"registry\.jsonl:2: ") as caught:
-        read_registry(path)
-    assert "secret" not in str(caught.value)
