@@ -177,8 +177,10 @@ def test_a_run_is_claimed_and_gone_on_with(tmp_path: Path, recipe: Recipe) -> No
     assert again.read()["steps"] == {"scan": {"dialogues": 1}} and again.recipe() == recipe
     assert {"expunge", "python", "torch"} <= again.read()["versions"].keys()
     again.finish()
-    with pytest.raises(OutputError, match=r"(?s)complete.*report\.html"):
-        Manifest.begin(tmp_path / "run", recipe)
+    for result in ("adapter", "report.html"):
+        (tmp_path / "run" / result).touch()
+        with pytest.raises(OutputError, match=f"(?s)complete.*run/{result}\\."):
+            Manifest.begin(tmp_path / "run", recipe)
 
 
 def test_another_run_is_refused_and_nothing_overwritten(tmp_path: Path, recipe: Recipe) -> None:

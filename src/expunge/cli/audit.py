@@ -59,9 +59,7 @@ def command(
 
     Exits 1 where a claim fails.
 
-    For a model in a run's folder, the dialogues, the oracle, the judges, the template and the thresholds are that run's
-    where not given, and for the built-in town dialogues, oracle and judges the demo's; probes, samples, seed and device
-    are not.
+    Dialogues, oracle, judges, template and thresholds that are not given are those of the run whose model it is.
 
     \b
     expunge audit run/model --reference org/model --out audit
