@@ -39,12 +39,14 @@ WARM = 2
 
 @dataclass(frozen=True)
 class Case:
-    """trainer: `ours`, `textbook` or `dpo`. length: of a row's question and answer together, in tokens, on average.
+    """trainer: `ours`, `textbook` or `dpo`. keep: the normal term of ours. length: of a row's question and
+    answer together, in tokens, on average.
 
     spread: σ of the logarithm of the lengths. batch: forget rows of a step, and as many normal ones (for DPO: pairs).
     """
 
     trainer: str
+    keep: str = "kl"
     vocabulary: int = 8192
     width: int = 256
     layers: int = 4
@@ -137,7 +139,7 @@ def train(case: Case, lm: LanguageModel, folder: Path) -> None:
         parts = split([Judged(replace(d, expected=(other,)), verdict) for d, other in forget], normal)
         settings = {"max_steps": case.steps, "judge_every": case.steps, "settle_steps": 0, "learning_rate": 1e-5}
         config = UnlearnConfig.of(
-            "npo", terms=("npo", "kl"), forget_rows=case.batch, normal_rows=case.batch, **settings
+            "npo", terms=("npo", case.keep), forget_rows=case.batch, normal_rows=case.batch, **settings
         )
         unlearn(lm, parts, folder, config=config)
     elif case.trainer == "textbook":

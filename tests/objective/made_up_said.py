@@ -48,6 +48,10 @@ def made_up(
         said = replace(said, original_targets=-draw().abs())
     if original == "vocabulary":
         said = replace(said, original=draw(VOCABULARY).log_softmax(-1))
+    if original == "top":
+        known, tokens = (found := draw(VOCABULARY).log_softmax(-1)).topk(3)
+        others = found.scatter(-1, tokens, -torch.inf).logsumexp(-1, keepdim=True)
+        said = replace(said, top=(tokens, torch.cat([known, others], -1)))
     if mean:
         share = torch.rand(tokens, generator=generator)
         said = replace(said, mean=(torch.stack([targets, (targets + 1) % 7], 1), torch.stack([share, 1 - share], 1)))
@@ -74,7 +78,7 @@ def part(whole: Said, chosen: Sequence[int]) -> Said:
     def pick(values: torch.Tensor | None) -> torch.Tensor | None:
         return None if values is None else values[places]
 
-    inner, mean = whole.inner, whole.mean
+    inner, mean, top = whole.inner, whole.mean, whole.top
     return Said(
         whole.logits[places],
         whole.targets[places],
@@ -83,6 +87,7 @@ def part(whole: Said, chosen: Sequence[int]) -> Said:
         whole.count,
         original=pick(whole.original),
         original_targets=pick(whole.original_targets),
+        top=None if top is None else (top[0][places], top[1][places]),
         mean=None if mean is None else (mean[0][places], mean[1][places]),
         inner=None if inner is None else Inner(inner.states[places], inner.weights[places], pick(inner.original)),
         levels=pick(whole.levels),

@@ -26,6 +26,8 @@ class Place:
         self.log_py, self.log_d = self.log_p[self.y], log(others) - log(total)
         self.reference: list[float] = [] if said.original is None else said.original[i].double().tolist()
         self.reference_y = 0.0 if said.original_targets is None else float(said.original_targets[i])
+        self.top = [] if said.top is None else list(zip(said.top[0][i].tolist(), said.top[1][i].double(), strict=False))
+        self.rest = 0.0 if said.top is None else float(said.top[1][i][-1].double())
         self.level = 0.0 if said.levels is None else float(said.levels[i])
         self.mean = [] if said.mean is None else list(zip(*(part[i].tolist() for part in said.mean), strict=True))
         self.states = [] if said.inner is None else said.inner.states[i].double().tolist()
@@ -67,6 +69,11 @@ def jsd(t: Place) -> float:
     return divergence([exp(lp) for lp in t.log_p], [exp(r) for r in t.reference])
 
 
+def kl_top(t: Place) -> float:
+    others = log(sum(exp(lp) for v, lp in enumerate(t.log_p) if v not in dict(t.top)))
+    return exp(t.rest) * (t.rest - others) + sum(exp(r) * (float(r) - t.log_p[v]) for v, r in t.top)
+
+
 def match(t: Place) -> float:
     q = exp(t.level)
     gap = abs((1 - q) * (t.log_py - t.log_d - t.level + log(-expm1(t.level))))
@@ -98,6 +105,7 @@ TOKEN: Mapping[str, Callable[[Place], float]] = {
     "normal_nll": lambda t: -t.log_py,
     "rise": lambda t: t.reference_y - t.log_py,
     "kl": lambda t: sum(exp(r) * (r - lp) for r, lp in zip(t.reference, t.log_p, strict=True)),
+    "kl_top": kl_top,
     "jsd": jsd,
     "hidden_mse": lambda t: squares(t.states[0], t.kept[0]) / len(t.kept[0]),
     "hidden": hidden,

@@ -7,8 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_up_said import DIRECTION, logits_of, made_up, said_of
 
+from expunge.objective.chunks import likeliest
 from expunge.objective.negative import distance, jensun, match, rmu, satimp, unit_direction, wga
 from expunge.objective.said import Inner, Said
 from expunge.objective.term import Kind, Option, Term
@@ -195,6 +198,47 @@ def test_jsd_by_hand() -> None:
     said = said_of(logits_of((0.5, 0.5)), [0], [1])
     assert value("jsd", replace(said, original=logits_of((1.0, 1e-30)))) == pytest.approx(-0.75 * LN(0.75), abs=1e-6)
     assert value("jsd", replace(said, original=said.logits)) == pytest.approx(0.0, abs=1e-7)
+
+
+def top_of(original: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `Said.top`, of log-probabilities [tokens, vocabulary]."""
+    found = likeliest(original, k, torch.nn.Identity(), original.shape[1])
+    return found[:, :k].long(), found[:, k:]
+
+
+def test_kl_top_by_hand() -> None:
+    """p_ref = (1/2, 1/4, 1/4), k = 1: (1/2, 1/2) with the others as one; p = (1/4, 5/8, 1/8): (1/4, 3/4).
+    KL = ½ ln 2 + ½ ln(2/3) = ½ ln(4/3)."""
+    said, original = said_of(logits_of((0.25, 0.625, 0.125)), [0], [1]), logits_of((0.5, 0.25, 0.25))
+    tokens, known = top_of(original, 1)
+    assert tokens.tolist() == [[0]] and known[0].tolist() == pytest.approx([-LN(2), -LN(2)])
+    assert value("kl_top", replace(said, top=(tokens, known))) == pytest.approx(0.5 * LN(4 / 3), abs=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**16), k=st.integers(1, 6), scale=st.sampled_from([0.1, 1.0, 5.0]))
+def test_kl_top_is_short_of_kl_by_what_it_does_not_see(seed: int, k: int, scale: float) -> None:
+    """KL(p ‖ q) = KL_top(p ‖ q) + p(R) · KL(p(· | R) ‖ q(· | R)), R all tokens but the k likeliest of p."""
+    generator = torch.Generator().manual_seed(seed)
+    p, q = (torch.randn(1, 7, generator=generator).mul(scale).double().log_softmax(-1) for _ in range(2))
+    tokens = top_of(p.float(), k)[0]
+    rest = torch.ones(7, dtype=torch.bool).scatter(0, tokens[0], False)
+    within = torch.nn.functional.kl_div(
+        q[0, rest].log_softmax(-1), p[0, rest].log_softmax(-1), log_target=True, reduction="sum"
+    )
+    unseen = float(p[0, rest].exp().sum() * within)
+    said = said_of(q.float(), [0], [1])
+    whole = value("kl", replace(said, original=p.float()))
+    assert value("kl_top", replace(said, top=top_of(p.float(), k))) == pytest.approx(whole - unseen, rel=1e-4, abs=1e-5)
+
+
+def test_kl_top_where_nothing_is_left_for_the_others() -> None:
+    """p_ref = (1, 0, 0): the others' share is 0, and adds nothing; KL = ln 2, and its gradient is finite."""
+    said = said_of(torch.tensor([[1.0, 1.0, -math.inf]]).nan_to_num(neginf=-200.0).requires_grad_(), [0], [1])
+    loss = TERMS["kl_top"].value({"normal": replace(said, top=top_of(torch.tensor([[0.0, -300.0, -300.0]]), 1))})
+    assert loss.item() == pytest.approx(LN(2), abs=1e-6)
+    loss.backward()
+    assert said.logits.grad is not None and said.logits.grad[0].tolist() == pytest.approx([-0.5, 0.5, 0.0])
 
 
 def at_level(p: float, level: float) -> Said:

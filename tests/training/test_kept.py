@@ -113,6 +113,23 @@ def test_a_run_that_goes_on_does_not_ask_the_original_again(tiny: Path, parts: S
         Reference(lm, {"normal": rows["normal"][1:]}, needs, tmp_path, layers=(1, 2))
 
 
+@pytest.mark.parametrize("limit", [2**30, 0], ids=["kept", "asked"])
+def test_its_likeliest_tokens(limit: int, tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    rows = [lm.format.encode(d) for d in parts.normal]
+    needs: Any = {"normal": {"top", "targets"}}
+    found = Reference(lm, {"normal": rows}, needs, tmp_path, top=3, kept_bytes=limit).recall(lm.model, "normal", rows)
+    with torch.no_grad():
+        outputs = forward_rows(lm.model, rows, "cpu")
+        for row, item, output in zip(rows, found, outputs, strict=True):
+            p = lm.model.lm_head(output.last).softmax(-1)
+            known, tokens = p.topk(3)
+            assert item.targets is not None and item.top is not None and item.last is None
+            assert item.top.shape == (len(row.response), 7) and torch.equal(item.top[:, :3].long(), tokens)
+            torch.testing.assert_close(item.top[:, 3:6].exp(), known)
+            torch.testing.assert_close(item.top[:, 6].exp(), 1 - known.sum(-1))
+
+
 def test_the_original_computes_in_the_precision_of_the_training(tiny: Path, parts: Split, tmp_path: Path) -> None:
     lm = load_model(tiny)
     rows = [lm.format.encode(d) for d in parts.normal]

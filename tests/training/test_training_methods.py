@@ -262,6 +262,26 @@ def test_what_never_seen_dialogues_bring_has_its_options() -> None:
     assert config.named_terms(never_seen=False) == ("distance", "cluster_mean", "rise", "hidden")
 
 
+@pytest.mark.parametrize("top", [0, 1.5])
+def test_how_many_of_the_likeliest_is_a_whole_number(top: float, tiny: Path, parts: Split, tmp_path: Path) -> None:
+    config = UnlearnConfig.of("npo", **QUICK, terms=("npo", "kl_top"), options={"top": top})
+    with pytest.raises(InputError, match="top = .*whole number"):
+        unlearn(load_model(tiny), parts, tmp_path, config=config)
+
+
+def test_kl_of_all_but_one_token_is_kl(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    """With one token left for the others nothing is taken together; more than there are is as many as there are."""
+    done = [
+        unlearn(load_model(tiny), parts, tmp_path / name, config=UnlearnConfig.of("npo", **QUICK, **given))
+        for name, given in (
+            ("whole", {"terms": ("npo", "kl")}),
+            ("top", {"terms": ("npo", "kl_top"), "options": {"top": 1e6}}),
+        )
+    ]
+    whole, top = (weights(each.path) for each in done)
+    assert all(torch.allclose(whole[name], top[name], atol=1e-5) for name in whole)
+
+
 def test_terms_and_options_of_ones_own(tiny: Path, parts: Split, tmp_path: Path) -> None:
     config = UnlearnConfig.of("npo", **QUICK, terms=("npo", "cluster_mean", "kl"), positive_weight=1.0)
     done = unlearn(load_model(tiny), parts, tmp_path / "a", config=config)

@@ -53,6 +53,7 @@ class Unsaid:
             rows=said.rows[place],
             weights=said.weights[place],
             original=reference,
+            top=None if said.top is None else (said.top[0][place], said.top[1][place]),
             mean=None if said.mean is None else (said.mean[0][place], said.mean[1][place]),
             levels=None if said.levels is None else said.levels[place],
         )
@@ -89,6 +90,21 @@ def log_p(last: torch.Tensor, targets: torch.Tensor, layer: Layer, vocabulary: i
         return -F.cross_entropy(logits.float(), targets[place], reduction="none")
 
     return in_chunks(last, layer, of_chunk, max(1, NUMBERS // vocabulary))
+
+
+def likeliest(last: torch.Tensor, k: int, layer: Layer, vocabulary: int) -> torch.Tensor:
+    """The k likeliest tokens, their log-probabilities, and that of all others: float32 [tokens, 2 k + 1].
+
+    A token's number is exact in float32 below 2²⁴.
+    """
+    size = max(1, NUMBERS // vocabulary)
+    found = []
+    for start in range(0, len(last), size):
+        log_p = layer(last[start : start + size]).float().log_softmax(-1)
+        known, tokens = log_p.topk(k)
+        others = log_p.scatter(-1, tokens, -torch.inf).logsumexp(-1, keepdim=True)
+        found.append(torch.cat([tokens.float(), known, others], -1))
+    return torch.cat(found)
 
 
 def in_chunks(last: torch.Tensor, layer: Layer, value: Value, size: int) -> torch.Tensor:

@@ -19,6 +19,21 @@ def kl(normal: Said) -> torch.Tensor:
     return weighted_sum((reference.exp() * (reference - log_p)).sum(-1), normal.weights)
 
 
+def kl_top(normal: Said) -> torch.Tensor:
+    """L° = Σ w · KL(p_ref ‖ p_θ), with all tokens but the original's k likeliest taken for one.
+
+    By the chain rule it is short of `kl` by p_ref(R) · KL(p_ref(· | R) ‖ p_θ(· | R)), R being all the others: never
+    above it, 0 where it is 0, and blind to how p_θ divides what it gives to R. Nothing is asked of the original's
+    output layer at a step.
+    """
+    tokens, reference = part_of(normal.top, "top")
+    logits = normal.logits.float()
+    others = logits.scatter(-1, tokens, -math.inf).logsumexp(-1, keepdim=True)
+    log_p = torch.cat([logits.gather(-1, tokens), others], -1).log_softmax(-1)
+    each = torch.where(reference > -math.inf, reference.exp() * (reference - log_p), 0.0)
+    return weighted_sum(each.sum(-1), normal.weights)
+
+
 def rise(normal: Said) -> torch.Tensor:
     """L° = Σ w · (log p_ref(y) − log p_θ(y)): by how much cross-entropy on what stands in the data has risen.
 

@@ -32,6 +32,8 @@ class Said:
     count: rows of this kind in the whole step, however it is split.
     original: float32 [tokens, vocabulary], log-probabilities of the original model; original_targets: float32
         [tokens], those of the targets alone. None where no term asks for it.
+    top: the original's k likeliest tokens, int64 [tokens, k], and float32 [tokens, k + 1], their log-probabilities and
+        that of all others together; where a term asks for it.
     mean: the cluster mean of expected rows (see `cluster_mean_loss`): int64 [tokens, k] and float [tokens, k].
     inner: hidden states, where a term asks for them.
     log_p: float32 [tokens], log-probabilities of the targets, where a term needs nothing else of the logits: these are
@@ -46,6 +48,7 @@ class Said:
     count: int
     original: torch.Tensor | None = None
     original_targets: torch.Tensor | None = None
+    top: tuple[torch.Tensor, torch.Tensor] | None = None
     mean: tuple[torch.Tensor, torch.Tensor] | None = None
     inner: Inner | None = None
     log_p: torch.Tensor | None = None

@@ -12,7 +12,7 @@ from expunge.objective.said import Said
 
 Slot = Literal["negative", "positive", "normal", "hidden"]
 Kind = Literal["forget", "expected", "normal"]
-Original = Literal["targets", "vocabulary", "states"]
+Original = Literal["targets", "vocabulary", "top", "states"]
 Option = float | torch.Tensor
 
 
@@ -24,7 +24,8 @@ class Term:
     loss: the function; it takes the Saids of the kinds in `reads`, in that order, and options by name.
     reads: the kinds of rows it is computed from. With two, the n-th row of the one goes with the n-th of the other.
     original: what it needs of the original model at those rows: of the targets (`Said.original_targets`), of the whole
-        vocabulary (`Said.original`) or the hidden states (`Inner.original`).
+        vocabulary (`Said.original`), of its likeliest tokens (`Said.top`; option `top`: how many) or the hidden states
+        (`Inner.original`).
     hidden, mean, levels: whether it needs `Said.inner`, `Said.mean`, `Said.levels`. One that needs hidden states
         reads no logits; any other is a sum over tokens of one kind, unless it is one with `targets`.
     targets: whether it reads of the logits the targets' log-probabilities alone.
@@ -47,4 +48,7 @@ class Term:
     def value(self, said: Mapping[Kind, Said], options: Mapping[str, Option] | None = None) -> torch.Tensor:
         """The loss, a scalar. Of `said` and `options` it takes what it reads; the rest may belong to other terms."""
         own = {name: value for name, value in (options or {}).items() if name in self.options or name in self.given}
-        return self.loss(*(said[kind] for kind in self.reads), **{**self.options, **own})
+        read = {
+            name: value for name, value in {**self.options, **own}.items() if name != "top"
+        }  # asked of the original
+        return self.loss(*(said[kind] for kind in self.reads), **read)

@@ -29,6 +29,7 @@ _ALL = (
     Term("normal_nll", "normal", positive.nll, ("normal",), targets=True),
     Term("rise", "normal", normal.rise, ("normal",), targets=True, original="targets"),
     Term("kl", "normal", normal.kl, ("normal",), original="vocabulary"),
+    Term("kl_top", "normal", normal.kl_top, ("normal",), original="top", options={"top": 64.0}),
     Term("jsd", "normal", normal.jsd, ("normal",), original="vocabulary"),
     Term("hidden_mse", "normal", normal.hidden_mse, ("normal",), original="states", hidden=True),
     Term("hidden", "hidden", normal.hidden, ("normal",), original="states", hidden=True),

@@ -14,11 +14,15 @@ TERMS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "dpo": ("negative", "targets", ("forget", "expected")),
     "rise": ("normal", "targets", ("normal",)),
     "kl": ("normal", "vocabulary", ("normal",)),
+    "kl_top": ("normal", "top", ("normal",)),
     "jsd": ("normal", "vocabulary", ("normal",)),
     "hidden_mse": ("normal", "states", ("normal",)),
     "hidden": ("hidden", "states", ("normal",)),
 }
 """Those that ask it: `slot`, `original` and `reads` of `objective.terms.TERMS`, which takes torch to import."""
+
+TOP = 64
+"""Likeliest tokens that `kl_top` asks for by default."""
 
 
 def needs_of(config: UnlearnConfig) -> dict[str, set[str]]:
@@ -38,11 +42,12 @@ def rows_asked(work: Workload, config: UnlearnConfig) -> dict[str, int]:
 
 
 def kept_bytes(sizes: Sizes, work: Workload, config: UnlearnConfig) -> int:
-    """At response tokens their log-probabilities, or what the original's output layer reads; at all tokens two layers'
-    hidden states."""
+    """At response tokens their log-probabilities, what the original's output layer reads, or its likeliest tokens; at
+    all tokens two layers' hidden states."""
     numbers = {
         "targets": work.response,
         "vocabulary": work.response * sizes.hidden,
+        "top": work.response * (2 * int(config.options.get("top", TOP)) + 1),
         "states": 2 * work.row * sizes.hidden,
     }
     needs = needs_of(config)

@@ -44,6 +44,7 @@ def gather(
     counts = [len(row.response) if mask is None else int(mask.sum()) for row, mask in zip(rows, masks, strict=True)]
     shares = row_shares(counts, count).to(device)
     last = joined([output.last for output in found])
+    top = asked([item.top for item in recalled])
     said = Said(
         logits=last[:, :0],
         targets=joined([torch.tensor(row.response) for row in rows]),
@@ -51,6 +52,7 @@ def gather(
         weights=shares,
         count=count,
         original_targets=asked([item.targets for item in recalled]),
+        top=None if top is None else (top[:, : top.shape[1] // 2].long(), top[:, top.shape[1] // 2 :]),
         mean=_padded(means, device) if means else None,
         inner=_inner(rows, found, recalled, masks, shares, count),
         levels=joined(levels) if levels else None,

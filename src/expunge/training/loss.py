@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,10 @@ class Loss:
             "normal": [material.normal[i] for i in sorted(reachable_normal(material, config))],
         }
         needs = needs_of(self.terms)
-        self._reference = Reference(lm, rows, needs, folder, layers=self._layers, half=self._half) if needs else None
+        top = top_of(self.terms, self._options, lm.vocabulary)
+        self._reference = None
+        if needs:
+            self._reference = Reference(lm, rows, needs, folder, layers=self._layers, top=top, half=self._half)
 
     def tokens(self, step: Step, without: Collection[Slot] = ()) -> int:
         """Tokens of a step that go through the model; see `values`."""
@@ -167,6 +170,19 @@ def needs_of(terms: Sequence[Term]) -> dict[Kind, set[Original]]:
             for kind in term.reads:
                 needs.setdefault(kind, set()).add(term.original)
     return needs
+
+
+def top_of(terms: Sequence[Term], options: Mapping[str, Option], vocabulary: int) -> int:
+    """How many of the original's likeliest tokens a term asks for, and 0 where none does.
+
+    Raises:
+        InputError: no whole number from 1 on.
+    """
+    asked = [float({**term.options, **options}["top"]) for term in terms if term.original == "top"]
+    for top in asked:
+        if top < 1 or not top.is_integer():
+            raise InputError(f"top = {top:g}: must be a whole number from 1 on", remedy="The option's default is 64.")
+    return min([vocabulary - 1, *map(int, asked)]) if asked else 0
 
 
 def kept_layers(model: Any) -> tuple[int, ...]:

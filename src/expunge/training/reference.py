@@ -19,7 +19,7 @@ from expunge.encoding import Encoded
 from expunge.files import digest
 from expunge.generation import batch_tokens
 from expunge.model import LanguageModel
-from expunge.objective.chunks import log_p
+from expunge.objective.chunks import likeliest, log_p
 from expunge.objective.term import Kind, Original
 from expunge.output_layer import OutputLayer
 from expunge.sharding import sharded
@@ -38,11 +38,13 @@ class Recalled:
 
     targets: [response], log-probabilities of the response's own tokens. last: [response, width], what the output layer
     reads for each of them: as good as log-probabilities of the whole vocabulary, and far smaller.
+    top: [response, 2 k + 1], as `objective.chunks.likeliest` has them.
     states: [prompt and response, layers, width], hidden states.
     """
 
     targets: torch.Tensor | None = None
     last: torch.Tensor | None = None
+    top: torch.Tensor | None = None
     states: torch.Tensor | None = None
 
 
@@ -62,10 +64,12 @@ class Reference:
         folder: Path,
         *,
         layers: Sequence[int] = (),
+        top: int = 0,
         half: bool = False,
         kept_bytes: int = KEPT_BYTES,
     ) -> None:
         """folder: of a run with this model; the file's name says by which rows it was made.
+        top: how many of the likeliest tokens are kept where a term asks for these.
         half: whether it computes in bfloat16 as the training does; then the two differ by nothing but the training.
 
         Raises:
@@ -73,6 +77,7 @@ class Reference:
         """
         self._needs, self._device, self._layers, self._half = needs, lm.device, layers, half
         self._width = int(lm.model.config.get_text_config().hidden_size)
+        self._top = top
         self._read = int(lm.model.get_output_embeddings().in_features)  # some project what the output layer reads
         self._layer, self._vocabulary = OutputLayer(lm.model).frozen(), lm.vocabulary
         parts = list(self._parts(lm, rows))
@@ -82,7 +87,7 @@ class Reference:
         self._kept: torch.Tensor | None = None
         self._frozen: Any = None
         if 4 * starts[-1] <= kept_bytes or sharded(lm.model):
-            name = f"reference-{digest(repr((asked, [sorted(n) for n in needs.values()], layers, half)))[:16]}.f32"
+            name = f"reference-{digest(repr((asked, [sorted(n) for n in needs.values()], layers, top, half)))[:16]}.f32"
             if sharded(lm.model) and not is_main() and not (folder / name).exists():
                 deque(self._compute(lm, parts), maxlen=0)  # all must compute together; the first one keeps it
             with main_first():
@@ -119,7 +124,9 @@ class Reference:
             found = self._outputs(lm.model, kind, part)
             for row, output in zip(part, found, strict=True):
                 recalled = self._recalled(kind, row, output)
-                yield from (x for x in (recalled.targets, recalled.last, recalled.states) if x is not None)
+                yield from (
+                    x for x in (recalled.targets, recalled.last, recalled.top, recalled.states) if x is not None
+                )
 
     def _found(self, numbers: torch.Tensor, kind: Kind, row: Encoded) -> Recalled:
         """The first of these numbers, as they were kept for a row."""
@@ -133,19 +140,22 @@ class Reference:
             return forward_rows(model, rows, self._device, layers)
 
     def _recalled(self, kind: Kind, row: Encoded, found: Output) -> Recalled:
-        needs, targets = self._needs[kind], None
-        if "targets" in needs:
-            response = torch.tensor(row.response, device=found.last.device)
-            with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+        needs, targets, top = self._needs[kind], None, None
+        with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            if "targets" in needs:
+                response = torch.tensor(row.response, device=found.last.device)
                 targets = log_p(found.last, response, self._layer, self._vocabulary)
+            if "top" in needs:
+                top = likeliest(found.last, self._top, self._layer, self._vocabulary)
         last = found.last.float() if "vocabulary" in needs else None
-        return Recalled(targets, last, None if found.hidden is None else found.hidden.float())
+        return Recalled(targets, last, top, None if found.hidden is None else found.hidden.float())
 
     def _shapes(self, kind: Kind, row: Encoded) -> dict[str, tuple[int, ...]]:
         """Of the fields of `Recalled` that are asked for, in their order."""
         each: dict[Original, tuple[str, tuple[int, ...]]] = {
             "targets": ("targets", (len(row.response),)),
             "vocabulary": ("last", (len(row.response), self._read)),
+            "top": ("top", (len(row.response), 2 * self._top + 1)),
             "states": ("states", (len(row), len(self._layers), self._width)),
         }
         return dict(shape for need, shape in each.items() if need in self._needs[kind])
