@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,14 +18,15 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from expunge.encoding import Encoded
-from expunge.errors import InputError
+from expunge.errors import InputError, MissingExtraError
 from expunge.expected import with_expected
-from expunge.model import load_model
+from expunge.model import LanguageModel, load_model
 from expunge.objective.methods import METHODS
 from expunge.rounding import round_weight
 from expunge.selection import Split
 from expunge.training.config import UnlearnConfig
 from expunge.training.displaced import Displaced
+from expunge.training.kernels import fuse
 from expunge.training.material import Material
 from expunge.training.noise import add_noise
 from expunge.training.surgery import Surgery
@@ -134,6 +137,29 @@ def test_positions_are_embeddings_and_any_kind_of_layer_can_be_named(tiny: Path)
 def test_a_term_without_a_weight_is_refused() -> None:
     with pytest.raises(InputError, match="the positive one has no positive_weight"):
         UnlearnConfig.of("npo", terms=("npo", "cluster_mean", "kl"))
+
+
+def test_fused_kernels_are_asked_for_by_name(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Liger's names as of 0.8; nothing of its losses, which would take the place of the model's forward."""
+    lm = load_model(tiny)
+    with pytest.raises(InputError, match="this is a CPU"):
+        fuse(lm)
+    monkeypatch.setattr(LanguageModel, "device", torch.device("cuda"))
+    monkeypatch.setitem(sys.modules, "liger_kernel", None)
+    with pytest.raises(MissingExtraError, match=re.escape("expunge[liger]")):
+        fuse(lm)
+    asked: list[dict[str, Any]] = []
+    kinds: dict[str, Any] = {}
+    patches = SimpleNamespace(MODEL_TYPE_TO_APPLY_LIGER_FN=kinds)
+    liger = SimpleNamespace(monkey_patch=patches, _apply_liger_kernel_to_instance=lambda **given: asked.append(given))
+    for name in ("liger_kernel", "liger_kernel.transformers"):
+        monkeypatch.setitem(sys.modules, name, liger)
+    monkeypatch.setattr("transformers.integrations.liger.is_liger_kernel_available", lambda: True)
+    with pytest.raises(InputError, match="no kernels for 'llama'"):
+        fuse(lm)
+    kinds["llama"] = object()
+    fuse(lm)
+    assert asked == [{"model": lm.model, "cross_entropy": False, "fused_linear_cross_entropy": False}]
 
 
 def test_modules_that_name_nothing_are_refused(tiny: Path, parts: Split, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ class UnlearnConfig:
         2304.11277).
     checkpointing: activations are computed anew in the backward pass, layer by layer: a third more work, a fraction of
         their memory.
+    liger: on a GPU, norms, rotary positions and gated layers by fused kernels (Liger, arXiv 2410.10989).
     noise: added to the embeddings while training (α of NEFTune, arXiv 2310.05914), so that what is learnt on one
         phrasing holds on another. Drawn for each forward, so another accumulation gives other losses; with 0 the same.
     adversary: until the model settles, every second step is taken where an adversary has got who relearns by steps of
@@ -106,6 +107,7 @@ class UnlearnConfig:
     base_bits: int = 0
     sharded: bool = False
     checkpointing: bool = False
+    liger: bool = False
     noise: float = 1.0
     adversary: float | None = None
     surgery: bool = False

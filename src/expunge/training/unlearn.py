@@ -26,6 +26,7 @@ from expunge.selection import Split
 from expunge.sharding import gathered, own_part, sharded
 from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete
 from expunge.training.config import UnlearnConfig
+from expunge.training.kernels import fuse
 from expunge.training.loss import Loss
 from expunge.training.material import Material
 from expunge.training.noise import add_noise
@@ -69,7 +70,7 @@ def unlearn(
         OutputError: `out` cannot be written, holds a finished result, or a run with other input or settings.
         InputError: a dialogue does not fit the model's context, the settings choose no weights, the base is to be in 4
             bits and was not loaded so, or the architecture has no checkpointing.
-        MissingExtraError: LoRA without PEFT installed.
+        MissingExtraError: LoRA without PEFT installed, or `liger` without Liger.
     """
     config = config or UnlearnConfig()
     target = out / ("adapter" if config.lora_rank else "model")
@@ -84,6 +85,8 @@ def unlearn(
         raise InputError(f"sharded = {str(config.sharded).lower()}: the model was not loaded so", remedy=remedy)
     if lm.device.type != "cpu" and not config.lora_rank:
         lm.model.float()  # updates are smaller than bfloat16 can add; the forward runs in it all the same
+    if config.liger:
+        fuse(lm)
     torch.manual_seed(config.seed)
     trained = made_trainable(lm, config)
     if config.sharded:
