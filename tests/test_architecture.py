@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "expunge"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 ORDER = [
-    {"errors", "host", "progress"},
+    {"differences", "errors", "host", "progress"},
     {"files"},
     {"sources"},
     {"cache", "dialogue", "demo", "packing", "span"},
@@ -28,7 +28,7 @@ ORDER = [
     {"training"},
     {"audit"},
     {"report"},
-    {"recipe", "diff"},
+    {"recipe", "diff", "steps"},
     {"manifest", "planning"},
     {"questions"},
     {"benchmarks"},

@@ -13,13 +13,12 @@ from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
 from expunge.judges.panel import check_answered, judge_all
 from expunge.judges.verdict import Judge, Judged, Label
-from expunge.manifest import NAME, SPLIT, Manifest
+from expunge.manifest import NAME, Manifest
 from expunge.progress import Progress
 from expunge.recipe import Recipe, read_recipe
 from expunge.selection import read_forget, read_normal, refuse_contradictions
+from expunge.steps import FORGET
 
-FORGET = f"{SPLIT}/forget.jsonl"
-"""Where a run keeps what was forgotten, with the expected outputs."""
 ASKED = ("judges", "unseen", "ability", "neighbours", "holdout", "lookalikes", "oracle")
 
 

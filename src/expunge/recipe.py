@@ -93,20 +93,15 @@ class Recipe:
 
     def files(self) -> list[str]:
         """Every local file that is read, slices removed."""
-        judged = [path for spec in self.judges for path in judge_sources(spec)]
-        template = "" if _is_jinja(self.template or "") else self.template
-        texts = [
-            *self.dialogues,
-            *self.normal,
-            *self.never_seen,
-            *self.unseen,
-            *self.ability,
-            *self.neighbours,
-            *self.holdout,
-            *self.lookalikes,
-        ]
-        paths = [*(unsliced(name)[0] for name in texts), *judged, self.expected, template]
-        return sorted({path for path in paths if path and exists(Path(path)) and Path(path).is_file()})
+        return sorted(set().union(*self.named().values()))
+
+    def named(self) -> dict[str, set[str]]:
+        """The local files that each key names, slices removed; of `judges`, those that they read."""
+        given = {key: getattr(self, key) or () for key in FILES} | {"expected": [self.expected or ""]}
+        paths = {key: [unsliced(name)[0] for name in names] for key, names in given.items()}
+        paths["judges"] = [path for spec in self.judges for path in judge_sources(spec)]
+        paths["template"] = ["" if _is_jinja(self.template or "") else self.template or ""]
+        return {key: {n for n in names if n and exists(Path(n)) and Path(n).is_file()} for key, names in paths.items()}
 
 
 def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:

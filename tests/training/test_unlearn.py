@@ -136,7 +136,7 @@ def test_a_folder_with_another_run_is_refused(tiny: Path, parts: Split, tmp_path
     with pytest.raises(OutputError, match="finished result"):
         unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
     (tmp_path / "model").rename(tmp_path / "aside")
-    with pytest.raises(OutputError, match="other input or settings"):
+    with pytest.raises(OutputError, match="other input or settings: negative_weight was .*, is 0.5\n"):
         unlearn(load_model(tiny), parts, tmp_path, config=replace(QUICK, negative_weight=0.5))
 
 

@@ -18,6 +18,7 @@ from expunge.files import digest, lock, make_folder, read_text, write_json
 from expunge.model import LanguageModel
 from expunge.progress import Progress, Quiet
 from expunge.recipe import Recipe
+from expunge.steps import WORK
 from expunge.training.active import DivergedError
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
@@ -125,7 +126,7 @@ def cell(ground: Ground, name: str, config: UnlearnConfig, watch: Watch | None =
     path = make_folder(ground.out / "cells") / f"{key}.json"
     if found := _kept(path, name, watch):
         return found
-    work = make_folder(ground.out / "work" / key)
+    work = make_folder(ground.out / WORK / key)
     try:
         mark = (work / "lock").open("a")
     except FileNotFoundError:  # another process is just done, and has removed the folder

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from expunge.differences import differences, in_one_line
 from expunge.errors import OutputError
 from expunge.files import read_text, write_json
 from expunge.training.processes import wait
@@ -28,9 +29,10 @@ def claim(folder: Path, fingerprint: dict[str, Any]) -> None:
         return
     found = json.loads(read_text(mark))
     torch.set_num_threads(found.pop("threads"))
-    if found != json.loads(json.dumps(fingerprint)):
-        remedy = "Choose another --out, or remove the folder to start anew."
-        message = "this folder holds an unfinished run with other input or settings"
+    if others := differences(found, fingerprint):
+        remedy = f"Put that back to go on, or remove {folder} to train anew. Or choose another --out."
+        named = in_one_line([text.removeprefix("config.") for text in others.values()])
+        message = f"this folder holds an unfinished run with other input or settings: {named}"
         raise OutputError(message, file=folder.parent, remedy=remedy)
 
 
