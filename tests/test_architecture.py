@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "expunge"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 ORDER = [
-    {"differences", "errors", "host", "progress"},
+    {"differences", "errors", "host", "hub", "progress"},
     {"files"},
     {"sources"},
     {"cache", "dialogue", "demo", "packing", "span"},
