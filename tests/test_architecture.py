@@ -14,6 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     {"differences", "errors", "host", "hub", "progress"},
     {"files"},
+    {"growing"},
     {"sources"},
     {"cache", "dialogue", "demo", "packing", "span"},
     {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from expunge.differences import in_one_line
 from expunge.errors import InputError, OutputError
-from expunge.files import PRIVATE, file_digest, lock, make_folder, write_json
+from expunge.files import PRIVATE, file_digest, lock, make_folder, reason, write_json
 from expunge.scan.block import Block
 from expunge.scan.identity import differing
 
@@ -56,7 +56,7 @@ class Journal:
         try:
             self._files = _Files(_opened(self.part), _opened(self.state))
         except OSError as error:
-            fault = f"cannot write here ({error.strerror})"
+            fault = f"cannot write here ({reason(error, self.out)})"
             raise OutputError(fault, file=self.out, remedy="Choose another --out, or free it.") from None
         if not lock(self._files.state.fileno()):
             self._close()
@@ -148,7 +148,7 @@ class Journal:
 
     def _full(self, error: OSError) -> OutputError:
         remedy = "Make room; the same command goes on."
-        return OutputError(f"cannot write here ({error.strerror})", file=self.part, remedy=remedy)
+        return OutputError(f"cannot write here ({reason(error, self.part)})", file=self.part, remedy=remedy)
 
     def _close(self) -> None:
         self._files.part.close()
