@@ -152,16 +152,16 @@ def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, pr
     path = out / VERDICTS
     if path.exists():
         return read_verdicts(path)
-    start = time.monotonic()
+    start, resumed = time.monotonic(), 0
     if judges:
         model = Loaded.of(recipe.model, recipe.template, cache(lambda: _load(recipe, recipe.model)))
         asking = Asking(model, samples=recipe.scan_samples, seed=recipe.seed)
-        scan(recipe.dialogues, judges, path, asking=asking, progress=progress)
+        resumed = scan(recipe.dialogues, judges, path, asking=asking, progress=progress).resumed
     else:
         write_verdicts(path, [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)])
     judged = read_verdicts(path)
-    names = [f"{judge.name} {judge.version}" for judge in judges]
-    manifest.add("scan", {"dialogues": len(judged), "judges": names, "seconds": _since(start)})
+    seconds = {} if resumed else {"seconds": _since(start)}  # how long a killed part took is not known
+    manifest.add("scan", {"dialogues": len(judged), "judges": [f"{j.name} {j.version}" for j in judges], **seconds})
     return judged
 
 
@@ -227,7 +227,7 @@ def _done(recipe: Recipe, parts: Split, target: Path, seconds: float) -> dict[st
         "outcome": result.outcome,
         "steps": result.steps,
         "tokens": result.tokens,
-        "seconds": seconds,
+        "seconds": max(seconds, result.seconds),  # of all parts of a training that was killed
         "weights": folder_digest(target, "*.safetensors"),
         "history": result.history,
     }

@@ -59,7 +59,13 @@ def test_a_killed_comparison_goes_on(recipe: Path, tmp_path: Path, monkeypatch: 
         patch.setattr(Scorer, "score", killed)  # trained, not scored
         with pytest.raises(Killed):
             compare(what, chosen, tmp_path / "b", seeds=1)
-    assert compare(what, chosen, tmp_path / "b", seeds=1).cells[0].score == straight.cells[0].score
+    (path,) = (tmp_path / "b").glob("work/*/checkpoints/*/trainer_state.json")
+    state = json.loads(path.read_text())
+    state["stateful_callbacks"]["ActiveSet"]["attributes"]["seconds"] += 1000
+    path.write_text(json.dumps(state))
+    (resumed,) = compare(what, chosen, tmp_path / "b", seeds=1).cells
+    assert resumed.score == straight.cells[0].score
+    assert straight.cells[0].seconds < 1000 < resumed.seconds, "that of the part before as well"
 
 
 def test_broken_weights_are_a_row_and_no_crash(recipe: Path, tmp_path: Path) -> None:

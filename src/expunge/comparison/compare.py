@@ -41,7 +41,8 @@ class Cell:
 
     name: the method, or what its settings are called. score: None where the training came to nothing, and `reason`
         says why.
-    outcome, steps, tokens: see `training.unlearn.Unlearned`. seconds: of the training, with loading.
+    outcome, steps, tokens: see `training.unlearn.Unlearned`. seconds: of the training, with loading; of all parts of
+        one that was killed.
     """
 
     name: str
@@ -180,7 +181,7 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
         if watch:
             raise
         return broken("refused", error.message)
-    seconds = round(time.monotonic() - start, 1)
+    seconds = max(round(time.monotonic() - start, 1), done.seconds)
     try:
         score = ground.scorer.score(load(ground.recipe, str(done.path)))
     except InputError:

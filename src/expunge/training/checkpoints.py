@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 
 from expunge.differences import differences, in_one_line
 from expunge.errors import OutputError
-from expunge.files import read_text, write_json
+from expunge.files import read_text, reason, size, write_json
 from expunge.training.processes import wait
 
 CHECKPOINTS = "checkpoints"
@@ -44,6 +46,25 @@ def last_checkpoint(folder: Path) -> Path | None:
             shutil.rmtree(path)
     whole = [p for p in found if p.exists()]
     return whole[-1] if whole else None
+
+
+@contextlib.contextmanager
+def room(folder: Path, numbers: int) -> Iterator[None]:
+    """While checkpoints of so many trained numbers, or a result, are written below `folder`.
+
+    Raises:
+        OutputError: they cannot be, for want of room mostly.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        needed = size(12 * numbers)  # float32: the weights, and two of Adam's for each
+        remedy = f"A checkpoint takes about {needed}, and two are kept. Make room: the same command goes on."
+        raise OutputError(f"cannot write here ({reason(error, folder)})", file=folder, remedy=remedy) from None
 
 
 def mark_complete() -> Any:
