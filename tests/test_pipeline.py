@@ -186,6 +186,7 @@ def test_what_a_probe_lacks_is_told_before_training(recipe: Path, tmp_path: Path
         (('ability = "normal.jsonl"', 'ability = "gone.jsonl"'), "gone.jsonl"),
         (('ability = "normal.jsonl"', 'ability = "alike.jsonl"'), "needs its response"),
         (('unseen = "unseen.jsonl"', 'unseen = "alike.jsonl"'), "no response"),
+        (("max_steps", 'expected = "gone.jsonl"\nmax_steps'), "gone.jsonl: there is no such file"),
     ],
 )
 def test_what_an_audit_lacks_is_told_before_anything_is_done(

@@ -15,7 +15,7 @@ from typing import Any
 from expunge.audit.names import check_probes
 from expunge.audit.thresholds import CLAIMS, Thresholds
 from expunge.errors import InputError
-from expunge.files import exists, read_toml
+from expunge.files import at_home, exists, read_toml
 from expunge.judges.judge_file import judge_sources, placed_judge
 from expunge.judges.verdict import FAULTS, Label
 from expunge.sources import unsliced
@@ -47,6 +47,8 @@ OPTIONS = "unlearn.options"
 FILES = {"dialogues", "normal", "never_seen", "expected", "unseen", "ability", "neighbours", "holdout", "lookalikes"}
 MODELS = {"model", "oracle"}
 COUNTS = {"seed", "samples"}
+SAMPLES = 10_000
+"""Answers to one prompt, at most: they are held together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,8 @@ def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
         raise InputError(f"{key!r} must be finite")
     if key in COUNTS and value < 0:
         raise InputError(f"{key!r} must not be negative")
+    if key == "samples" and value > SAMPLES:
+        raise InputError(f"{key!r} must be at most {SAMPLES}")
     if key == "seed" and value >= 2**32:
         raise InputError(f"{key!r} must be less than 2^32")
     return value
@@ -269,7 +273,7 @@ def _placed(key: str, value: str, folder: Path) -> str:
         raise InputError(f"{key!r} is empty", remedy="Remove it, or give it a text.")
     if key == "template" and _is_jinja(value):
         return value
-    value = os.path.expandvars(value)
+    value = at_home(os.path.expandvars(value))
     unset = re.search(r"\$(\w+|\{\w+\})", value)
     if unset:
         raise InputError(f"{key!r}: {unset[0]} is not set", remedy="Set this environment variable, or name the path.")
