@@ -49,6 +49,7 @@ AUDITED = (*TRAINED, "audit.json")
         (SCANNED, {"scan_samples": 2}, "recipe: scan_samples was 0, is 2"),
         (TRAINING, {"config": UnlearnConfig(max_steps=9, lora_rank=2)}, "lora_rank was 0, is 2; max_steps was 6, is 9"),
         (TRAINING, {"expected": "sampled"}, 'expected was not given, is "sampled"'),
+        (TRAINING, {"label": "harmful", "expected": "sampled"}, 'label was "privacy", is "harmful"'),
         (TRAINED, {"normal": ()}, "is not given"),
         (AUDITED, {"probes": ("prompts",)}, 'probes was not given, is ["prompts"]'),
         (AUDITED, {"audit_samples": 3, "label": "harmful"}, 'label was "privacy", is "harmful"; audit_samples was 16,'),
@@ -63,7 +64,7 @@ def test_what_a_finished_step_has_read_is_named(
         Manifest.begin(folder, dataclasses.replace(recipe, **change))  # type: ignore[arg-type]
     assert all(part in caught.value.message for part in said.split("; ")), caught.value.message
     assert "Put that back" in caught.value.remedy and "--out" in caught.value.remedy
-    assert ("to train anew" in caught.value.remedy) is (names == TRAINING)
+    assert ("to train anew" in caught.value.remedy) is (names == TRAINING and "label" not in change)
     assert (folder / NAME).read_bytes() == before and all((folder / name).exists() for name in names)
 
 

@@ -63,7 +63,10 @@ class Manifest:
 
     def _worthless(self) -> set[str]:
         """Of a run that has done nothing yet; without judges a scan only copies."""
-        judged = exists(self.folder / NAME) and self.read()["recipe"]["judges"]
+        try:
+            judged = self.read()["recipe"]["judges"]
+        except InputError:  # another process has just removed it
+            judged = []
         return {NAME, steps.SPLIT} | (set() if judged else {steps.VERDICTS})
 
     def add(self, step: str, found: dict[str, Any]) -> None:
@@ -121,7 +124,7 @@ class Manifest:
         remedy = "Choose another --out, or remove that folder to start anew."
         if not complete:
             checkpoints = self.folder / CHECKPOINTS
-            begun = done[-1:] == ["unlearn"] and exists(checkpoints)
+            begun = done[-1:] == ["unlearn"] and exists(checkpoints) and not steps.clashes(clashes, done[:-1])
             anew = f" Or remove {checkpoints} to train anew." if begun else ""
             remedy = f"Put that back to go on, or choose another --out.{anew}"
         return OutputError(fault, file=self.folder, remedy=remedy)

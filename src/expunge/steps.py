@@ -55,8 +55,10 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], named: Mapping[str, 
         by = frozenset(key for key, paths in named.items() if path in paths)
         if (path in old["inputs"] and path in new["inputs"]) or not (by or named.keys()) & others:
             found.append(Change(text, by or frozenset(named), file=True))
-    audited = differences(*({"the audited model": one.get("audited")} for one in (old, new)))
-    return found + [Change(text, frozenset({"audited"})) for text in audited.values()]
+    if "audited" in old:
+        audited = differences(*({"the audited model": one.get("audited")} for one in (old, new)))
+        found += [Change(text, frozenset({"audited"})) for text in audited.values()]
+    return found
 
 
 def done(folder: Path, content: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
 from expunge.errors import InputError, MissingExtraError, OutputError
 from expunge.files import lock, make_folder
+from expunge.manifest import alone
 from expunge.recipe import read_recipe
 from expunge.training.config import UnlearnConfig
 
@@ -146,6 +147,27 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path:
         assert lock(held.fileno()) and cell(ground, "npo", config) is None
         (tmp_path / "kept.json").rename(kept)
     assert cell(ground, "npo", config) == done
+
+
+def test_a_folder_is_one_process_s_until_all_is_judged_and_split(recipe: Path, tmp_path: Path) -> None:
+    what, out = read_recipe(recipe), tmp_path / "out"
+    with alone(out), pytest.raises(OutputError, match="another process is at work in this folder"):
+        Ground.of(what, out)
+    Ground.of(what, out)
+    with alone(out):
+        Ground.of(what, out)
+    with pytest.raises(OutputError, match="another recipe: audit_samples was 16, is 3"):
+        Ground.of(replace(what, audit_samples=3), out)
+
+
+def test_what_only_the_split_shows_may_be_mended(recipe: Path, tmp_path: Path) -> None:
+    normal = tmp_path / "normal.jsonl"
+    good = normal.read_text()
+    normal.write_text(good + json.dumps({"question": "What is number 0?", "answer": "I may not say."}) + "\n")
+    with pytest.raises(InputError, match=r"normal\.jsonl:9: another response"):
+        Ground.of(read_recipe(recipe), tmp_path / "out")
+    normal.write_text(good)
+    assert len(Ground.of(read_recipe(recipe), tmp_path / "out").parts.normal) == 8
 
 
 def test_a_folder_that_is_removed_just_now_is_left_alone(
