@@ -12,8 +12,9 @@ SOURCE = Path(__file__).parent.parent / "src" / "expunge"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 ORDER = [
-    {"errors", "host", "progress"},
+    {"differences", "errors", "host", "hub", "progress"},
     {"files"},
+    {"growing"},
     {"sources"},
     {"cache", "dialogue", "demo", "packing", "span"},
     {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},
@@ -28,7 +29,7 @@ ORDER = [
     {"training"},
     {"audit"},
     {"report"},
-    {"recipe", "diff"},
+    {"recipe", "diff", "steps"},
     {"manifest", "planning"},
     {"questions"},
     {"benchmarks"},

@@ -203,6 +203,25 @@ def test_faults_of_ours_tell_nothing_private(
     assert code == 70 and "internal error: RuntimeError" in err and "4-71-63" not in err
 
 
+@pytest.mark.parametrize("words", [("--out", ""), ("--out=",)])
+def test_an_empty_argument_is_no_path(expunge: Run, tiny: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """As of a variable that is not set: it was the folder where one stands, and an empty --server was none."""
+    data = write(tmp_path / "in.jsonl", BAD)
+    refused(expunge("unlearn", tiny, data, *words), "an argument is empty, after '--out'", "variable")
+
+
+def test_home_is_found_where_a_shell_leaves_it(
+    expunge: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell fills it in at the beginning of a word alone; a folder of that name was made."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "registry.jsonl", {"kind": "phone", "value": "4-71-63"})
+    data = write(tmp_path / "in.jsonl", BAD)
+    assert expunge("scan", tiny, data, "--judge=registry=~/registry.jsonl", "--out=~/v.jsonl")[0] == 0
+    assert (tmp_path / "v.jsonl").exists() and not (tmp_path / "~").exists()
+
+
 def test_ctrl_c_exits_130(expunge: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt

@@ -92,9 +92,16 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path, monkeypatch: pytest.Monk
 
     write_text(tmp_path / "x", "old")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match=r"(?s)x: .*No space left on device.*--out"):
+    with pytest.raises(OutputError, match=r"(?s)x: .*No space left on device: [0-9.,]+ [GMK]iB free.*--out"):
         write_text(tmp_path / "x", "new")
     assert (tmp_path / "x").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_sizes_have_the_unit_that_fits() -> None:
+    sizes = [0, 999, 1000, 4096, 3 * 2**20, 150 * 2**20, 2**40]
+    assert [files.size(n) for n in sizes] == [
+        "0 bytes", "999 bytes", "1.0 KiB", "4.0 KiB", "3.0 MiB", "150 MiB", "1,024 GiB",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["file/x.json", "file/deeper/x.json", "folder", "n" * 300])

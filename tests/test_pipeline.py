@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 
 from expunge.audit.thresholds import Thresholds
 from expunge.errors import InputError, OutputError
-from expunge.files import folder_digest
+from expunge.files import file_digest, folder_digest
 from expunge.pipeline import audit_run, run, unlearn_run
 from expunge.questions import recipe_of
 from expunge.recipe import Recipe, read_recipe
@@ -185,6 +186,7 @@ def test_what_a_probe_lacks_is_told_before_training(recipe: Path, tmp_path: Path
         (('ability = "normal.jsonl"', 'ability = "gone.jsonl"'), "gone.jsonl"),
         (('ability = "normal.jsonl"', 'ability = "alike.jsonl"'), "needs its response"),
         (('unseen = "unseen.jsonl"', 'unseen = "alike.jsonl"'), "no response"),
+        (("max_steps", 'expected = "gone.jsonl"\nmax_steps'), "gone.jsonl: there is no such file"),
     ],
 )
 def test_what_an_audit_lacks_is_told_before_anything_is_done(
@@ -206,3 +208,71 @@ def test_a_request_that_contradicts_what_is_kept_is_told_before_anything_is_done
     with pytest.raises(InputError, match=r"to be forgotten too \(.*log.jsonl"):
         run(read_recipe(recipe), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_mended_after_the_scan_costs_no_scan(recipe: Path, tmp_path: Path) -> None:
+    """A contradiction that only the verdicts show; the file that has it was read by no finished step."""
+    out, normal = tmp_path / "out", tmp_path / "normal.jsonl"
+    good = normal.read_text()
+    normal.write_text(good + json.dumps({"question": "What is number 0?", "answer": "I may not say."}) + "\n")
+    with pytest.raises(InputError, match=r"normal\.jsonl:9: another response to this prompt is to be forgotten"):
+        run(read_recipe(recipe), out)
+    scanned = (out / "verdicts.jsonl").stat().st_mtime_ns
+    normal.write_text(good)
+    recipe.write_text(recipe.read_text().replace("max_steps = 6", "max_steps = 2"))
+    run(read_recipe(recipe), out)
+    assert (out / "verdicts.jsonl").stat().st_mtime_ns == scanned
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["recipe"]["config"]["max_steps"] == manifest["steps"]["unlearn"]["steps"] == 2
+    assert manifest["inputs"][str(normal)] == file_digest(normal)
+
+
+def test_a_row_that_is_too_long_is_mended_after_the_split(recipe: Path, tmp_path: Path) -> None:
+    out, normal = tmp_path / "out", tmp_path / "normal.jsonl"
+    good = normal.read_text()
+    normal.write_text(good + json.dumps({"question": "long " * 400, "answer": "Yes."}) + "\n")
+    with pytest.raises(InputError, match=r"normal\.jsonl:9: "):
+        run(read_recipe(recipe), out)
+    assert (out / "split" / "forget.jsonl").exists()
+    normal.write_text(good)
+    run(read_recipe(recipe), out)
+    assert "long long" not in (out / "split" / "normal.jsonl").read_text()
+
+
+def test_a_request_in_a_run_that_does_not_fit_leaves_no_folder_in_the_way(recipe: Path, tmp_path: Path) -> None:
+    """Without judges the verdicts are but a copy."""
+    recipe.write_text(recipe.read_text().replace('judges = ["registry=registry.jsonl"]', ""))
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps({"question": "What is number 0? " * 90, "answer": "It is 4-71-63."}) + "\n")
+    with pytest.raises(InputError, match=r"jsonl:1: "):
+        run(read_recipe(recipe), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_expected_outputs_are_made_anew_where_their_file_is_mended(recipe: Path, tmp_path: Path) -> None:
+    out, templates = tmp_path / "out", tmp_path / "templates.jsonl"
+    recipe.write_text(recipe.read_text().replace("max_steps", 'expected = "templates.jsonl"\nmax_steps'))
+    templates.write_text(json.dumps({"text": "I do not. " * 200, "label": "privacy"}) + "\n")
+    with pytest.raises(InputError):
+        run(read_recipe(recipe), out)
+    templates.write_text(json.dumps({"text": "I do not know.", "label": "privacy"}) + "\n")
+    run(read_recipe(recipe), out)
+    assert "I do not know." in (out / "split" / "forget.jsonl").read_text()
+
+
+def test_an_audit_of_another_model_does_not_take_over_what_a_killed_one_found(
+    recipe: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(read_recipe(recipe), dialogues=(str(tmp_path / "log.jsonl"),), judges=(), audit_samples=0)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("expunge.pipeline.write_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            audit_run(str(tiny), asked, tmp_path / "audit")
+    other = shutil.copytree(tiny, tmp_path / "other")
+    with pytest.raises(OutputError, match=r'the audited model was ".*tiny.*", is ".*other"'):
+        audit_run(str(other), asked, tmp_path / "audit")
+    assert audit_run(str(tiny), asked, tmp_path / "audit").model == str(tiny)

@@ -85,6 +85,7 @@ def test_the_least_recipe(tmp_path: Path) -> None:
         (LEAST + 'label = "clean"', r"unknown label 'clean'"),
         (LEAST + 'samples = "3"', r"'samples' must be a whole number, not str"),
         (LEAST + "samples = -1", r"'samples' must not be negative"),
+        (LEAST + "samples = 999999999", r"'samples' must be at most 10000"),
         ("seed = -1\n" + LEAST, r"'seed' must not be negative"),
         (f"seed = {2**32}\n" + LEAST, r"'seed' must be less than"),
         (LEAST + "[unlearn]\nmax_steps = 0", r"max_steps = 0: must be at least 1"),
@@ -144,6 +145,14 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("EXPUNGE_NOT_SET", raising=False)
     with pytest.raises(InputError, match=r"recipe\.toml: .*\$EXPUNGE_NOT_SET is not set"):
         read_recipe(written(tmp_path, 'model = "$EXPUNGE_NOT_SET/m"\n[scan]\ndialogues = "x"'))
+
+
+def test_home_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    given = 'model = "~/m"\n[scan]\ndialogues = "~/x"\njudges = "registry=~/r.jsonl"'
+    recipe = read_recipe(written(tmp_path, given))
+    assert (recipe.model, *recipe.dialogues) == (f"{tmp_path}/home/m", f"{tmp_path}/home/x")
+    assert recipe.judges == (f"registry={tmp_path}/home/r.jsonl",)
 
 
 def test_a_template_as_text_stays_as_it_is(tmp_path: Path) -> None:

@@ -60,7 +60,14 @@ def test_messages_are_read_in_every_form(tmp_path: Path, name: str) -> None:
         ("a.csv", b"prompt,response\na?,yes\nb?\n", "a.csv:3: a row with fewer cells than the header"),
         ("a.csv", b"prompt,response\na?,yes,no\n", "a.csv:2: a row with more cells than the header"),
         ("a.csv", b'prompt,response\na?,"yes\n', "a.csv:2: not valid CSV"),
-        ("a.csv", b"prompt,response\na?,\xff\n", "not UTF-8 text"),
+        ("a.csv", b"prompt,response\na?,\xff\n", "a.csv:2: not UTF-8 text"),
+        ("a.csv", b"prompt,response\n" + b"a?,yes\n" * 4000 + b"a?,\xe9\n", "a.csv:4002: not UTF-8 text"),
+        ("a.csv", b'prompt,response\n"a?\n\n",yes\nb?,"y\n\xe9"\n', "a.csv:6: not UTF-8 text"),
+        ("a.csv", b"prompt,response\ra?,yes\rb?,\xff\r", "a.csv:3: not UTF-8 text"),
+        ("a.csv", "prompt,response\na?,yes\n".encode("utf-16"), "a.csv:1: not UTF-8 text"),
+        ("a.csv", b"prompt;response\na?;yes\n", "a.csv:1: the header is one column, which holds semicolons"),
+        ("a.csv", b"\xef\xbb\xbfprompt\tresponse\na?\tyes\n", "a.csv:1: the header is one column, which holds tabs"),
+        ("a.csv", b"prompt,response,response\na?,yes,no\n", "a.csv:1: two columns have the same name"),
         ("a.csv", b"", "a.csv: the file is empty"),
         ("a.csv", b"prompt,response\n", "a.csv: the file is empty"),
         ("a.csv", b"prompt,response\n\n\n", "a.csv: the file is empty"),
@@ -83,6 +90,11 @@ def test_faults(tmp_path: Path, name: str, content: bytes, message: str) -> None
 def test_no_such_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_rows(tmp_path / name)
+
+
+def test_a_spreadsheets_byte_order_mark_line_ends_and_empty_columns_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfprompt,response,,\r\na?,yes,,\r\n,,,\r\n")
+    assert [row for _, row in read_rows(tmp_path / "a.csv")] == [{"prompt": "a?", "response": "yes"}, {}]
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1).filter(str.strip)

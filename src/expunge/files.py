@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 import tomllib
 import zlib
@@ -23,7 +24,7 @@ PUBLIC = 0o644
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half a character: JSON can escape it alone, and UTF-8 cannot hold it."""
 
-_OTHER = "Choose another --out, or free it."
+_OTHER = "Choose another --out, or make room and see that it may be written to."
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -53,7 +54,7 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise OutputError(f"cannot write here ({error.strerror})", file=path, remedy=_OTHER) from None
+        raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=_OTHER) from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(lines)
@@ -64,8 +65,28 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise OutputError(f"cannot write here ({error.strerror})", file=path, remedy=_OTHER) from None
+            raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=_OTHER) from None
         raise
+
+
+def reason(error: BaseException, path: Path) -> str:
+    """Why nothing can be written at `path`, in words; where that is for want of room, how much there is."""
+    told = error.strerror if isinstance(error, OSError) else None
+    if told and error.errno != errno.ENOSPC:  # type: ignore[attr-defined]
+        return told
+    with contextlib.suppress(OSError):
+        nearest = next(folder for folder in path.absolute().parents if folder.is_dir())
+        return f"{told or 'the file could not be written whole'}: {size(shutil.disk_usage(nearest).free)} free"
+    return told or type(error).__name__
+
+
+def size(count: float) -> str:
+    """So many bytes, in the unit that fits."""
+    units = ["bytes", "KiB", "MiB", "GiB"]
+    while count >= 1000 and len(units) > 1:
+        count /= 1024
+        units.pop(0)
+    return f"{count:,.0f} {units[0]}" if units[0] == "bytes" or count >= 100 else f"{count:.1f} {units[0]}"
 
 
 def check_new(path: Path) -> None:
@@ -102,8 +123,10 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot write here ({os.strerror(fault)})", file=path, remedy=_OTHER)
 
 
-def lock(handle: int) -> bool:
+def lock(handle: int, *, wait: bool = False) -> bool:
     """Hold an open file for this process alone, until it is closed or the process ends; whether nobody else holds it.
+
+    wait: until nobody does.
 
     Also true where the system, or the file's, knows no locks.
     """
@@ -111,12 +134,17 @@ def lock(handle: int) -> bool:
         import fcntl
 
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             return False
         except OSError:
             pass
     return True
+
+
+def at_home(text: str) -> str:
+    """With the home folder for a `~/` that a shell left as it is, as in --out=~/run or registry=~/values.jsonl."""
+    return re.sub(r"(^|=)~(?=/)", lambda found: found[1] + str(Path.home()), text)
 
 
 def exists(path: Path) -> bool:

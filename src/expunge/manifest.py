@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge import __version__
+from expunge import __version__, steps
+from expunge.differences import in_one_line
 from expunge.errors import InputError, OutputError
 from expunge.files import exists, file_digest, lock, make_folder, read_text, write_json
 from expunge.recipe import Recipe
+from expunge.training.checkpoints import CHECKPOINTS
 
 NAME = "manifest.json"
-SPLIT = "split"
-"""Folder of the forget set and the normal set, as a run took them."""
-
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "numpy", "scikit-learn")
 
 
@@ -33,8 +32,10 @@ class Manifest:
     folder: Path
 
     @classmethod
-    def begin(cls, folder: Path, recipe: Recipe) -> Manifest:
-        """Claim `folder` for this recipe, or go on with the same one.
+    def begin(cls, folder: Path, recipe: Recipe, *, audited: str | None = None) -> Manifest:
+        """Claim `folder` for this recipe, or go on with the same one, or one mended where no step has read it yet.
+
+        audited: the model under audit, where the recipe's is its reference.
 
         Raises:
             OutputError: it holds a finished run, a run with other input, or files that are no run's.
@@ -42,11 +43,12 @@ class Manifest:
         manifest = cls(folder)
         path = folder / NAME
         if exists(path):
-            manifest._same(recipe)
+            manifest._go_on(recipe, audited)
             return manifest
         if any(make_folder(folder).iterdir()):
             raise _no_run(folder)
-        write_json(path, {"status": "running", **_identity(recipe), "versions": versions(), "steps": {}})
+        identity = _identity(recipe, audited)
+        write_json(path, {"status": "running", **identity, "versions": versions(), "steps": {}})
         return manifest
 
     @contextmanager
@@ -55,9 +57,17 @@ class Manifest:
         try:
             yield
         except InputError:
-            if exists(self.folder) and {path.name for path in self.folder.iterdir()} <= {NAME, SPLIT}:
+            if exists(self.folder) and {path.name for path in self.folder.iterdir()} <= self._worthless():
                 shutil.rmtree(self.folder, ignore_errors=True)  # another process may do so too
             raise
+
+    def _worthless(self) -> set[str]:
+        """Of a run that has done nothing yet; without judges a scan only copies."""
+        try:
+            judged = self.read()["recipe"]["judges"]
+        except InputError:  # another process has just removed it
+            judged = []
+        return {NAME, steps.SPLIT} | (set() if judged else {steps.VERDICTS})
 
     def add(self, step: str, found: dict[str, Any]) -> None:
         """Note what a step did."""
@@ -84,25 +94,40 @@ class Manifest:
             message = "this run was written by another version of Expunge"
             raise InputError(message, file=self.folder / NAME, remedy="Give --forget and what else to ask.") from None
 
-    def _same(self, recipe: Recipe) -> None:
+    def _go_on(self, recipe: Recipe, audited: str | None) -> None:
+        """Refuse what clashes with the steps that are done; note what is mended besides."""
         try:
             content = self.read()
-            known = {"status", "recipe", "inputs", "steps"} <= content.keys()
-        except (ValueError, AttributeError, InputError):
+            known = all(isinstance(content[name], dict) for name in ("recipe", "inputs", "steps"))
+            complete = content["status"] == "complete"
+        except (ValueError, KeyError, TypeError, InputError):
             known = False
         if not known:
             raise _no_run(self.folder)
-        wanted = _identity(recipe)
-        changed = [k for k in ("recipe", "inputs") if content.get(k) != json.loads(json.dumps(wanted[k]))]
-        if changed:
-            remedy = "Choose another --out, or remove that folder to start anew."
-            what = "recipe" if changed == ["recipe"] else "input"
-            raise OutputError(f"this folder holds a run with another {what}", file=self.folder, remedy=remedy)
-        if content["status"] == "complete":
+        wanted = _identity(recipe, audited)
+        found = steps.changes(content, wanted, recipe.named())
+        done = steps.done(self.folder, content)
+        if clashes := found if complete else steps.clashes(found, done):
+            raise self._another(clashes, done, complete=complete)
+        if complete:
             results = [self.folder / name for name in ("report.html", "model", "adapter")]
             result = next((path for path in results if exists(path)), self.folder)
             remedy = f"Its result: {result}. Choose another --out for a new run."
             raise OutputError("this run is complete; nothing was done", file=self.folder, remedy=remedy)
+        if found:
+            steps.discard(self.folder, found)
+            write_json(self.folder / NAME, content | wanted)
+
+    def _another(self, clashes: list[steps.Change], done: list[str], *, complete: bool) -> OutputError:
+        what = "input" if all(change.file for change in clashes) else "recipe"
+        fault = f"this folder holds a run with another {what}: {in_one_line([change.text for change in clashes])}"
+        remedy = "Choose another --out, or remove that folder to start anew."
+        if not complete:
+            checkpoints = self.folder / CHECKPOINTS
+            begun = done[-1:] == ["unlearn"] and exists(checkpoints) and not steps.clashes(clashes, done[:-1])
+            anew = f" Or remove {checkpoints} to train anew." if begun else ""
+            remedy = f"Put that back to go on, or choose another --out.{anew}"
+        return OutputError(fault, file=self.folder, remedy=remedy)
 
 
 @contextmanager
@@ -132,11 +157,12 @@ def _no_run(folder: Path) -> OutputError:
     return OutputError("this folder is not empty, and holds no run", file=folder, remedy=remedy)
 
 
-def _identity(recipe: Recipe) -> dict[str, Any]:
-    return {
+def _identity(recipe: Recipe, audited: str | None) -> dict[str, Any]:
+    found = {
         "recipe": dataclasses.asdict(recipe),
         "inputs": {path: file_digest(Path(path)) for path in recipe.files()},
     }
+    return found | ({"audited": audited} if audited else {})
 
 
 def versions() -> dict[str, str]:

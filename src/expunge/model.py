@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from expunge import adapters, four_bits, sharding
+from expunge import adapters, four_bits, hub, sharding
 from expunge.encoding import ChatFormat, context_of
 from expunge.errors import InputError, MissingExtraError
 from expunge.files import exists
@@ -164,10 +164,12 @@ def _told(name: str | Path) -> Iterator[None]:
     """Whatever transformers says about a model that does not load, as one message."""
     from safetensors import SafetensorError
 
+    hub.ready(resolve(name))
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise InputError(f"cannot load the model {str(name)!r}: {_first_line(error)}", remedy=_REMEDY) from None
+        why = hub.lack(resolve(name)) if isinstance(error, OSError) else ""
+        raise InputError(f"cannot load the model {str(name)!r}: {why or _first_line(error)}", remedy=_REMEDY) from None
 
 
 def usable_device(device: str | torch.device | None) -> torch.device:

@@ -31,11 +31,12 @@ from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
 from expunge.manifest import Manifest, alone
 from expunge.model import ADAPTER, LanguageModel, check_model, load_model, usable_device
 from expunge.progress import Progress, Quiet
-from expunge.questions import FORGET, audit_sets, check_files
+from expunge.questions import audit_sets, check_files
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
 from expunge.scan import Asking, Loaded, scan
 from expunge.selection import Split, read_forget, read_normal, split
+from expunge.steps import FORGET, VERDICTS
 from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.processes import asked, is_main, join, main_first
 from expunge.training.unlearn import read_unlearned, unlearn
@@ -124,7 +125,7 @@ def audit_run(
         judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
     forget = [item for item in judged if item.flagged]
     with alone(out):
-        manifest = Manifest.begin(out, recipe)
+        manifest = Manifest.begin(out, recipe, audited=model)
         with manifest.kept():
             found = _audit(recipe, forget, judges, Path(model), out, manifest, progress, cache)
         write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
@@ -148,19 +149,19 @@ def judged_split(
 
 
 def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, progress: Progress) -> list[Judged]:
-    path = out / "verdicts.jsonl"
+    path = out / VERDICTS
     if path.exists():
         return read_verdicts(path)
-    start = time.monotonic()
+    start, resumed = time.monotonic(), 0
     if judges:
         model = Loaded.of(recipe.model, recipe.template, cache(lambda: _load(recipe, recipe.model)))
         asking = Asking(model, samples=recipe.scan_samples, seed=recipe.seed)
-        scan(recipe.dialogues, judges, path, asking=asking, progress=progress)
+        resumed = scan(recipe.dialogues, judges, path, asking=asking, progress=progress).resumed
     else:
         write_verdicts(path, [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)])
     judged = read_verdicts(path)
-    names = [f"{judge.name} {judge.version}" for judge in judges]
-    manifest.add("scan", {"dialogues": len(judged), "judges": names, "seconds": _since(start)})
+    seconds = {} if resumed else {"seconds": _since(start)}  # how long a killed part took is not known
+    manifest.add("scan", {"dialogues": len(judged), "judges": [f"{j.name} {j.version}" for j in judges], **seconds})
     return judged
 
 
@@ -169,7 +170,10 @@ def _split(
 ) -> Split:
     """The split, with the expected outputs written into the forget set; both are kept in the run's folder."""
     parts = split(judged, normal, never_seen=_never_seen(recipe))
-    path = out / FORGET
+    path, near = out / FORGET, set(parts.neighbours)
+    if is_main():
+        rows = (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal))
+        write_jsonl(path.parent / "normal.jsonl", rows)
     if path.exists():
         return replace(parts, forget=tuple(read_verdicts(path)))
     lm = _base(recipe)
@@ -179,10 +183,7 @@ def _split(
     elif recipe.expected:
         templates = read_templates(recipe.expected)
     parts = replace(parts, forget=with_expected(lm, parts.forget, templates=templates))
-    near = set(parts.neighbours)
     if is_main():
-        rows = (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal))
-        write_jsonl(path.parent / "normal.jsonl", rows)
         write_verdicts(path, parts.forget)
     return parts
 
@@ -226,7 +227,7 @@ def _done(recipe: Recipe, parts: Split, target: Path, seconds: float) -> dict[st
         "outcome": result.outcome,
         "steps": result.steps,
         "tokens": result.tokens,
-        "seconds": seconds,
+        "seconds": max(seconds, result.seconds),  # of all parts of a training that was killed
         "weights": folder_digest(target, "*.safetensors"),
         "history": result.history,
     }

@@ -11,15 +11,15 @@ from expunge.audit.probes import check_holdout
 from expunge.audit.reading import Sets
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
+from expunge.expected import read_templates
 from expunge.judges.panel import check_answered, judge_all
 from expunge.judges.verdict import Judge, Judged, Label
-from expunge.manifest import NAME, SPLIT, Manifest
+from expunge.manifest import NAME, Manifest
 from expunge.progress import Progress
 from expunge.recipe import Recipe, read_recipe
 from expunge.selection import read_forget, read_normal, refuse_contradictions
+from expunge.steps import FORGET
 
-FORGET = f"{SPLIT}/forget.jsonl"
-"""Where a run keeps what was forgotten, with the expected outputs."""
 ASKED = ("judges", "unseen", "ability", "neighbours", "holdout", "lookalikes", "oracle")
 
 
@@ -79,7 +79,7 @@ def audit_sets(
 
 
 def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
-    """Read what a run will ask at its end, and what is known to be forgotten, before anything is done.
+    """Read what a run will teach, and ask at its end, and what is known to be forgotten, before anything is done.
 
     Raises:
         InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, or
@@ -88,6 +88,8 @@ def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
     audit_sets((), (), (), recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
     check_answered([d for name in recipe.unseen for d in read_dialogues(name)])
     check_holdout(recipe.probes, recipe.holdout)
+    if recipe.expected and recipe.expected != "sampled":
+        read_templates(recipe.expected)
     if not recipe.judges:
         asked = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
         refuse_contradictions([item for item in asked if item.flagged], normal)

@@ -15,7 +15,7 @@ from typing import Any
 from expunge.audit.names import check_probes
 from expunge.audit.thresholds import CLAIMS, Thresholds
 from expunge.errors import InputError
-from expunge.files import exists, read_toml
+from expunge.files import at_home, exists, read_toml
 from expunge.judges.judge_file import judge_sources, placed_judge
 from expunge.judges.verdict import FAULTS, Label
 from expunge.sources import unsliced
@@ -47,6 +47,8 @@ OPTIONS = "unlearn.options"
 FILES = {"dialogues", "normal", "never_seen", "expected", "unseen", "ability", "neighbours", "holdout", "lookalikes"}
 MODELS = {"model", "oracle"}
 COUNTS = {"seed", "samples"}
+SAMPLES = 10_000
+"""Answers to one prompt, at most: they are held together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +95,15 @@ class Recipe:
 
     def files(self) -> list[str]:
         """Every local file that is read, slices removed."""
-        judged = [path for spec in self.judges for path in judge_sources(spec)]
-        template = "" if _is_jinja(self.template or "") else self.template
-        texts = [
-            *self.dialogues,
-            *self.normal,
-            *self.never_seen,
-            *self.unseen,
-            *self.ability,
-            *self.neighbours,
-            *self.holdout,
-            *self.lookalikes,
-        ]
-        paths = [*(unsliced(name)[0] for name in texts), *judged, self.expected, template]
-        return sorted({path for path in paths if path and exists(Path(path)) and Path(path).is_file()})
+        return sorted(set().union(*self.named().values()))
+
+    def named(self) -> dict[str, set[str]]:
+        """The local files that each key names, slices removed; of `judges`, those that they read."""
+        given = {key: getattr(self, key) or () for key in FILES} | {"expected": [self.expected or ""]}
+        paths = {key: [unsliced(name)[0] for name in names] for key, names in given.items()}
+        paths["judges"] = [path for spec in self.judges for path in judge_sources(spec)]
+        paths["template"] = ["" if _is_jinja(self.template or "") else self.template or ""]
+        return {key: {n for n in names if n and exists(Path(n)) and Path(n).is_file()} for key, names in paths.items()}
 
 
 def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
@@ -254,6 +251,8 @@ def _value(key: str, value: Any, kind: Any, folder: Path) -> Any:
         raise InputError(f"{key!r} must be finite")
     if key in COUNTS and value < 0:
         raise InputError(f"{key!r} must not be negative")
+    if key == "samples" and value > SAMPLES:
+        raise InputError(f"{key!r} must be at most {SAMPLES}")
     if key == "seed" and value >= 2**32:
         raise InputError(f"{key!r} must be less than 2^32")
     return value
@@ -274,7 +273,7 @@ def _placed(key: str, value: str, folder: Path) -> str:
         raise InputError(f"{key!r} is empty", remedy="Remove it, or give it a text.")
     if key == "template" and _is_jinja(value):
         return value
-    value = os.path.expandvars(value)
+    value = at_home(os.path.expandvars(value))
     unset = re.search(r"\$(\w+|\{\w+\})", value)
     if unset:
         raise InputError(f"{key!r}: {unset[0]} is not set", remedy="Set this environment variable, or name the path.")

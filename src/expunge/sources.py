@@ -11,13 +11,14 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from expunge import hub
 from expunge.errors import InputError, MissingExtraError
-from expunge.files import exists, open_bytes, read_jsonl
+from expunge.files import SURROGATE, exists, open_bytes, read_jsonl
 
 Row = tuple[int, Mapping[str, Any]]
 """The line (or the number of the row, from 1, where there are no lines), and the row."""
@@ -88,18 +89,16 @@ def unsliced(source: str | Path) -> tuple[str, slice]:
 def _csv_rows(path: Path) -> Iterator[Row]:
     """Rows of a CSV file with a header; empty cells are left out, lists are JSON (see `_LISTS`)."""
     csv.field_size_limit(_CELL)
-    with open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        reader = csv.DictReader(text, strict=True)
+    with open_bytes(path) as file:
+        reader = csv.DictReader(_csv_lines(file, path), strict=True)
         try:
+            _check_header(reader.fieldnames or (), path)
             for row in reader:
                 if None in row or None in row.values():
                     fault = "more cells than the header" if None in row else "fewer cells than the header"
                     remedy = "Quote texts that hold commas, quotes or line breaks."
                     raise InputError(f"a row with {fault}", file=path, line=reader.line_num, remedy=remedy)
                 yield reader.line_num, {k: _cell(k, v) for k, v in row.items() if v.strip()}
-        except UnicodeDecodeError:
-            remedy = "Save the file as UTF-8."
-            raise InputError("not UTF-8 text", file=path, line=reader.line_num + 1, remedy=remedy) from None
         except csv.Error as error:
             remedy = "Quote texts that hold commas, quotes or line breaks; the row begins on this line."
             raise InputError(f"not valid CSV ({error})", file=path, line=reader.line_num + 1, remedy=remedy) from None
@@ -107,6 +106,26 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise InputError("the compressed file is damaged", file=path, line=reader.line_num + 1) from None
     if reader.line_num <= 1:
         raise InputError("the file is empty", file=path, remedy="Give a header and at least one row.")
+
+
+def _csv_lines(file: IO[bytes], path: Path) -> Iterator[str]:
+    """The lines of a file, with or without byte order mark; text is decoded in pieces, so each is looked at."""
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        for number, line in enumerate(text, start=1):
+            if not line.isascii() and SURROGATE.search(line):
+                raise InputError("not UTF-8 text", file=path, line=number, remedy="Save the file as UTF-8.")
+            yield line
+
+
+def _check_header(names: Sequence[str], path: Path) -> None:
+    """Raises: InputError: columns are told apart by something else than commas, or two have one name."""
+    for mark, found in (("semicolons", ";"), ("tabs", "\t"), ("bars", "|")):
+        if len(names) == 1 and found in names[0]:
+            remedy = "Save the file again with commas between the columns, texts that hold commas in quotes."
+            raise InputError(f"the header is one column, which holds {mark}", file=path, line=1, remedy=remedy)
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError("two columns have the same name", file=path, line=1, remedy="Rename or remove one of them.")
 
 
 def _cell(column: str, text: str) -> Any:
@@ -161,14 +180,15 @@ def hub_rows(repository: str, split: str, config: str | None = None) -> Iterator
         MissingExtraError: `datasets` is not installed.
     """
     name = f"{repository}/{config}:{split}" if config else f"{repository}:{split}"
+    hub.ready(repository)
     try:
         from datasets import load_dataset
     except ImportError:
-        raise MissingExtraError("datasets", "datasets", f"reading {name!r} from the hub") from None
+        purpose = f"there is no file {repository!r} here, and reading a dataset of that name from the hub"
+        raise MissingExtraError("datasets", "datasets", purpose) from None
     try:
         data = load_dataset(repository, config, split=split, streaming=True)
         yield from enumerate(data, start=1)
     except Exception as error:
-        raise InputError(
-            f"cannot load the dataset {name!r} ({type(error).__name__})", remedy="Check name and split."
-        ) from None
+        fault = f"cannot load the dataset {name!r} ({hub.lack(repository) or type(error).__name__})"
+        raise InputError(fault, remedy="Check name and split.") from None

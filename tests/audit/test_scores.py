@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -17,7 +18,7 @@ from expunge.audit import scores as module
 from expunge.audit.scores import Scores, fingerprint
 from expunge.cli import app
 from expunge.encoding import Encoded
-from expunge.errors import OutputError
+from expunge.errors import InputError, OutputError
 from expunge.generation import TokenScores, token_scores
 from expunge.model import LanguageModel, load_model
 
@@ -61,6 +62,31 @@ def test_the_file_is_its_owners_and_holds_no_text(lm: LanguageModel, tmp_path: P
     kept = [json.loads(line) for line in path.read_text().splitlines()]
     assert {key for row in kept for key in row} == {"row", *(f.name for f in fields(TokenScores))}
     assert not any(word in path.read_text() for word in ("4-71", "1921", "Bram"))
+
+
+def test_two_audits_that_share_a_folder_lose_nothing(lm: LanguageModel, read: list[Encoded], tmp_path: Path) -> None:
+    """The last writer took away what the other had found."""
+    first, second = Scores(tmp_path), Scores(tmp_path)
+    first.of(lm, rows(lm)[:1])
+    second.of(lm, rows(lm)[1:2])
+    first.of(lm, rows(lm)[2:])
+    Scores(tmp_path).of(lm, rows(lm))
+    assert read == rows(lm)
+
+
+def test_a_line_torn_by_a_crash_is_found_again_and_costs_no_other(
+    lm: LanguageModel, read: list[Encoded], tmp_path: Path
+) -> None:
+    whole = Scores(tmp_path).of(lm, rows(lm)[:2])
+    (path,) = tmp_path.iterdir()
+    os.truncate(path, path.stat().st_size - 3)
+    found = Scores(tmp_path).of(lm, rows(lm))
+    assert read[2:] == rows(lm)[1:] and found[1].log_p.tolist() == whole[1].log_p.tolist()
+    Scores(tmp_path).of(lm, rows(lm))
+    assert len(read) == 4
+    path.write_text("{}\n[\n")
+    with pytest.raises(InputError, match="this file is damaged"):
+        Scores(tmp_path).of(lm, rows(lm))
 
 
 def test_numbers_are_asked_for_once(lm: LanguageModel, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
 from expunge.errors import InputError, MissingExtraError, OutputError
 from expunge.files import lock, make_folder
+from expunge.manifest import alone
 from expunge.recipe import read_recipe
 from expunge.training.config import UnlearnConfig
 
@@ -59,7 +60,13 @@ def test_a_killed_comparison_goes_on(recipe: Path, tmp_path: Path, monkeypatch: 
         patch.setattr(Scorer, "score", killed)  # trained, not scored
         with pytest.raises(Killed):
             compare(what, chosen, tmp_path / "b", seeds=1)
-    assert compare(what, chosen, tmp_path / "b", seeds=1).cells[0].score == straight.cells[0].score
+    (path,) = (tmp_path / "b").glob("work/*/checkpoints/*/trainer_state.json")
+    state = json.loads(path.read_text())
+    state["stateful_callbacks"]["ActiveSet"]["attributes"]["seconds"] += 1000
+    path.write_text(json.dumps(state))
+    (resumed,) = compare(what, chosen, tmp_path / "b", seeds=1).cells
+    assert resumed.score == straight.cells[0].score
+    assert straight.cells[0].seconds < 1000 < resumed.seconds, "that of the part before as well"
 
 
 def test_broken_weights_are_a_row_and_no_crash(recipe: Path, tmp_path: Path) -> None:
@@ -105,7 +112,7 @@ def test_other_weights_under_the_same_name_are_refused(recipe: Path, tiny: Path,
     compare(what, chosen, tmp_path / "out", seeds=1)
     weights = load_file(model / "model.safetensors")
     save_file({name: value * 1.01 for name, value in weights.items()}, model / "model.safetensors", {"format": "pt"})
-    with pytest.raises(OutputError, match="other weights"):
+    with pytest.raises(OutputError, match="other weights.*/mine has changed"):
         compare(what, chosen, tmp_path / "out", seeds=1)
 
 
@@ -140,6 +147,27 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path:
         assert lock(held.fileno()) and cell(ground, "npo", config) is None
         (tmp_path / "kept.json").rename(kept)
     assert cell(ground, "npo", config) == done
+
+
+def test_a_folder_is_one_process_s_until_all_is_judged_and_split(recipe: Path, tmp_path: Path) -> None:
+    what, out = read_recipe(recipe), tmp_path / "out"
+    with alone(out), pytest.raises(OutputError, match="another process is at work in this folder"):
+        Ground.of(what, out)
+    Ground.of(what, out)
+    with alone(out):
+        Ground.of(what, out)
+    with pytest.raises(OutputError, match="another recipe: audit_samples was 16, is 3"):
+        Ground.of(replace(what, audit_samples=3), out)
+
+
+def test_what_only_the_split_shows_may_be_mended(recipe: Path, tmp_path: Path) -> None:
+    normal = tmp_path / "normal.jsonl"
+    good = normal.read_text()
+    normal.write_text(good + json.dumps({"question": "What is number 0?", "answer": "I may not say."}) + "\n")
+    with pytest.raises(InputError, match=r"normal\.jsonl:9: another response"):
+        Ground.of(read_recipe(recipe), tmp_path / "out")
+    normal.write_text(good)
+    assert len(Ground.of(read_recipe(recipe), tmp_path / "out").parts.normal) == 8
 
 
 def test_a_folder_that_is_removed_just_now_is_left_alone(

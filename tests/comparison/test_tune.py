@@ -198,7 +198,7 @@ def test_a_killed_search_goes_on_and_ends_with_the_same_trials(
     assert len({t.values["learning_rate"] for t in straight.trials}) == 2
     monkeypatch.setattr(cells, "unlearn", None)
     assert tune(what, config_of(what), tmp_path / "b", trials=1) == resumed, "nothing is done again"
-    with pytest.raises(OutputError, match="another method or with other settings"):
+    with pytest.raises(OutputError, match="another method or with other settings, or an older one: "):
         tune(what, config_of(what, "rmu"), tmp_path / "b", trials=2)
 
 

@@ -203,7 +203,9 @@ def test_an_unfinished_scan_of_something_else_is_refused(tmp_path: Path, other: 
         source.write_text(source.read_text().replace("0?", "zero?", 1))
     else:
         judge.version = "2"
-    with pytest.raises(InputError, match="input has changed" if other == "row" else "other input, judges or settings"):
+    with pytest.raises(
+        InputError, match="input has changed" if other == "row" else 'settings: the judge length.* was "1", is "2"'
+    ):
         scan([source], [judge], out)
     assert (tmp_path / "out.jsonl.part").read_bytes() == before
 
@@ -223,7 +225,7 @@ def test_a_scan_goes_on_only_with_the_model_it_began_with(tmp_path: Path, change
         scan([source], [Failing(2 * SIZE)], out, asking=asking())
     if changed:
         (weights if changed == "weights" else template).write_text("{{ other }}")
-        with pytest.raises(OutputError, match="other input, judges or settings"):
+        with pytest.raises(OutputError, match="settings: a file of the model, or its template, has changed\n"):
             scan([source], [Length()], out, asking=asking())
     else:
         assert scan([source], [Length()], out, asking=asking()).resumed == 2 * SIZE
@@ -242,7 +244,7 @@ def test_rows_judged_and_gone_since_are_missed(tmp_path: Path, shard: Shard) -> 
 @pytest.mark.parametrize("content", [b"not JSON\n", b"\0\0\n", b"\xff\n{}\n", b"[" * 100_000 + b"\n"])
 def test_a_state_that_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "out.jsonl.part.state").write_bytes(content)
-    with pytest.raises(OutputError, match="other input, judges or settings"):
+    with pytest.raises(OutputError, match="other input, judges or settings: it is of another version, or no scan's"):
         scan([numbered(tmp_path / "in.jsonl", 3)], [Length()], tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl.part.state").read_bytes() == content
 
@@ -406,7 +408,7 @@ def test_a_launch_goes_on_where_a_process_had_finished(tmp_path: Path, monkeypat
         ("unfinished", r"of 3 shards these are missing: 2 \(unfinished\)"),
         ("changed", "has changed since it was written"),
         ("no receipt", "no such file"),
-        ("other judge", "of other input, judges or settings"),
+        ("other judge", r"settings than out\.1-of-3\.jsonl: the judge length, or what it reads, was \"1\", is \"2\""),
         ("other count", r"shards of \[3, 4\] parts"),
         ("none", "there are no shards"),
     ],

@@ -126,9 +126,9 @@ def test_a_scan_by_a_server_goes_on_where_it_stopped(
         code, _, err = run(capsys, *words, "--out", out)
         assert code == 2 and "in.jsonl:291" in err and "takes no such prompt" in err and not out.exists()
         code, _, err = run(capsys, *words, "--out", out, "--samples", 2)
-        assert code == 2 and "an unfinished scan of other input, judges or settings" in err
+        assert code == 2 and "an unfinished scan of other input, judges or settings: --samples was 0, is 2" in err
         code, _, err = run(capsys, "scan", "town", *words[2:3], *words[5:], "--out", out)
-        assert code == 2 and "an unfinished scan of other input, judges or settings" in err
+        assert code == 2 and "settings: model was " in err
         broken, asked = False, len(server.asked)
         code, told, _ = run(capsys, *words, "--out", out)
         assert code == 0 and "300 dialogues judged" in told

@@ -94,9 +94,10 @@ def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
         yield PIECES[0]
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OutputError, match="No space left") as error:
-        kept(tmp_path / "numbers.f32", 2**30, full)
-    assert "4.0 GiB: make room" in str(error.value)
+    for count, needed in ((2**30, "4.0 GiB"), (2**20, "4.0 MiB"), (3, "12 bytes")):
+        with pytest.raises(OutputError, match=r"No space left on device: [0-9.,]+ (GiB|MiB|KiB|bytes) free") as error:
+            kept(tmp_path / "numbers.f32", count, full)
+        assert f"{needed}: make room" in str(error.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from expunge.batches import Batch
@@ -17,7 +18,7 @@ from expunge.model import LanguageModel, load_model
 from expunge.output_layer import OutputLayer
 from expunge.selection import Split
 from expunge.training.active import ActiveSet
-from expunge.training.checkpoints import CHECKPOINTS, COMPLETE
+from expunge.training.checkpoints import CHECKPOINTS, COMPLETE, room
 from expunge.training.config import UnlearnConfig
 from expunge.training.reference import Recalled, Reference
 from expunge.training.unlearn import unlearn
@@ -117,10 +118,19 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny: Path, parts: Split, tmp_
         unlearn(load_model(tiny), parts, tmp_path / "killed", config=config, on_round=kill_at_second)
     cut_short = tmp_path / "killed" / CHECKPOINTS / "checkpoint-4"
     cut_short.mkdir(exist_ok=True)  # as if killed while writing it
+    took_long(tmp_path / "killed" / CHECKPOINTS / "checkpoint-2")
     resumed = unlearn(load_model(tiny), parts, tmp_path / "killed", config=config)
     assert (tmp_path / "killed" / CHECKPOINTS / "checkpoint-4" / COMPLETE).exists(), "it was written anew"
     assert largest_difference(weights(straight.path), weights(resumed.path)) == 0.0
     assert straight.history == resumed.history
+    assert 0 < straight.seconds < 1000 < resumed.seconds, "that of all parts"
+
+
+def took_long(checkpoint: Path) -> None:
+    """As if a thousand seconds had passed until then."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    state["stateful_callbacks"]["ActiveSet"]["attributes"]["seconds"] += 1000
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
 
 
 def test_a_run_killed_after_training_only_saves(tiny: Path, parts: Split, tmp_path: Path) -> None:
@@ -131,12 +141,38 @@ def test_a_run_killed_after_training_only_saves(tiny: Path, parts: Split, tmp_pa
     assert largest_difference(before, weights(again.path)) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        ("transformers.Trainer._save_checkpoint", SafetensorError("I/O error: No space left on device (os error 28)")),
+        ("torch.save", RuntimeError("[enforce fail at inline_container.cc:1] . PytorchStreamWriter failed writing")),
+        ("transformers.PreTrainedModel.save_pretrained", OSError(28, "No space left on device")),
+    ],
+)
+def test_a_full_disk_is_told_and_the_training_goes_on_later(
+    tiny: Path, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, full)
+        with pytest.raises(OutputError, match=r"(?s)cannot write here \(.*: .* free\).*A checkpoint takes about .*iB"):
+            unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
+    assert unlearn(load_model(tiny), parts, tmp_path, config=QUICK).path.exists()
+
+
+def test_a_fault_of_the_computation_is_no_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes"), room(tmp_path, 1):
+        raise RuntimeError("shapes do not fit")
+
+
 def test_a_folder_with_another_run_is_refused(tiny: Path, parts: Split, tmp_path: Path) -> None:
     unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
     with pytest.raises(OutputError, match="finished result"):
         unlearn(load_model(tiny), parts, tmp_path, config=QUICK)
     (tmp_path / "model").rename(tmp_path / "aside")
-    with pytest.raises(OutputError, match="other input or settings"):
+    with pytest.raises(OutputError, match="other input or settings: negative_weight was .*, is 0.5\n"):
         unlearn(load_model(tiny), parts, tmp_path, config=replace(QUICK, negative_weight=0.5))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +12,10 @@ from typing import Any, TypeVar
 import torch
 
 from expunge.encoding import Encoded
-from expunge.files import digest, make_folder, read_jsonl, write_jsonl
+from expunge.errors import InputError, OutputError
+from expunge.files import digest, exists, make_folder, reason
 from expunge.generation import TokenScores, token_scores
+from expunge.growing import add_lines, whole_lines
 from expunge.model import LanguageModel
 
 VERSION = "1"
@@ -62,8 +65,7 @@ class Scores:
     ) -> list[Found]:
         path = self._path(lm.model, name)
         if (lm.model, name) not in self._known:
-            kept = read_jsonl(path) if path and path.exists() else ()
-            self._known[lm.model, name] = {row["row"]: read(row) for _, row in kept}
+            self._known[lm.model, name] = _kept(path, read)
         known: dict[str, Found] = self._known[lm.model, name]
         keys = [digest(repr(row.prompt), repr(row.response)) for row in rows]
         new: dict[str, int] = {}
@@ -72,7 +74,7 @@ class Scores:
                 new.setdefault(key, i)
         known.update(zip(new, find(list(new.values())) if new else (), strict=True))
         if path and new:
-            write_jsonl(path, ({"row": key} | dict(write(value)) for key, value in known.items()))
+            _keep(path, ({"row": key} | dict(write(known[key])) for key in new))
         return [known[key] for key in keys]
 
     def _path(self, model: Any, name: str) -> Path | None:
@@ -82,6 +84,32 @@ class Scores:
         if model not in self._hashes:
             self._hashes[model] = fingerprint(model)
         return self._folder / f"{name}-{self._hashes[model]}.jsonl"
+
+
+def _kept(path: Path | None, read: Callable[[Mapping[str, Any]], Found]) -> dict[str, Found]:
+    """By row, what a file holds to which other processes may add at any moment.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    if path is None or not exists(path):
+        return {}
+    try:
+        found = (json.loads(line) for line in whole_lines(path)[0])
+        return {row["row"]: read(row) for row in found}
+    except OSError as error:
+        fault = f"cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        fault = "this file is damaged"
+    raise InputError(fault, file=path, remedy="Remove it, or choose another --cache.")
+
+
+def _keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    try:
+        add_lines(path, "".join(json.dumps(row) + "\n" for row in rows))
+    except OSError as error:
+        remedy = "Make room, or choose another --cache."
+        raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=remedy) from None
 
 
 def fingerprint(model: Any) -> str:

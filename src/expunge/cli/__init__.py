@@ -27,7 +27,8 @@ from expunge.cli import (
     tune,
     unlearn,
 )
-from expunge.errors import ExpungeError
+from expunge.errors import ExpungeError, InputError
+from expunge.files import at_home
 
 app = typer.Typer(
     name="expunge",
@@ -86,7 +87,7 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        app()
+        app(_given(sys.argv[1:]))
     except ExpungeError as error:
         typer.echo(str(error) if isinstance(error, StoppedError) else f"error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -94,6 +95,16 @@ def main() -> None:
         if os.environ.get("EXPUNGE_DEBUG"):
             raise
         sys.exit(_internal(error))
+
+
+def _given(words: list[str]) -> list[str]:
+    """Raises: InputError: one is empty: a path would be the folder where one stands, and an option none."""
+    for before, word in zip(["", *words], words, strict=False):
+        if not word or (word.endswith("=") and word.startswith("--")):
+            name = word.rstrip("=") or before
+            remedy = "Perhaps a variable of the shell is not set."
+            raise InputError(f"an argument is empty{f', after {name!r}' if name else ''}", remedy=remedy)
+    return [at_home(word) for word in words]
 
 
 def _internal(error: Exception) -> int:

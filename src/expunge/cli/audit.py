@@ -11,6 +11,7 @@ import typer
 from expunge.cli import options, show
 
 Files = list[str] | None
+Samples = Annotated[int, typer.Option(min=0, max=options.SAMPLES, help="Answers drawn for each forgotten prompt.")]
 
 
 def _print_schema(asked: bool) -> None:
@@ -40,7 +41,7 @@ def command(
     threshold: Annotated[
         Files, typer.Option(metavar="CLAIM=SHARE", help="What a claim allows, such as leak=0.02; see docs/audit.md.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each forgotten prompt.")] = 16,
+    samples: Samples = 16,
     template: options.Template = None,
     device: options.Device = None,
     seed: options.Seed = 0,

@@ -27,6 +27,7 @@ Template = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; default: the first accelerator.")]
 SEEDS = 2**32 - 1
+SAMPLES = 10_000
 Seed = Annotated[int, typer.Option("--seed", min=0, max=SEEDS, help="Seed of every random draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Reveal = Annotated[

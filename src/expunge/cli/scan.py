@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from expunge.scan import Scan, Shard
     from expunge.scan.asking import Answering
 
+Samples = Annotated[
+    int, typer.Option(min=0, max=options.SAMPLES, help="Answers drawn for each prompt; 0: the greedy one.")
+]
+
 
 def command(
     model: options.Model,
@@ -29,7 +33,7 @@ def command(
     out: Annotated[Path, typer.Option("--out", help="File to write the verdicts to.")],
     judge: options.Judges = None,
     allow_remote: options.AllowRemote = False,
-    samples: Annotated[int, typer.Option(min=0, help="Answers drawn for each prompt; 0: the greedy one.")] = 0,
+    samples: Samples = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
     server: Annotated[
         str | None,

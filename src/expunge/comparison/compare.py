@@ -18,6 +18,7 @@ from expunge.files import digest, lock, make_folder, read_text, write_json
 from expunge.model import LanguageModel
 from expunge.progress import Progress, Quiet
 from expunge.recipe import Recipe
+from expunge.steps import WORK
 from expunge.training.active import DivergedError
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
@@ -40,7 +41,8 @@ class Cell:
 
     name: the method, or what its settings are called. score: None where the training came to nothing, and `reason`
         says why.
-    outcome, steps, tokens: see `training.unlearn.Unlearned`. seconds: of the training, with loading.
+    outcome, steps, tokens: see `training.unlearn.Unlearned`. seconds: of the training, with loading; of all parts of
+        one that was killed.
     """
 
     name: str
@@ -125,7 +127,7 @@ def cell(ground: Ground, name: str, config: UnlearnConfig, watch: Watch | None =
     path = make_folder(ground.out / "cells") / f"{key}.json"
     if found := _kept(path, name, watch):
         return found
-    work = make_folder(ground.out / "work" / key)
+    work = make_folder(ground.out / WORK / key)
     try:
         mark = (work / "lock").open("a")
     except FileNotFoundError:  # another process is just done, and has removed the folder
@@ -179,7 +181,7 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
         if watch:
             raise
         return broken("refused", error.message)
-    seconds = round(time.monotonic() - start, 1)
+    seconds = max(round(time.monotonic() - start, 1), done.seconds)
     try:
         score = ground.scorer.score(load(ground.recipe, str(done.path)))
     except InputError:

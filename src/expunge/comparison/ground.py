@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.comparison.score import Scorer
 from expunge.dialogue import read_dialogues
+from expunge.differences import differences, in_one_line
 from expunge.errors import InputError, OutputError
-from expunge.files import digest, folder_digest, read_text, write_json
+from expunge.files import digest, exists, folder_digest, make_folder, read_text, write_json
 from expunge.host import suit_host
 from expunge.judges.names import load_judge
 from expunge.judges.verdict import Judge
-from expunge.manifest import Manifest
+from expunge.manifest import Manifest, alone
 from expunge.model import ADAPTER, LanguageModel, load_model, resolve
 from expunge.pipeline import judged_split
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets
 from expunge.recipe import Recipe
 from expunge.selection import Split, read_forget, read_normal
+from expunge.steps import WORK
 from expunge.training.material import Material
 
 WEIGHTS = "weights.json"
@@ -59,20 +62,22 @@ class Ground:
 
         Raises:
             InputError: the recipe names nothing ordinary to score ability on, or rows that do not fit a model.
-            OutputError: `out` holds something else.
+            OutputError: `out` holds something else, or another process is judging and splitting there.
         """
         progress = progress or Quiet()
         suit_host()
         judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
         normal = read_normal(recipe.normal)
-        manifest = Manifest.begin(out, recipe)
-        with manifest.kept():
-            oracle = load(recipe, recipe.oracle) if recipe.oracle else None
-            original = load(recipe, recipe.model)
-            _check_asked(recipe, [original, oracle] if oracle else [original])
-        _same_models(recipe, out / WEIGHTS)
-        parts = judged_split(recipe, judges, normal, out, manifest, progress)
-        Material.of(original.format, parts)  # what is wrong with the rows is no method's fault
+        with nullcontext() if exists(out / WORK) else alone(out):  # until what all share is settled
+            manifest = Manifest.begin(out, recipe)
+            with manifest.kept():
+                oracle = load(recipe, recipe.oracle) if recipe.oracle else None
+                original = load(recipe, recipe.model)
+                _check_asked(recipe, [original, oracle] if oracle else [original])
+            _same_models(recipe, out / WEIGHTS)
+            parts = judged_split(recipe, judges, normal, out, manifest, progress)
+            Material.of(original.format, parts)  # what is wrong with the rows is no method's fault
+            make_folder(out / WORK)
         sets = audit_sets(
             parts.forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, label=recipe.label
         )
@@ -110,10 +115,11 @@ def _same_models(recipe: Recipe, path: Path) -> None:
     folders = [Path(resolve(name)) for name in (recipe.model, recipe.oracle) if name]
     folders += [base for folder in folders if (base := _base(folder))]
     found = {str(f): digest(*(folder_digest(f, only) for only in READ)) for f in folders if f.is_dir()}
-    if path.exists() and json.loads(read_text(path)) != found:
-        remedy = "Choose another --out, or remove that folder to start anew."
+    others = differences(json.loads(read_text(path)), found) if path.exists() else {}
+    if others:
+        remedy = "Put that back, or choose another --out."
         what = "what is here was done with other weights of a model, or another tokenizer or config"
-        raise OutputError(what, file=path.parent, remedy=remedy)
+        raise OutputError(f"{what}: {in_one_line([*others.values()])}", file=path.parent, remedy=remedy)
     write_json(path, found)
 
 

@@ -15,6 +15,7 @@ from expunge.comparison.ground import Ground
 from expunge.comparison.score import Score
 from expunge.comparison.space import Dimension, placed, space_of, toml
 from expunge.comparison.trials import RULE, Trial, leak, objectives, pick, unbeaten
+from expunge.differences import differences, in_one_line
 from expunge.errors import MissingExtraError, OutputError
 from expunge.files import digest, lock, read_text, write_json, write_text
 from expunge.model import LanguageModel
@@ -156,13 +157,11 @@ def _tried(path: Path, about: Mapping[str, Any]) -> list[Trial]:
     if not path.exists():
         return []
     kept = json.loads(read_text(path))
-    if {name: kept.get(name) for name in about} != json.loads(json.dumps(about)):
-        remedy = "Choose another --out, or remove that folder to start anew."
-        raise OutputError(
-            "this folder holds a search for another method or with other settings, or an older one",
-            file=path,
-            remedy=remedy,
-        )
+    others = differences({name: kept[name] for name in about if name in kept}, about)
+    if others:
+        what = "this folder holds a search for another method or with other settings, or an older one"
+        remedy = "Put that back to go on, or choose another --out."
+        raise OutputError(f"{what}: {in_one_line([*others.values()])}", file=path, remedy=remedy)
     return [Trial.of(row) for row in kept["trials"]]
 
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 
 from expunge.errors import InputError, OutputError
-from expunge.files import PRIVATE, check_writable, exists
+from expunge.files import check_writable, exists, reason
+from expunge.growing import add_lines, whole_lines
 
 
 class Answers:
     """Answers by key, in memory and, where a file is named, one JSON line each as they come (mode 0600).
 
-    A line torn by a crash is dropped when the file is next opened.
+    A line torn by a crash is dropped. Several processes may share the file; each knows what was there when it began.
 
     Raises:
         InputError: the file holds something else. OutputError: it cannot be written.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path, self._handle = path, -1
+        self._path = path
         self._lock = threading.Lock()
         self._known: dict[str, str] = {}
         if path:
@@ -43,20 +43,10 @@ class Answers:
 
     def _append(self, path: Path, line: str) -> None:
         try:
-            if self._handle < 0:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
-                path.chmod(PRIVATE)
-            data = line.encode()
-            while data:
-                data = data[os.write(self._handle, data) :]
+            add_lines(path, line)
         except OSError as error:
             remedy = "Choose another `cache`, or free it."
-            raise OutputError(f"cannot write here ({error.strerror})", file=path, remedy=remedy) from None
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", -1) >= 0:
-            os.close(self._handle)
+            raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=remedy) from None
 
 
 _BEGIN = b'{"key": "'
@@ -64,15 +54,12 @@ _BEGIN = b'{"key": "'
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        data = path.read_bytes()
-        *lines, torn = data.split(b"\n")
-        rows = [_row(line, path, number) for number, line in enumerate(lines, start=1)]
-        if torn:
-            if torn[: len(_BEGIN)] != _BEGIN[: len(torn)]:  # not ours: leave it as it is
-                _row(torn, path, len(lines) + 1)
-            os.truncate(path, len(data) - len(torn))
+        lines, torn = whole_lines(path)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path, remedy="Choose another `cache`.") from None
+    rows = [_row(line, path, number) for number, line in enumerate(lines, start=1)]
+    if torn[: len(_BEGIN)] != _BEGIN[: len(torn)]:  # not ours: leave it as it is
+        _row(torn, path, len(lines) + 1)
     return dict(rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from expunge import hub
 from expunge.errors import InputError
 from expunge.files import digest, file_digest
 
@@ -28,6 +29,7 @@ def load(name: str, task: Task) -> tuple[Any, Any]:
 
     called, trained, kind = WHAT[task]
     options: dict[str, Any] = {"dtype": "auto"} if task == "CausalLM" else {}
+    hub.ready(name)
     try:
         with quiet_transformers():
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
@@ -36,7 +38,7 @@ def load(name: str, task: Task) -> tuple[Any, Any]:
             )
     except Exception as error:  # hub, network, file and format faults have no common class
         raise InputError(
-            f"cannot load the {called} {name!r} ({type(error).__name__})",
+            f"cannot load the {called} {name!r} ({hub.lack(name) or type(error).__name__})",
             remedy=f"Give a folder, or a hub id that can be reached, of a {kind} in safetensors.",
         ) from None
     if found["missing_keys"]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from expunge import hub
 from expunge.errors import InputError
 from expunge.files import exists, read_text
 
@@ -162,11 +163,12 @@ def _config_file(model: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    hub.ready(model)
     try:
         return Path(hf_hub_download(model, "config.json"))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         remedy = "Give the name of a causal model on the Hugging Face hub, or a folder with config.json."
-        told = str(error).strip().split("\n")[0][:200]
+        told = hub.lack(model) or str(error).strip().split("\n")[0][:200]
         raise InputError(f"cannot read the config of the model {model!r}: {told}", remedy=remedy) from None
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from expunge.differences import in_one_line
 from expunge.errors import InputError, OutputError
-from expunge.files import PRIVATE, file_digest, lock, make_folder, write_json
+from expunge.files import PRIVATE, file_digest, lock, make_folder, reason, write_json
 from expunge.scan.block import Block
+from expunge.scan.identity import differing
 
 SECONDS = 1.0
 """Blocks are made durable at most so often, and when the scan ends."""
@@ -54,7 +56,7 @@ class Journal:
         try:
             self._files = _Files(_opened(self.part), _opened(self.state))
         except OSError as error:
-            fault = f"cannot write here ({error.strerror})"
+            fault = f"cannot write here ({reason(error, self.out)})"
             raise OutputError(fault, file=self.out, remedy="Choose another --out, or free it.") from None
         if not lock(self._files.state.fileno()):
             self._close()
@@ -128,7 +130,9 @@ class Journal:
             found = [{}]
         if lines and found[0] != self._identity:
             remedy = f"Give the same command again, choose another --out, or remove {self.part} and {self.state}."
-            raise OutputError("an unfinished scan of other input, judges or settings", file=self.out, remedy=remedy)
+            others = in_one_line(differing(found[0], self._identity))
+            fault = f"an unfinished scan of other input, judges or settings: {others}"
+            raise OutputError(fault, file=self.out, remedy=remedy)
         self.entries += found[1:]
         kept = b"".join(line + b"\n" for line in lines)
         files.state.truncate(len(kept))
@@ -144,7 +148,7 @@ class Journal:
 
     def _full(self, error: OSError) -> OutputError:
         remedy = "Make room; the same command goes on."
-        return OutputError(f"cannot write here ({error.strerror})", file=self.part, remedy=remedy)
+        return OutputError(f"cannot write here ({reason(error, self.part)})", file=self.part, remedy=remedy)
 
     def _close(self) -> None:
         self._files.part.close()

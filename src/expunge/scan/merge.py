@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from expunge.differences import in_one_line
 from expunge.errors import InputError, OutputError
 from expunge.files import PRIVATE, file_digest, read_text, write_lines
+from expunge.scan.identity import differing
 from expunge.scan.journal import receipt_of
 
 
@@ -28,8 +30,9 @@ def merge(out: Path) -> int:
     scans = [{k: r[k] for k in ("sources", "digests", "judges", "asking", "block")} for r in receipts]
     for path, found in zip(shards, scans, strict=True):
         if found != scans[0]:
-            remedy = f"Compare {receipt_of(path)} with {receipt_of(shards[0])}; scan it again."
-            raise InputError("this shard is of other input, judges or settings", file=path, remedy=remedy)
+            others = in_one_line(differing(scans[0], found))
+            fault = f"this shard is of other input, judges or settings than {shards[0].name}: {others}"
+            raise InputError(fault, file=path, remedy="Scan it again as the others, or remove those of another scan.")
     files = [path.open(encoding="utf-8", newline="\n") for path in shards]
     try:
         write_lines(out, _interleaved(files, [r["blocks"] for r in receipts]), mode=PRIVATE)

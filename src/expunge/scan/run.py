@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
 
 from expunge.dialogue import parse
 from expunge.errors import ExpungeError, InputError
@@ -21,6 +20,7 @@ from expunge.judges.verdict import Judge
 from expunge.progress import Advance, Progress, Quiet
 from expunge.scan.asking import Asking
 from expunge.scan.block import SIZE, Block, BlockJudge, Line, content_ids, content_of, own_ids
+from expunge.scan.identity import identity_of
 from expunge.scan.journal import Journal, receipt_of
 from expunge.sources import stream_rows, unsliced
 
@@ -94,7 +94,7 @@ def scan(
         raise InputError("workers judge logged dialogues only", remedy="For prompts, share the work by --shard.")
     progress = progress or Quiet()
     shard = shard or Shard()
-    identity = _identity(sources, judges, asking, shard)
+    identity = identity_of(sources, judges, asking, shard)
     with Journal(shard.file(out), identity) as journal, progress.stage("Judging", None) as advance:
         resumed = sum(entry["read"] for entry in journal.entries)
         ids = _Ids()
@@ -124,25 +124,12 @@ def finished(
     part = shard.file(out)
     if not (exists(part) and exists(receipt_of(part))):
         return False
-    wanted = _identity(sources, judges, asking, shard) | {"digests": [_digest(source) for source in sources]}
+    wanted = identity_of(sources, judges, asking, shard) | {"digests": [_digest(source) for source in sources]}
     try:
         receipt = json.loads(read_text(receipt_of(part)))
         return bool({name: receipt[name] for name in wanted} == json.loads(json.dumps(wanted)))
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def _identity(
-    sources: Sequence[str | Path], judges: Sequence[Judge], asking: Asking | None, shard: Shard
-) -> dict[str, Any]:
-    """What makes two scans the same, but for the content of their sources."""
-    return {
-        "sources": [str(source) for source in sources],
-        "judges": [[j.name, j.version] for j in judges],
-        "asking": [asking.answers.name, asking.samples, asking.max_new_tokens, asking.seed] if asking else None,
-        "shard": [shard.number, shard.count],
-        "block": SIZE,
-    }
 
 
 def _digest(source: str | Path) -> str:

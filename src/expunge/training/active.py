@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -53,6 +54,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     multiplier: the weight of the normal term; it changes where the normal loss has a limit, and is doubled whenever
         settling did not bring ordinary outputs back.
     tokens: that went through the model in training, judging aside.
+    seconds: since `started`, with those of earlier, killed calls up to the checkpoint from which this one goes on.
     history: one entry a judging: step, rows active, rows flagged by a judge, mean loss terms since the last.
     outcome: "forgotten" (none is left), "damaged" (none is left, but in time the normal loss, one that began at 0, has
         not come back to `KEPT`), "budget" (it was over its budget twice running), "steps" (nothing of all this);
@@ -86,8 +88,17 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self.peak = 1.0
         self.multiplier = config.normal_weight
         self.tokens = 0
+        self.started, self._before = time.monotonic(), 0.0
         self.history: list[dict[str, Any]] = []
         self.outcome = "steps" if config.judged else "unjudged"
+
+    @property
+    def seconds(self) -> float:
+        return round(self._before + time.monotonic() - self.started, 1)
+
+    @seconds.setter
+    def seconds(self, before: float) -> None:
+        self._before = before
 
     @property
     def weights(self) -> dict[str, float]:
@@ -260,7 +271,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this object (`transformers` writes it into trainer_state.json)."""
-        names = ("rows", "known", "since", "settling", "peak", "multiplier", "tokens", "history", "outcome")
+        names = ("rows", "known", "since", "settling", "peak", "multiplier", "tokens", "seconds", "history", "outcome")
         return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
 
     def restore(self, saved: dict[str, Any]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from expunge.differences import differences, in_one_line
 from expunge.errors import OutputError
-from expunge.files import read_text, write_json
+from expunge.files import read_text, reason, size, write_json
 from expunge.training.processes import wait
 
 CHECKPOINTS = "checkpoints"
@@ -28,9 +31,10 @@ def claim(folder: Path, fingerprint: dict[str, Any]) -> None:
         return
     found = json.loads(read_text(mark))
     torch.set_num_threads(found.pop("threads"))
-    if found != json.loads(json.dumps(fingerprint)):
-        remedy = "Choose another --out, or remove the folder to start anew."
-        message = "this folder holds an unfinished run with other input or settings"
+    if others := differences(found, fingerprint):
+        remedy = f"Put that back to go on, or remove {folder} to train anew. Or choose another --out."
+        named = in_one_line([text.removeprefix("config.") for text in others.values()])
+        message = f"this folder holds an unfinished run with other input or settings: {named}"
         raise OutputError(message, file=folder.parent, remedy=remedy)
 
 
@@ -42,6 +46,25 @@ def last_checkpoint(folder: Path) -> Path | None:
             shutil.rmtree(path)
     whole = [p for p in found if p.exists()]
     return whole[-1] if whole else None
+
+
+@contextlib.contextmanager
+def room(folder: Path, numbers: int) -> Iterator[None]:
+    """While checkpoints of so many trained numbers, or a result, are written below `folder`.
+
+    Raises:
+        OutputError: they cannot be, for want of room mostly.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        needed = size(12 * numbers)  # float32: the weights, and two of Adam's for each
+        remedy = f"A checkpoint takes about {needed}, and two are kept. Make room: the same command goes on."
+        raise OutputError(f"cannot write here ({reason(error, folder)})", file=folder, remedy=remedy) from None
 
 
 def mark_complete() -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from expunge.errors import OutputError
-from expunge.files import PRIVATE, make_folder
+from expunge.files import PRIVATE, make_folder, reason, size
 
 
 def kept(path: Path, count: int, make: Callable[[], Iterable[torch.Tensor]]) -> torch.Tensor:
@@ -34,7 +34,7 @@ def kept(path: Path, count: int, make: Callable[[], Iterable[torch.Tensor]]) -> 
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)
-            needed = f"{4 * count / 2**30:.1f} GiB"
+            needed = size(4 * count)
             remedy = f"What the original makes of the rows takes {needed}: make room, or choose another --out."
-            raise OutputError(f"cannot write here ({error.strerror})", file=path, remedy=remedy) from None
+            raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=remedy) from None
     return torch.from_file(str(path), shared=False, size=count)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from expunge.model import LanguageModel, quiet_transformers, resolve
 from expunge.packing import packable
 from expunge.selection import Split
 from expunge.sharding import gathered, own_part, sharded
-from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete
+from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete, room
 from expunge.training.config import UnlearnConfig
 from expunge.training.kernels import fuse
 from expunge.training.loss import Loss
@@ -38,13 +39,14 @@ RESULT = "unlearning.json"
 
 @dataclass(frozen=True, slots=True)
 class Unlearned:
-    """Where the result is, how it ended (see `ActiveSet.outcome`), and after how many steps and tokens."""
+    """Where the result is, how it ended (see `ActiveSet.outcome`), and after how many steps, tokens and seconds."""
 
     path: Path
     outcome: str
     steps: int
     tokens: int
     history: list[dict[str, Any]] = field(repr=False)
+    seconds: float = 0.0
 
 
 def read_unlearned(path: Path) -> Unlearned:
@@ -72,7 +74,7 @@ def unlearn(
             bits and was not loaded so, or the architecture has no checkpointing.
         MissingExtraError: LoRA without PEFT installed, or `liger` without Liger.
     """
-    config = config or UnlearnConfig()
+    config, started = config or UnlearnConfig(), time.monotonic()
     target = out / ("adapter" if config.lora_rank else "model")
     if target.exists():
         remedy = "Choose another --out, or remove that folder."
@@ -101,16 +103,20 @@ def unlearn(
         spare_activations(trained.model)
     before = fixed_digests(trained.model)
     trainer, active = _trainer(trained, parts, material, judges, config, folder, on_round)
+    active.started = started
     everything = [*material.forget, *material.normal, *(row for rows in material.expected for row in rows)]
     noise = add_noise(trained.model, config.noise, everything) if config.noise else None
-    _train(trainer, active, folder)
+    numbers = sum(p.numel() for p in trained.model.parameters() if p.requires_grad)
+    with room(folder, numbers):
+        _train(trainer, active, folder)
     if noise:
         noise.remove()
     steps = active.history[-1]["step"] if active.history else 0
     if fixed_digests(trained.model) != before:
         raise AssertionError("weights that were not to be trained have changed")
-    result = {"outcome": active.outcome, "steps": steps, "tokens": active.tokens, "history": active.history}
-    _save(trained, target, result)
+    result = {name: getattr(active, name) for name in ("outcome", "tokens", "seconds", "history")} | {"steps": steps}
+    with room(target, numbers):
+        _save(trained, target, result)
     wait()
     return read_unlearned(target)
 
@@ -207,24 +213,21 @@ def _fingerprint(
 def _save(lm: LanguageModel, target: Path, result: dict[str, Any]) -> None:
     """Write weights and tokenizer, in the dtype the model came in, to a folder that appears whole or not at all."""
     part, model = target.with_name(f".{target.name}.part"), lm.model
-    try:
+    if is_main():
+        shutil.rmtree(part, ignore_errors=True)
+        make_folder(part)
+    adapter = hasattr(model, "disable_adapter")
+    if not adapter and lm.stored_dtype != next(model.parameters()).dtype:
+        model = model.to(lm.stored_dtype)
+    whole = {"state_dict": gathered(model)} if sharded(model) and not adapter else {}
+    with quiet_transformers():
+        if is_main() or (adapter and sharded(model)):  # PEFT looks at its base's weights, in all processes
+            model.save_pretrained(part, safe_serialization=True, is_main_process=is_main(), **whole)
         if is_main():
-            shutil.rmtree(part, ignore_errors=True)
-            make_folder(part)
-        adapter = hasattr(model, "disable_adapter")
-        if not adapter and lm.stored_dtype != next(model.parameters()).dtype:
-            model = model.to(lm.stored_dtype)
-        whole = {"state_dict": gathered(model)} if sharded(model) and not adapter else {}
-        with quiet_transformers():
-            if is_main() or (adapter and sharded(model)):  # PEFT looks at its base's weights, in all processes
-                model.save_pretrained(part, safe_serialization=True, is_main_process=is_main(), **whole)
-            if is_main():
-                lm.format.tokenizer.save_pretrained(part)
-        if is_main():
-            write_json(part / RESULT, result)
-            part.replace(target)
-    except OSError as error:
-        raise OutputError(f"the result cannot be written ({error.strerror})", file=target) from None
+            lm.format.tokenizer.save_pretrained(part)
+    if is_main():
+        write_json(part / RESULT, result)
+        part.replace(target)
 
 
 @contextlib.contextmanager
