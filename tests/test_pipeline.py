@@ -185,6 +185,7 @@ def test_what_a_probe_lacks_is_told_before_training(recipe: Path, tmp_path: Path
         (('ability = "normal.jsonl"', 'ability = "gone.jsonl"'), "gone.jsonl"),
         (('ability = "normal.jsonl"', 'ability = "alike.jsonl"'), "needs its response"),
         (('unseen = "unseen.jsonl"', 'unseen = "alike.jsonl"'), "no response"),
+        (("[audit]", '[audit]\nholdout = "normal.jsonl"'), r"normal\.jsonl:1: .* trained on"),
     ],
 )
 def test_what_an_audit_lacks_is_told_before_anything_is_done(

@@ -94,10 +94,14 @@ def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
     """Read what a run will ask at its end, and what is known to be forgotten, before anything is done.
 
     Raises:
-        InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, or
-            what is to be forgotten is to be kept too.
+        InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, a
+            holdout row that is trained on, or what is to be forgotten is to be kept too.
     """
-    audit_sets((), (), (), recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
+    sets = audit_sets((), (), (), recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
+    kept = {dialogue.messages for dialogue in normal}
+    if (both := next((d for d in sets.holdout if d.messages in kept), None)) is not None:
+        remedy = "Remove it from the holdout set, which must be new to all models."
+        raise InputError(f"{both.place}: this dialogue is to be kept too, and trained on", remedy=remedy)
     check_answered([d for name in recipe.unseen for d in read_dialogues(name)])
     check_holdout(recipe.probes, recipe.holdout)
     if not recipe.judges:
