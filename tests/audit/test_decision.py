@@ -217,6 +217,16 @@ def test_either_side_of_the_oracle_is_a_leak(value: float, half: float, outcome:
     assert (found.name, found.outcome, found.why) == ("membership", outcome, why)
 
 
+def test_a_distance_from_the_oracle_is_as_unsure_as_both_are_together() -> None:
+    """The oracle's AUC was taken as it is: .168 was sure to within .011, where the same rows for both give .052."""
+    attack = replace(auc(0.012, 0.011, 0.18), apart=Estimate(-0.168, -0.224, -0.09, 80))
+    found = claim(attack)
+    assert found.outcome == "NOT SHOWN" and found.found is not None
+    assert [found.found.value, found.found.low, found.found.high] == pytest.approx([0.168, 0.09, 0.224])
+    assert claim(replace(attack, apart=Estimate(-0.168, -0.224, -0.12, 80))).outcome == "FAIL"
+    assert claim(replace(attack, apart=Estimate(0.01, -0.06, 0.09, 80))).outcome == "PASS"
+
+
 def test_membership_without_an_oracle_shows_nothing() -> None:
     found = claim(auc(0.5, 0.01, None), name="membership")
     assert (found.outcome, found.why, found.found) == ("NOT SHOWN", "there is no oracle to compare with", None)

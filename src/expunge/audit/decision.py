@@ -113,7 +113,7 @@ def claim_of(measure: Measure) -> str | None:
 
 def _limited(name: str, measures: Sequence[Measure]) -> Iterator[Limited]:
     if name == "membership":
-        yield from (Limited(m, _apart(m.after, m.oracle.value)) for m in measures if m.oracle)
+        yield from (Limited(m, _apart(m.after, m.oracle.value, m.apart)) for m in measures if m.oracle)
     elif name in _KEPT:
         compared = [m for m in measures if m.before]
         if (whole := pooled(compared)) and whole.before:
@@ -186,9 +186,9 @@ def _gained(measure: Measure) -> Estimate:
     return Estimate(now.value - was, now.low - was, now.high - was, now.count)
 
 
-def _apart(estimate: Estimate, value: float) -> Estimate:
-    """|estimate − value|, with the interval of the estimate."""
-    low, high = estimate.low - value, estimate.high - value
+def _apart(estimate: Estimate, value: float, known: Estimate | None) -> Estimate:
+    """|estimate − value|, with the interval of the difference; where that is not known, value is taken as it is."""
+    low, high = (known.low, known.high) if known else (estimate.low - value, estimate.high - value)
     nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
     return Estimate(abs(estimate.value - value), nearest, max(abs(low), abs(high)), estimate.count)
 

@@ -91,6 +91,29 @@ def auc(members: Sequence[float], others: Sequence[float], *, draws: int = 2000)
     return Estimate(value, float(low), float(high), len(members) + len(others))
 
 
+def apart(
+    members: Sequence[float],
+    others: Sequence[float],
+    oracle_members: Sequence[float],
+    oracle_others: Sequence[float],
+    *,
+    draws: int = 2000,
+) -> Estimate:
+    """How far an AUC is from the oracle's: the difference, with a bootstrap that draws the same rows for both models.
+
+    Where that has no width, it is as `auc`'s.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    value, drawn = _aucs(members, others, draws)
+    ideal, ideals = _aucs(oracle_members, oracle_others, draws)
+    low, high = np.quantile(drawn - ideals, [0.025, 0.975])
+    least = share(0, min(len(members), len(others))).high if low == high else 0.0
+    low, high = np.clip([low - least, high + least], -1, 1)
+    return Estimate(value - ideal, float(low), float(high), len(members) + len(others))
+
+
 def privleak(
     members: Sequence[float],
     others: Sequence[float],
