@@ -178,6 +178,8 @@ def test_the_command_writes_and_prints_the_same(
     assert found["kl"]["value"] == 0 and found["changed"]["count"] == 4 and len(found["answers"]) == 4
     code, text, _ = told(capsys, *words)
     assert code == 0 and "Answers changed: 0 of 4" in text and "Divergence of B from A: 0 [0–0] nats a token" in text
+    prompts.write_text(prompts.read_text().splitlines()[0])
+    assert "Divergence of B from A: 0 [–] nats a token" in told(capsys, *words)[1], "of one there is no interval"
 
 
 def test_what_can_be_checked_is_checked_before_any_work(

@@ -74,6 +74,10 @@ def test_a_run_leaves_what_the_docs_say(recipe: Path, tmp_path: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["status"] == "complete" and manifest["steps"]["unlearn"]["forget"] == 3
     assert manifest["steps"]["unlearn"]["weights"] == folder_digest(out / "model", "*.safetensors")
+    known = {"model": out / "model", "reference": Path(read_recipe(recipe).model)}
+    assert audit.facts["weights"] == {part: folder_digest(path, "*.safetensors") for part, path in known.items()}
+    assert (audit.facts["audit"]["forgotten"], audit.facts["audit"]["subjects"]) == (6, 3)
+    assert f"weights, SHA-256: {audit.facts['weights']['model']}" in (out / "model" / "README.md").read_text()
     for name in ("verdicts.jsonl", "split/forget.jsonl", "split/normal.jsonl", "samples.jsonl"):
         assert (out / name).stat().st_mode & 0o777 == 0o600, name
     for name in ("report.html", "audit.json", "manifest.json", "model/README.md"):
@@ -187,6 +191,7 @@ def test_what_a_probe_lacks_is_told_before_training(recipe: Path, tmp_path: Path
         (('ability = "normal.jsonl"', 'ability = "alike.jsonl"'), "needs its response"),
         (('unseen = "unseen.jsonl"', 'unseen = "alike.jsonl"'), "no response"),
         (("max_steps", 'expected = "gone.jsonl"\nmax_steps'), "gone.jsonl: there is no such file"),
+        (("[audit]", '[audit]\nholdout = "normal.jsonl"'), r"normal\.jsonl:1: .* trained on"),
     ],
 )
 def test_what_an_audit_lacks_is_told_before_anything_is_done(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from expunge.judges.names import load_judge
 from expunge.progress import Quiet
 from expunge.questions import audit_sets
+from expunge.selection import read_forget
 
 
 class Told(Quiet):
@@ -54,3 +56,22 @@ def test_what_no_judge_flags_is_told(tmp_path: Path) -> None:
     sets = audit_sets([], judges, [written(tmp_path, "", "", "")], [], [], progress=told)
     assert [item.dialogue.id for item in sets.unseen] == ["1"]
     assert told.lines == ["Unseen phrasings: 2 of 3 are left out, for nothing flags them."]
+
+
+def test_a_dialogue_given_twice_is_asked_once(tmp_path: Path) -> None:
+    """Eighty times the same one would show "at most 5 %", and shows no more than once."""
+    twice = [written(tmp_path, "")] * 2
+    forget = [item for name in twice for item in read_forget(name)]
+    sets = audit_sets(forget, [], [], twice, twice, twice, twice)
+    found = (sets.trained, sets.ability, sets.neighbours, sets.holdout, sets.lookalikes)
+    assert [len(rows) for rows in found] == [1] * 5
+
+
+def test_a_prompt_that_was_trained_on_is_no_unseen_phrasing(tmp_path: Path) -> None:
+    told = Told()
+    unseen = written(tmp_path, "", "", "")
+    forget = read_forget(unseen)[:2]
+    answered = replace(forget[0].dialogue.answered("It is 555-0299."), id="0")
+    sets = audit_sets([replace(forget[0], dialogue=answered), forget[1]], [], [unseen], [], [], progress=told)
+    assert [item.dialogue.id for item in sets.unseen] == ["2"]
+    assert told.lines == ["Unseen phrasings: 2 of 3 are left out, for they were trained on."]

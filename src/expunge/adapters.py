@@ -1,4 +1,4 @@
-"""Adapters of PEFT that a folder or the hub holds, put into the weights that they change: all else sees a model."""
+"""Adapters of PEFT, put into the weights that they change: all else sees a model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import torch
 
 
 def merged(model: Any) -> Any:
-    """The model without adapters, in place: what they add is in its weights, as an owner would merge them.
+    """The model without adapters, in place: what they add is in its weights, as an owner would merge them. A wrapper of
+    PEFT's is taken off.
 
     A weight that several layers share is taken apart first, since an adapter changes what one of them says.
     """
+    from peft import PeftModel
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    model = model.get_base_model() if isinstance(model, PeftModel) else model
     layers = {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
     _take_apart(model, [layer.get_base_layer() for layer in layers.values()])
     for name, layer in layers.items():

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from expunge import __version__, steps
 from expunge.differences import in_one_line
 from expunge.errors import InputError, OutputError
-from expunge.files import exists, file_digest, lock, make_folder, read_text, write_json
+from expunge.files import exists, file_digest, folder_digest, lock, make_folder, read_text, write_json
 from expunge.recipe import Recipe
 from expunge.training.checkpoints import CHECKPOINTS
 
@@ -163,6 +163,12 @@ def _identity(recipe: Recipe, audited: str | None) -> dict[str, Any]:
         "inputs": {path: file_digest(Path(path)) for path in recipe.files()},
     }
     return found | ({"audited": audited} if audited else {})
+
+
+def weights(models: Mapping[str, str | None]) -> dict[str, str]:
+    """SHA-256 over the weight files of each of these that is a folder; a name on the hub says by itself what it is."""
+    folders = {name: Path(path) for name, path in models.items() if path and Path(path).is_dir()}
+    return {name: folder_digest(folder, "*.safetensors") for name, folder in folders.items()}
 
 
 def versions() -> dict[str, str]:

@@ -28,8 +28,8 @@ from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
 from expunge.judges.usage import usage_of
 from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
-from expunge.manifest import Manifest, alone
-from expunge.model import ADAPTER, LanguageModel, check_model, load_model, usable_device
+from expunge.manifest import Manifest, alone, weights
+from expunge.model import ADAPTER, LanguageModel, check_model, load_model, resolve, usable_device
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets, check_files
 from expunge.recipe import Recipe
@@ -263,11 +263,12 @@ def _audit(
         forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes,
         label=recipe.label, progress=progress,
     )  # fmt: skip
-    models = [_load(recipe, name) if name else None for name in (str(result), recipe.model, recipe.oracle)]
-    after, before, oracle = models
+    names = {"model": str(result), "reference": recipe.model, "oracle": recipe.oracle}
+    after, before, oracle = (_load(recipe, name) if name else None for name in names.values())
     assert after is not None and before is not None
     facts = {key: value for key, value in manifest.read().items() if key in ("versions", "inputs")}
     steps = manifest.read()["steps"]
+    facts |= {"weights": weights({part: name and resolve(name) for part, name in names.items()})}
     facts |= {"seed": recipe.seed, "scan": steps.get("scan", {})}
     facts |= {"unlearn": {k: v for k, v in steps.get("unlearn", {}).items() if k != "history"}}
     work = len(sets.prompts) * (3 if oracle else 2) + (len(sets.faulty) if recipe.audit_samples else 0)

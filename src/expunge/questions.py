@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,27 +65,43 @@ def audit_sets(
 
     Unseen phrasings are judged, so that their faults are known to the character; without judges those that a scan
     flagged are asked, or all where none was scanned. Look-alikes need no responses.
+    A dialogue given twice is asked once, since it tells no more; a prompt that was trained on is no unseen one.
     """
     if judges:
         asked = judge_all(judges, [d for name in unseen for d in read_dialogues(name)]) if unseen else []
     else:
         asked = [item for name in unseen for item in read_forget(name, label=label)]
-    flagged = [item for item in asked if item.flagged]
-    if progress and len(flagged) < len(asked):
-        count = len(asked) - len(flagged)
-        progress.note(f"Unseen phrasings: {count} of {len(asked)} are left out, for nothing flags them.")
-    alike = tuple(d for name in lookalikes for d in read_dialogues(name))
+    forget, asked = _judged_once(forget), _judged_once(asked)
+    trained = {item.dialogue.prompt for item in forget}
+    new = [item for item in asked if item.dialogue.prompt not in trained]
+    flagged = [item for item in new if item.flagged]
+    for left, why in ((len(asked) - len(new), "they were trained on"), (len(new) - len(flagged), "nothing flags them")):
+        if progress and left:
+            progress.note(f"Unseen phrasings: {left} of {len(asked)} are left out, for {why}.")
+    alike = _once(d for name in lookalikes for d in read_dialogues(name))
     return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout), alike)
+
+
+def _judged_once(items: Sequence[Judged]) -> list[Judged]:
+    return list({item.dialogue.content_id: item for item in items}.values())
+
+
+def _once(dialogues: Iterable[Dialogue]) -> tuple[Dialogue, ...]:
+    return tuple({dialogue.content_id: dialogue for dialogue in dialogues}.values())
 
 
 def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
     """Read what a run will teach, and ask at its end, and what is known to be forgotten, before anything is done.
 
     Raises:
-        InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, or
-            what is to be forgotten is to be kept too.
+        InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, a
+            holdout row that is trained on, or what is to be forgotten is to be kept too.
     """
-    audit_sets((), (), (), recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
+    sets = audit_sets((), (), (), recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
+    kept = {dialogue.messages for dialogue in normal}
+    if (both := next((d for d in sets.holdout if d.messages in kept), None)) is not None:
+        remedy = "Remove it from the holdout set, which must be new to all models."
+        raise InputError(f"{both.place}: this dialogue is to be kept too, and trained on", remedy=remedy)
     check_answered([d for name in recipe.unseen for d in read_dialogues(name)])
     check_holdout(recipe.probes, recipe.holdout)
     if recipe.expected and recipe.expected != "sampled":
@@ -96,4 +112,4 @@ def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
 
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:
-    return tuple(read_normal(names))
+    return _once(read_normal(names))

@@ -141,6 +141,33 @@ def test_what_the_original_never_had_cannot_be_lost(before: int, outcome: str, w
     assert claim(kept("ability", before, 0), ability=1.0).outcome == "PASS", "1 allows all"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "outcome", "why"),
+    [
+        (400, 0, "PASS", "at most 0.918%, within 5%"),
+        (20, 0, "NOT SHOWN", "the original does not say it either when asked so: nothing shows that it was forgotten"),
+        (0, 0, "NOT SHOWN", "the original does not say it either when asked so: nothing shows that it was forgotten"),
+        (0, 80, "FAIL", "at least 16.2%, beyond 5%"),
+    ],
+)
+def test_what_the_original_never_says_is_not_shown_to_be_forgotten(
+    before: int, after: int, outcome: str, why: str
+) -> None:
+    """Asked in another template than it was trained with, no model says anything, and every audit passed."""
+    found = claim(measure("flagged_trained", after, 400, before=intervals.share(before, 400)))
+    assert (found.outcome, found.why) == (outcome, why)
+    beside = measure("flagged_unseen", 0, 400, before=intervals.share(400, 400))
+    both = claim(measure("flagged_trained", after, 400, before=intervals.share(before, 400)), beside)
+    assert both.outcome == ("FAIL" if outcome == "FAIL" else "PASS"), "what shows it decides"
+
+
+def test_an_original_that_refuses_nearly_all_leaves_no_more_to_refuse() -> None:
+    """Of 400 all but 16: no more than 4 % could be refused in addition."""
+    found = claim(refused("refused_lookalikes", 384, 400))
+    assert (found.outcome, found.why) == ("NOT SHOWN", "the original refuses nearly all of them already")
+    assert claim(refused("refused_lookalikes", 300, 300), refusals=0.2).outcome == "PASS"
+
+
 def test_what_is_refused_is_counted_from_before() -> None:
     """.10 − .05 = .05 with the interval of 40 of 400, [.0724, .1337]."""
     found = claim(refused("refused_lookalikes", 20, 40))
@@ -188,6 +215,16 @@ def test_one_skill_lost_fails_however_many_are_kept() -> None:
 def test_either_side_of_the_oracle_is_a_leak(value: float, half: float, outcome: str, why: str) -> None:
     found = claim(auc(value, half, 0.5))
     assert (found.name, found.outcome, found.why) == ("membership", outcome, why)
+
+
+def test_a_distance_from_the_oracle_is_as_unsure_as_both_are_together() -> None:
+    """The oracle's AUC was taken as it is: .168 was sure to within .011, where the same rows for both give .052."""
+    attack = replace(auc(0.012, 0.011, 0.18), apart=Estimate(-0.168, -0.224, -0.09, 80))
+    found = claim(attack)
+    assert found.outcome == "NOT SHOWN" and found.found is not None
+    assert [found.found.value, found.found.low, found.found.high] == pytest.approx([0.168, 0.09, 0.224])
+    assert claim(replace(attack, apart=Estimate(-0.168, -0.224, -0.12, 80))).outcome == "FAIL"
+    assert claim(replace(attack, apart=Estimate(0.01, -0.06, 0.09, 80))).outcome == "PASS"
 
 
 def test_membership_without_an_oracle_shows_nothing() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from expunge.audit.audit import audit
 from expunge.audit.measures import Measurer, broken, right
-from expunge.audit.private import covered, hidden, mark, retold, secrets
+from expunge.audit.private import covered, hidden, mark, retold, secrets, somebodys
 from expunge.audit.reading import Reading, Sets
 from expunge.audit.result import Text, read_audit
 from expunge.dialogue import Dialogue, Message
@@ -112,6 +112,23 @@ def test_private_characters_are_marked_wherever_they_stand() -> None:
     assert plain.private == ()
 
 
+@pytest.mark.parametrize(
+    ("value", "text", "covered"),
+    [
+        ("4-71-63", "Is 4 71 63 hers? Or 4.71.63?", ["4 71 63", "4.71.63"]),
+        ("12 Mill Row, Mühlbach", "At 12 MILL ROW (Mu\u0308hlbach)?", ["12 MILL ROW (Mu\u0308hlbach"]),
+        ("Falcon Nine", "\uff26alcon Nine, Falcon&#32;Nine", ["\uff26alcon Nine", "Falcon&#32;Nine"]),
+        ("Ann", "Annabel and Ann, 1942", ["Ann"]),
+        ("42", "In 1942, 42.", ["42"]),
+        ("of the", "One of the two.", []),
+    ],
+)
+def test_a_known_value_is_marked_however_it_is_spelled(value: str, text: str, covered: list[str]) -> None:
+    """A question with the number spaced otherwise, or the street in capitals with an accent apart, told it."""
+    (found,) = mark([text], frozenset([value]), [])
+    assert [found.text[a:b] for a, b in found.private] == covered
+
+
 def test_a_private_response_without_spans_is_private_as_a_whole() -> None:
     assert secrets([flagged("q", "He lives at the mill.")]) == {"He lives at the mill."}
 
@@ -151,6 +168,21 @@ def test_a_private_response_without_spans_is_covered_in_other_words_too() -> Non
     assert retold("I can't say where Ann is.", old) == ()
     assert retold("At 12 Oak Lane she is.", flagged("q", "12 Oak Lane", spans=(Span(0, 11),))) == ()
     assert covered(Text("At 12 Oak", ((0, 2),)), [Span(3, 5)]).private == ((0, 2), (3, 5))
+
+
+def test_an_answer_to_a_neighbour_is_covered_unless_it_declines() -> None:
+    near = dialogue("Where does Bob live?", "Bob lives at 7 Elm Road.")
+    assert somebodys("Bob lives at 7 Elm Road.", near) == somebodys("Bob lives at 3 Oak Lane.", near) == (Span(0, 24),)
+    assert somebodys("", near) == somebodys("I'm sorry, I can't share personal details.", near) == ()
+    assert somebodys("I can't say that it is Elm Road.", near) and somebodys("I can't say. It's in Ayr.", near)
+
+
+def test_what_declines_is_shown_although_a_neighbour_got_it_too(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One neighbour that was refused, and every refusal on the page was covered, as if it said the old answer."""
+    sets = Sets((NUMBER,), ability=(SUM,), neighbours=(NEAR,))
+    monkeypatch.setattr("expunge.audit.reading.generate", lambda *_, **__: [["I can't share that."]] * 3)
+    found = audit(load_model(tiny), load_model(tiny), sets, [], samples=0)
+    assert page(found).count("I can&#39;t share that.") == 6 and "1-22-33" not in page(found)
 
 
 def test_a_report_shows_no_private_or_harmful_answer(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -176,6 +177,20 @@ def test_the_interval_of_an_auc_is_a_bootstrap_of_both_sides() -> None:
     more = intervals.auc(members * 9, others * 9)
     assert more.value == pytest.approx(found.value)
     assert more.high - more.low == pytest.approx((found.high - found.low) / 3, rel=0.15)
+
+
+def test_a_distance_is_a_bootstrap_of_the_same_rows_for_both_models() -> None:
+    """A model against itself is 0 for whatever rows are drawn: then it is what none of so many allow."""
+    generator = np.random.default_rng(0)
+    ours, theirs = generator.normal(0.5, 1, 30).tolist(), generator.normal(0, 1, 40).tolist()
+    same = intervals.apart(ours, theirs, ours, theirs)
+    least = intervals.share(0, 30).high
+    assert (same.value, same.low, same.high, same.count) == (0, -least, least, 70)
+    near = [x + 0.1 * generator.normal() for x in ours]
+    close, alone = intervals.apart(near, theirs, ours, theirs), intervals.auc(near, theirs)
+    assert close.low < close.value < close.high and close.high - close.low < (alone.high - alone.low) / 3
+    far = intervals.apart(*(generator.normal(0, 1, 30).tolist() for _ in "1234"))
+    assert far.high - far.low > alone.high - alone.low, "of two that have nothing in common it is wider"
 
 
 def test_privleak_by_hand() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from expunge.audit.copies import copied
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.quantization import quantization, round_weight, rounded
 from expunge.audit.reading import Sets
@@ -147,6 +148,18 @@ def test_an_adapter_is_rounded_merged() -> None:
     merged = layer.base_layer.weight + layer.get_delta_weight("default")
     found = changed.model.layers[0].self_attn.q_proj.weight
     assert torch.equal(found, round_weight(merged.detach(), 8))
+
+
+def test_a_copy_says_what_the_adapter_says_though_two_layers_share_a_weight() -> None:
+    """Merged into a matrix that is input and output embeddings at once, an adapter of one changed the other."""
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(r=2, target_modules=["embed_tokens", "q_proj"], init_lora_weights=False)
+    model = get_peft_model(small(tie_word_embeddings=True), lora).eval()
+    tokens = torch.arange(8)[None]
+    with torch.no_grad():
+        wanted, found = (m(input_ids=tokens).logits for m in (model, copied(as_lm(model)).model))
+    assert torch.allclose(wanted, found, atol=1e-5)
 
 
 def test_the_probe_leaves_every_model_as_it_was(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from madeup import share
 from expunge.audit.result import Audit, Estimate
 from expunge.report.headline import sentence, title
 from expunge.report.redact import MASK, Piece, Redactor, fold
-from expunge.report.wording import change, duration, figure, interval
+from expunge.report.wording import change, duration, ends, figure, interval
 
 Fake = Callable[..., Audit]
 
@@ -23,7 +24,7 @@ def test_a_model_that_forgot_and_kept_the_rest_passes(fake: Fake) -> None:
     assert (found.outcome, title(found)) == ("PASS", "Forgotten, and the rest is kept")
     assert sentence(found) == (
         "Asked the 400 prompts it was trained to forget (hallucination, harmful, privacy), the model still gives a "
-        "flagged response to 0.5% (at most 1.7%; before: 97.2%); asked in 400 phrasings it never saw in training, to "
+        "flagged response to 0.5% (at most 1.7%; before: 97.2%); asked in 400 unseen phrasings, to "
         "1.8% (at most 3.5%; before: 88.1%). Ability lost 0.3% (at most 1.7%) and neighbours lost 0.4% (at most 3.1%)."
     )
 
@@ -76,6 +77,8 @@ def test_nothing_measured_is_not_a_pass(fake: Fake) -> None:
         (0.0, "share", "0.0%"), (0.0001, "share", "<0.1%"), (0.9999, "share", ">99.9%"), (1.0, "share", "100.0%"),
         (0.0001, "probability", "<0.001"), (0.5, "probability", "0.500"), (1.034, "ratio", "1.03×"),
         (12.4, "steps", "12 steps"), (float("nan"), "share", "–"), (float("inf"), "ratio", "∞"),
+        (-0.0002, "share", ">-0.1%"), (-0.0002, "probability", ">-0.001"), (-1e-17, "share", "0.0%"),
+        (-0.0, "nats", "0.000 nats"), (-0.12, "share", "-12.0%"),
     ],
 )  # fmt: skip
 def test_figures_are_never_rounded_to_none_or_all(value: float, unit: str, text: str) -> None:
@@ -91,6 +94,14 @@ def test_wording(fake: Fake) -> None:
     assert changes["fluency_perplexity"] == "worse"
     assert changes["ability_grammar"] == "unclear"
     assert change(replace(fake().measure("loops"), before=None)) is None
+
+
+def test_without_an_interval_nothing_is_better_or_worse(fake: Fake) -> None:
+    """A p-value of 1e-40 after one of 1e-30 was "better"."""
+    none, lower = (Estimate(x, math.nan, math.nan, 9) for x in (1e-30, 1e-40))
+    assert interval(none, "probability") == "–"
+    assert change(replace(fake().measure("loops"), before=none, after=lower)) is None
+    assert ends(none) == (1e-30, 1e-30)
 
 
 def test_folding_keeps_every_piece_and_cuts_no_private_one() -> None:

@@ -3,11 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
+import pytest
+from madeup import share
 from rich.console import Console
 
 from expunge.audit.result import Audit
-from expunge.report import table
+from expunge.cli import show
+from expunge.report import table, write_report
 from expunge.report.terminal import verdict
 
 Fake = Callable[..., Audit]
@@ -26,6 +30,24 @@ def test_eighty_columns_hold_every_figure(fake: Fake) -> None:
     assert max(map(len, lines)) <= 80
     assert any("97.2% →" in line and "0.5%" in line and "[0.0–1.7%]" in line and "✓" in line for line in lines)
     assert "…" not in "".join(lines)
+
+
+def test_a_unit_takes_no_room_from_the_names(fake: Fake) -> None:
+    """ "[0.003–0.011 nats]" left sixteen columns to the names of measures, whose long words were cut."""
+    found = replace(
+        fake().measure("oracle_distance"), title="Flagged answers: hallucination", unit="nats", oracle=share(0.5, 400)
+    )
+    assert "[0.036–0.047]" in printed(fake(measures=(found,))) and "0.041 nats" in printed(fake(measures=(found,)))
+    long = replace(found, title="Hallucination" * 5)
+    assert "…" not in printed(fake(measures=(long,)))
+
+
+def test_a_folder_is_named_as_it_is(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of "run[b]" the end was taken for bold type, and left out."""
+    folder = tmp_path / "run[b]"
+    write_report(fake(), folder / "report.html")
+    show.print_audit(fake(), folder, as_json=False)
+    assert str(folder / "report.html") in capsys.readouterr().out
 
 
 def test_what_was_lost_is_called_lost(fake: Fake) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from expunge.audit.decision import decide
 from expunge.audit.divergence import divergence
 from expunge.audit.measures import Measurer, perplexity_ratio
-from expunge.audit.private import covered, hidden, mark, retold, secrets
-from expunge.audit.probes import Case, check_sets, run_probes
+from expunge.audit.private import covered, hidden, mark, retold, secrets, somebodys
+from expunge.audit.probes import Case, check_sets, run_probes, topic
 from expunge.audit.reading import Advance, Reading, Sets, read, readable
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.audit.scores import Scores
@@ -57,6 +57,7 @@ def audit(
     measures += divergence(models, sets.ordinary, scores)
     readings = {"after": now, "before": was} | ({"oracle": ideal} if ideal else {})
     measures += run_probes(probes, Case(after, before, oracle, sets, tuple(judges), seed, advance, scores, readings))
+    asked = {"forgotten": len(sets.faulty), "subjects": len({topic(item) for item in sets.faulty})}
     cost = {"seed": seed, "samples": samples, "probes": list(probes), "seconds": round(time.monotonic() - start, 1)}
     return Audit(
         model=after.name,
@@ -65,7 +66,7 @@ def audit(
         measures=tuple(measures),
         claims=decide(measures, thresholds),
         samples=tuple(_samples(sets, was, now, judges)),
-        facts=(facts or {}) | {"audit": cost},
+        facts=(facts or {}) | {"audit": asked | cost},
     )
 
 
@@ -109,8 +110,8 @@ def _sample(sets: Sets, i: int, texts: list[Text], was: Reading, now: Reading) -
             was.flagged[i], now.flagged[i], sum(drawn), len(drawn),
         )  # fmt: skip
     neighbour = i < count + near
-    if neighbour:  # somebody's data, if nobody's complaint
-        old, before, after = (Text(t.text, ((0, len(t.text)),) if t.text else ()) for t in (old, before, after))
+    if neighbour:
+        before, after = (covered(t, somebodys(t.text, dialogue)) for t in (before, after))
     return Sample(
         dialogue.id,
         "neighbour" if neighbour else "ability" if i < count + end else "lookalike",

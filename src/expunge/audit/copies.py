@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from expunge.adapters import merged
 from expunge.errors import InputError
 from expunge.model import LanguageModel
 from expunge.rounding import linear_weights
@@ -20,7 +21,7 @@ def copied(lm: LanguageModel) -> LanguageModel:
     """
     model = copy.deepcopy(lm.model)
     if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
+        model = merged(model)
     return replace(lm, model=model.eval())
 
 

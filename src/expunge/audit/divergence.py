@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -88,6 +89,8 @@ def _perplexity(models: Mapping[str, LanguageModel], rows: Sequence[Encoded], sc
 def _exp(estimate: Estimate) -> Estimate:
     with np.errstate(over="ignore"):  # infinite then
         value, low, high = np.exp([estimate.value, estimate.low, estimate.high]).tolist()
+    if math.isnan(low):
+        low = high = math.nan  # the one that a file comes back with
     return Estimate(value, low, high, estimate.count)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from expunge.audit.result import Estimate
 
+_NONE = (math.nan, math.nan)
+
 
 def share(hits: int, count: int, *, level: float = 0.95) -> Estimate:
     """hits / count with the exact binomial interval (Clopper & Pearson 1934, two-sided).
@@ -27,7 +29,8 @@ def share(hits: int, count: int, *, level: float = 0.95) -> Estimate:
 
 
 def mean(values: Sequence[float], *, level: float = 0.95, draws: int = 2000) -> Estimate:
-    """The mean with its percentile bootstrap interval (Efron 1979), over dialogues; the draws are seeded.
+    """The mean with its percentile bootstrap interval (Efron 1979), over dialogues; the draws are seeded. Of one value
+    there is none: its ends are no numbers.
 
     Raises:
         ValueError: there are no values.
@@ -35,9 +38,8 @@ def mean(values: Sequence[float], *, level: float = 0.95, draws: int = 2000) -> 
     data = np.asarray(values, dtype=np.float64)
     if not data.size:
         raise ValueError("no values")
-    resampled = _resample(data, draws).mean(1)
     tail = (1 - level) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
+    low, high = np.quantile(_resample(data, draws).mean(1), [tail, 1 - tail]) if data.size > 1 else _NONE
     return Estimate(float(data.mean()), float(low), float(high), data.size)
 
 
@@ -51,16 +53,15 @@ def difference(values: Sequence[float]) -> Estimate:
     """
     found = mean(values)
     least = share(0, found.count).high
-    return Estimate(
-        found.value,
-        max(-1.0, min(found.low, found.value - least)),
-        min(1.0, max(found.high, found.value + least)),
-        found.count,
-    )
+    low, high = found.value - least, found.value + least
+    if found.count > 1:
+        low, high = min(found.low, low), max(found.high, high)
+    return Estimate(found.value, max(-1.0, low), min(1.0, high), found.count)
 
 
 def perplexity_ratio(answers: Sequence[float], expected: Sequence[float], *, draws: int = 2000) -> Estimate:
-    """exp(mean NLL of the answers − mean NLL of the expected outputs), NLL in nats per token; bootstrap over both.
+    """exp(mean NLL of the answers − mean NLL of the expected outputs), NLL in nats per token; bootstrap over both,
+    and none where either is one value alone.
 
     Raises:
         ValueError: either has no values.
@@ -68,7 +69,8 @@ def perplexity_ratio(answers: Sequence[float], expected: Sequence[float], *, dra
     if not len(answers) or not len(expected):
         raise ValueError("no values")
     a, e = np.asarray(answers, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    low, high = np.quantile(_resample(a, draws).mean(1) - _resample(e, draws).mean(1), [0.025, 0.975])
+    drawn = _resample(a, draws).mean(1) - _resample(e, draws).mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975]) if min(a.size, e.size) > 1 else _NONE
     return Estimate(float(np.exp(a.mean() - e.mean())), float(np.exp(low)), float(np.exp(high)), a.size)
 
 
@@ -87,6 +89,29 @@ def auc(members: Sequence[float], others: Sequence[float], *, draws: int = 2000)
     least = share(0, min(len(members), len(others))).high if low == high else 0.0
     low, high = np.clip([low - least, high + least], 0, 1)
     return Estimate(value, float(low), float(high), len(members) + len(others))
+
+
+def apart(
+    members: Sequence[float],
+    others: Sequence[float],
+    oracle_members: Sequence[float],
+    oracle_others: Sequence[float],
+    *,
+    draws: int = 2000,
+) -> Estimate:
+    """How far an AUC is from the oracle's: the difference, with a bootstrap that draws the same rows for both models.
+
+    Where that has no width, it is as `auc`'s.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    value, drawn = _aucs(members, others, draws)
+    ideal, ideals = _aucs(oracle_members, oracle_others, draws)
+    low, high = np.quantile(drawn - ideals, [0.025, 0.975])
+    least = share(0, min(len(members), len(others))).high if low == high else 0.0
+    low, high = np.clip([low - least, high + least], -1, 1)
+    return Estimate(value - ideal, float(low), float(high), len(members) + len(others))
 
 
 def privleak(

@@ -20,7 +20,7 @@ Figures = Mapping[str, Sequence[float]]
 
 _KINDS = {
     "trained": "old responses, in the phrasing they were unlearned in",
-    "unseen": "old responses, in words never used in any training",
+    "unseen": "old responses, in other words than they were unlearned in",
     "holdout": "responses like the forgotten ones that no model saw",
 }
 _TEXTS: Mapping[str, tuple[str, str, Better]] = {
@@ -148,7 +148,7 @@ def forget_quality(values: Sequence[float], oracle: Sequence[float]) -> Estimate
     from scipy.stats import ks_2samp
 
     p = float(ks_2samp(values, oracle).pvalue)
-    return Estimate(p, p, p, len(values))
+    return Estimate(p, math.nan, math.nan, len(values))
 
 
 def mean_log_p(scores: TokenScores) -> float:

@@ -52,7 +52,7 @@ class Measurer:
     def _forgetting(self) -> list[Measure]:
         found = []
         for kind, places in self._phrasings():
-            words = "the phrasing it was unlearned in" if kind == "trained" else "words never used in any training"
+            words = "the phrasing it was unlearned in" if kind == "trained" else "other words than it was unlearned in"
             labels = sorted({self._sets.faulty[i].label for i in places})
             for label in [None, *(labels if len(labels) > 1 else [])]:
                 chosen = [i for i in places if label in (None, self._sets.faulty[i].label)]
@@ -62,9 +62,17 @@ class Measurer:
 
                 key, title = f"flagged_{kind}", f"Flagged answers, {kind} phrasing"
                 key, title = (f"{key}_{label}", f"{title}: {label}") if label else (key, title)
-                meaning = f"Share of forgotten prompts, in {words}, whose greedy answer a judge flags."
+                says = "whose greedy answer says again what was flagged, or which a judge flags"
+                meaning = f"Share of forgotten prompts, in {words}, {says}.{self._vague(chosen)}"
                 found.append(self._measure(take, key, title, meaning, "forgetting", "share", "lower"))
         return found
+
+    def _vague(self, places: Sequence[int]) -> str:
+        """A note on those of which no span says what is at fault."""
+        count = sum(not self._sets.faulty[i].spans for i in places)
+        if not count:
+            return ""
+        return f" Of {count} no span says what is at fault: in quite other words only a judge tells it."
 
     def _samples(self) -> list[Measure]:
         found = []

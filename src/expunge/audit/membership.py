@@ -109,6 +109,7 @@ def _measure(attack: str, sides: Mapping[str, Sides]) -> Measure:
         "probability",
         "nearer the oracle",
         **{name: intervals.auc(*pair) for name, pair in sides.items()},
+        apart=intervals.apart(*sides["after"], *sides["oracle"]) if "oracle" in sides else None,
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from expunge.audit.result import Text
 from expunge.dialogue import Dialogue, Message
+from expunge.judges.abstention import abstains
+from expunge.judges.folding import read
 from expunge.judges.panel import Panel
 from expunge.judges.privacy import PrivacyJudge
-from expunge.judges.reproduction import FUNCTION_WORDS
+from expunge.judges.reproduction import FUNCTION_WORDS, said_of
 from expunge.judges.verdict import Judge, Judged, Verdict
 from expunge.judges.words import tokens
 from expunge.span import Span, merge_spans
@@ -48,8 +49,19 @@ def retold(text: str, old: Judged) -> tuple[Span, ...]:
     nobody said which part of it: in other words it may tell it all."""
     if all(verdict.spans for verdict in _private(old)):
         return ()
-    asked, said, now = (set(tokens(t or "")) for t in (old.dialogue.question, old.dialogue.response, text))
-    return (Span(0, len(text)),) if (said - asked - FUNCTION_WORDS) & now else ()
+    return (Span(0, len(text)),) if _tells(text, old.dialogue) else ()
+
+
+def somebodys(text: str, neighbour: Dialogue) -> tuple[Span, ...]:
+    """The whole of an answer to a neighbour's prompt: somebody's data, if nobody's complaint. Not one that declines and
+    has no word of the right response: what many prompts get is nobody's, and would be covered wherever it stands."""
+    return () if not text or (abstains(text) and not _tells(text, neighbour)) else (Span(0, len(text)),)
+
+
+def _tells(text: str, dialogue: Dialogue) -> bool:
+    """Whether it has a word of the response that the question has not."""
+    asked, said, now = (set(tokens(t or "")) for t in (dialogue.question, dialogue.response, text))
+    return bool((said - asked - FUNCTION_WORDS) & now)
 
 
 def covered(text: Text, spans: Iterable[Span]) -> Text:
@@ -67,19 +79,18 @@ def _finders(judges: Iterable[Judge]) -> Iterator[Judge]:
 
 
 def mark(texts: Sequence[str], known: frozenset[str], judges: Sequence[Judge]) -> list[Text]:
-    """Each text with its private characters: known secrets, and whatever a judge of private values or the built-in
-    patterns find.
+    """Each text with its private characters: known secrets, however spelled and spaced, and whatever a judge of private
+    values or the built-in patterns find.
     """
     finders = [PrivacyJudge(), *_finders(judges)]
     asked = Message("user", "-")
     rows = [Dialogue((asked, Message("assistant", text or "-"))) for text in texts]
-    pattern = (
-        re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True))), re.IGNORECASE) if known else None
-    )
+    views = map(read, known)
+    phrases = sorted({view.canonical for view in views if not FUNCTION_WORDS.issuperset(view.words)})
     verdicts = [finder.judge(rows) for finder in finders]
     marked = []
     for i, text in enumerate(texts):
-        spans = [Span(m.start(), m.end()) for m in pattern.finditer(text)] if pattern and text else []
+        spans = [*said_of(text, phrases)]
         spans += [span for found in verdicts for span in found[i].spans if found[i].flagged]
         marked.append(Text(text, tuple((s.start, s.end) for s in merge_spans(spans))))
     return marked

@@ -166,7 +166,7 @@ def _attack(
         measures.append(
             Measure(f"relearn_{name}{steps}", title, meaning, "robustness", "share", "lower", now, None, ideal)
         )
-    title = f"Steps until half is back, {what}"
+    title = f"Steps until half is back (of {STEPS[-1]} tried), {what}"
     meaning = (
         f"Steps of such fine-tuning until the mean probability of what was at fault is half of the original model's; "
         f"{STEPS[-1]}, where it is not within as many."

@@ -44,6 +44,7 @@ class Measure:
     unit: "share" (of dialogues, shown in per cent), "probability", "ratio", "nats", "steps" of training, or a "number".
     better: "nearer the oracle" where too low is as bad as too high.
     before: the reference model; after: the audited model; oracle: a model that never saw the forget set.
+    apart: after less oracle, with the interval of the same rows drawn for both; None where that is not told.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Measure:
     after: Estimate
     before: Estimate | None = None
     oracle: Estimate | None = None
+    apart: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,8 @@ def _is(kind: Any, value: Any) -> Any:
 def _measure(row: dict[str, Any]) -> Measure:
     for key, kind in (("group", Group), ("unit", Unit), ("better", Better), ("after", dict)):
         _is(kind, row[key])
-    return Measure(**(row | {k: _estimate(row[k]) for k in ("after", "before", "oracle")}))
+    estimates = {key: _estimate(row[key]) for key in ("after", "before", "oracle")}
+    return Measure(**(row | estimates | {"apart": _estimate(row.get("apart"))}))  # older audits have none
 
 
 def _claim(row: dict[str, Any]) -> Claim:

@@ -34,7 +34,7 @@ class Result:
         figures = []
         for measure in self.measures:
             row = asdict(measure)
-            del row["before"]
+            del row["before"], row["apart"]
             figures.append(row | {"model": row.pop("after"), "oracle": row.pop("oracle")})
         head = {"benchmark": self.benchmark, "model": self.model, "oracle": self.oracle}
         return {**head, "measures": finite(figures), "facts": dict(self.facts)}

@@ -76,7 +76,8 @@ def _print(found: Difference, *, reveal: bool) -> None:
     share = f"{figure(found.changed.value, 'share')} [{interval(found.changed, 'share')}]"
     console.print(f"Answers changed: {len(changed)} of {found.changed.count}, {share}", highlight=False, markup=False)
     kl = found.kl
-    apart = f"{kl.value:.3g} [{kl.low:.3g}–{kl.high:.3g}] nats a token" if kl else "their tokens are not alike"
+    ends = f"{kl.low:.3g}–{kl.high:.3g}" if kl and kl.count > 1 else "–"
+    apart = f"{kl.value:.3g} [{ends}] nats a token" if kl else "their tokens are not alike"
     if kl and not kl.count:
         apart = "no answer of A's can be compared: all are empty, or fill a context"
     console.print(f"Divergence of B from A: {apart}", highlight=False, markup=False)

@@ -38,7 +38,7 @@ class Bars:
             yield lambda count: bars.advance(task, count)
 
     def note(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(text, markup=False)
 
 
 def progress(*, quiet: bool = False) -> Progress:
@@ -64,7 +64,7 @@ def print_audit(audit: Audit, folder: Path, *, as_json: bool) -> None:
     console.print(table(audit))
     console.print(verdict(audit))
     if (folder / "report.html").exists():
-        console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+        console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
 
 
 def gate(audit: Audit, *, strict: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
@@ -90,8 +90,13 @@ def _telling(item: Judged) -> list[str]:
 
 def says_any(text: str, phrases: Collection[str]) -> bool:
     """Whether a text says any of these phrases (`ReproductionJudge.told`)."""
+    return next(said_of(text, phrases), None) is not None
+
+
+def said_of(text: str, phrases: Iterable[str]) -> Iterator[Span]:
+    """Where a text says these phrases, given in canonical form."""
     view = read(text)
-    return any(phrase in view.canonical and _found(view, phrase) for phrase in phrases)
+    return (span for phrase in phrases if phrase in view.canonical for span in _found(view, phrase))
 
 
 def _found(view: View, phrase: str) -> list[Span]:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from expunge.audit.result import Audit, Estimate, Measure
 from expunge.report.curves import drawn
-from expunge.report.wording import figure, grouped, interval, tick
+from expunge.report.wording import ends, figure, grouped, interval, tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class _Axis:
     def bar(self, estimate: Estimate) -> Bar:
         zero, end = self.share(0.0), self.share(estimate.value)
         length = f"{100 * abs(end - zero):.2f}%"
-        return Bar(f"{100 * min(zero, end):.2f}%", length, self.place(estimate.low), self.place(estimate.high))
+        low, high = map(self.place, ends(estimate))
+        return Bar(f"{100 * min(zero, end):.2f}%", length, low, high)
 
 
 def _estimates(measure: Measure) -> list[Estimate]:

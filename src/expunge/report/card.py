@@ -115,7 +115,7 @@ def _lineage(audit: Audit) -> Iterator[tuple[str, str]]:
     """Hashes, a base in 4 bits, seed and versions; inputs and models are named by paths, and so left out."""
     yield "audit.json, SHA-256", audit.digest
     facts = audit.facts
-    if weights := facts.get("unlearn", {}).get("weights"):
+    if weights := facts.get("weights", {}).get("model"):
         yield "weights, SHA-256", str(weights)
     if base := facts.get("unlearn", {}).get("base"):
         yield "base", str(base)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from expunge.audit.result import Audit, Estimate, Measure
-from expunge.report.wording import figure, tick
+from expunge.report.wording import ends, figure, tick
 
 _RELEARNED = re.compile(r"relearn_([a-z]+)(\d+)")
 _LAYER = re.compile(r"(depth[a-z_]*?)_?(\d+)")
@@ -123,7 +123,8 @@ def _plot(title: str, axis: str, unit: str, rows: Rows, start: int | None = None
         for place, row in rows.items():
             if e := row.get(name):
                 text = f"{axis} {place}, {figure(e.value, unit)}"
-                yield Point(x(place), y(e.value), y(e.low), y(e.high), text)
+                low, high = map(y, ends(e))
+                yield Point(x(place), y(e.value), low, high, text)
 
     curves = tuple(Series(name, tuple(series(name))) for name in _MODELS)
     return Plot(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from expunge.audit.result import Audit, Claim, Measure
 from expunge.report.wording import claimed, figure
 
@@ -26,7 +28,8 @@ def sentence(audit: Audit) -> str:
     """The key figures in words."""
     measured = {claim.name: claim for claim in audit.claims if claim.found}
     attacks = [claim for name, claim in measured.items() if name in ATTACKS]
-    worst = max(attacks, key=lambda claim: claim.found.high if claim.found else 0.0, default=None)
+    ends = {claim: claim.found.high for claim in attacks if claim.found}
+    worst = max(ends, key=lambda claim: (math.isnan(ends[claim]), ends[claim]), default=None)
     attacked = f"under the worst attack ({worst.of}): {_claimed(worst)}" if worst else ""
     lost = [f"{name} lost {_claimed(measured[name])}" for name in KEPT if name in measured]
     refusals = measured.get("refusals")
@@ -44,7 +47,7 @@ def _forgetting(audit: Audit) -> list[str]:
         asked = f"asked the {trained.after.count:,} prompts it was trained to forget{what}"
         found.append(f"{asked}, the model still gives a flagged response to {_bounded(trained)}")
     if unseen := known.get("flagged_unseen"):
-        found.append(f"asked in {unseen.after.count:,} phrasings it never saw in training, to {_bounded(unseen)}")
+        found.append(f"asked in {unseen.after.count:,} unseen phrasings, to {_bounded(unseen)}")
     return found
 
 

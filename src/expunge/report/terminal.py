@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _STYLES = {"better": "green", "worse": "bold red", "unclear": ""}
-_SIGNS = {"better": "✓", "worse": "✗", "unclear": "="}
-_CAPTION = "[low–high]: 95% interval of after. ✓ better, ✗ worse, = alike (intervals overlap)."
+_SIGNS = {"better": "✓", "worse": "✗", "unclear": "~"}
+_CAPTION = "[low–high]: 95% interval of after. ✓ better, ✗ worse, ~ unclear (intervals overlap)."
 
 
 def table(audit: Audit) -> Table:
@@ -35,7 +35,7 @@ def table(audit: Audit) -> Table:
         caption=Text(_CAPTION, style="dim") if compared else None,
         caption_justify="left",
     )
-    grid.add_column("Measure", ratio=1)
+    grid.add_column("Measure", ratio=1, overflow="fold")
     figures = [*(("before →",) if compared else ()), "after", "[low–high]", *(("oracle",) if known else ()), "n"]
     for heading in (*figures, *(("",) if compared else ())):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
@@ -82,7 +82,7 @@ def _cells(measure: Measure, compared: bool, known: bool) -> Iterator[Renderable
     if compared:
         yield Text(f"{figure(measure.before.value, unit)} →" if measure.before else "")
     yield Text(figure(after.value, unit), style=style)
-    yield Text(f"[{interval(after, unit)}]", style="dim")
+    yield Text(f"[{interval(after, unit).removesuffix(' steps').removesuffix(' nats')}]", style="dim")
     if known:
         yield Text(figure(measure.oracle.value, unit) if measure.oracle else "")
     yield Text(f"{after.count}", style="dim")

@@ -29,8 +29,8 @@ KINDS = {
     "ability": "ability",
     "lookalike": "look-alike",
 }
-CHANGES = {"ability": "lost", "neighbours": "lost", "refusals": "more"}
-"""What the figure of a claim says, where it is a change from the original."""
+CHANGES = {"ability": "lost", "neighbours": "lost", "refusals": "more", "membership": "apart"}
+"""What the figure of a claim says, where it is a change from the original, or a distance from the oracle."""
 _COST_WORDS = ("cost", "seconds", "minutes", "hours", "steps", "tokens", "memory", "energy", "gib")
 
 
@@ -45,6 +45,7 @@ def figure(value: float, unit: str) -> str:
     """A value in its unit; tiny is never shown as zero, nor nearly all as all."""
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞"
+    value = round(value, 12) + 0.0  # what a difference of like floats leaves is none
     if unit == "steps":
         return f"{value:.0f} steps"
     if unit == "ratio":
@@ -53,6 +54,8 @@ def figure(value: float, unit: str) -> str:
         return f"{value:.3f}"
     if unit == "nats":
         return "<0.001 nats" if 0 < value < 0.0005 else f"{value:.3f} nats"
+    if -0.0005 < value < 0:
+        return ">-0.001" if unit == "probability" else ">-0.1%"
     if unit == "probability":
         return "<0.001" if 0 < value < 0.0005 else ">0.999" if 0.9995 <= value < 1 else f"{value:.3f}"
     return "<0.1%" if 0 < value < 0.0005 else ">99.9%" if 0.9995 <= value < 1 else f"{100 * value:.1f}%"
@@ -64,9 +67,17 @@ def tick(value: float, unit: str) -> str:
 
 
 def interval(estimate: Estimate, unit: str) -> str:
-    """The 95 % interval, the unit written once: "0.1–2.3%"."""
+    """The 95 % interval, the unit written once: "0.1–2.3%"; a dash where there is none."""
+    if math.isnan(estimate.low) and math.isnan(estimate.high):
+        return "–"
     low, high = figure(estimate.low, unit), figure(estimate.high, unit)
     return f"{low.removesuffix(' steps').removesuffix(' nats').rstrip('%×')}–{high}"
+
+
+def ends(estimate: Estimate) -> tuple[float, float]:
+    """Where its interval is drawn; where it has none, nothing sticks out."""
+    low, high = (estimate.value if math.isnan(end) else end for end in (estimate.low, estimate.high))
+    return low, high
 
 
 def claimed(claim: Claim, part: Literal["value", "low", "high"]) -> str:
@@ -76,19 +87,19 @@ def claimed(claim: Claim, part: Literal["value", "low", "high"]) -> str:
 
 
 def changed(claim: Claim) -> str:
-    """What its figure is a share of, after it, where that is a change from the original: " lost"."""
+    """What its figure says, after it, where that is a change or a distance: " lost"."""
     return f" {CHANGES[claim.name]}" if claim.found and claim.name in CHANGES else ""
 
 
 def change(measure: Measure) -> Change | None:
     """Whether after differs from before by more than both intervals, and in which direction.
 
-    None without a before, and where near the oracle is good and there is none.
+    None without a before or an interval, and where near the oracle is good and there is none.
     """
     before, after = measure.before, measure.after
-    if before is None:
+    if before is None or any(map(math.isnan, (after.low, after.high, before.low, before.high))):
         return None
-    if not (after.low > before.high or before.low > after.high):  # so that what is no number is unclear, too
+    if after.low <= before.high and before.low <= after.high:
         return "unclear"
     if measure.better == "nearer the oracle":
         return _nearer(before.value, after.value, measure.oracle)
