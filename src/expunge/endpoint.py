@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from expunge.dialogue import Message
-from expunge.errors import InputError, MissingExtraError
+from expunge.errors import InputError, MissingExtraError, UnansweredError
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +98,22 @@ class Endpoint:
         messages = [{"role": m.role, "content": m.content} for m in chat]
         return self._client.chat.completions.create(model=self.model, messages=messages, **options)
 
-    def refusal(self, failure: Failure) -> InputError:
+    def refusal(self, failure: Failure) -> UnansweredError:
         """The error for a failure that all dialogues would share."""
         if failure.status in (401, 403):
-            return InputError(
+            return UnansweredError(
                 f"{self.host} refuses the key (HTTP {failure.status})",
                 remedy=f"Set the environment variable {self.key_env} to a key of that server with access to the model.",
             )
         if failure.status == 404:
             remedy = "Check `model`, as the server lists it, and the URL, which mostly ends in /v1."
-            return InputError(f"{self.host} does not know the model {self.model!r}, or the URL", remedy=remedy)
+            return UnansweredError(f"{self.host} does not know the model {self.model!r}, or the URL", remedy=remedy)
         return self.gone(failure, 1)
 
-    def gone(self, failure: Failure, count: int) -> InputError:
+    def gone(self, failure: Failure, count: int) -> UnansweredError:
         """The error for a server that gives no answers."""
         what = "the request" if count == 1 else f"{count} requests in a row"
-        return InputError(f"{self.host} gave no answer to {what} ({failure.reason})", remedy=_remedy(failure))
+        return UnansweredError(f"{self.host} gave no answer to {what} ({failure.reason})", remedy=_remedy(failure))
 
 
 def _remedy(failure: Failure) -> str:

@@ -27,7 +27,7 @@ from expunge.cli import (
     tune,
     unlearn,
 )
-from expunge.errors import ExpungeError
+from expunge.errors import ExpungeError, place_of
 
 app = typer.Typer(
     name="expunge",
@@ -99,11 +99,6 @@ def main() -> None:
 def _internal(error: Exception) -> int:
     """A fault of ours: where it happened, and not its message, which may quote a dialogue. It exits 70 (EX_SOFTWARE of
     sysexits.h), so that no pipeline takes it for a failed claim, which exits 1."""
-    trace = error.__traceback__
-    place = ""
-    while trace is not None:
-        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    typer.echo(f"internal error: {type(error).__name__} at {place}", err=True)
+    typer.echo(f"internal error: {type(error).__name__} at {place_of(error)}", err=True)
     typer.echo("  Set EXPUNGE_DEBUG=1 for the traceback, which may quote dialogues.", err=True)
     return 70
