@@ -1,4 +1,4 @@
-"""Rows of dialogues wherever they lie: JSON Lines, CSV, Parquet, each also compressed, and `datasets` of the hub.
+"""Rows of dialogues wherever they lie: JSON Lines and CSV, perhaps .gz, Parquet, and `datasets` of the hub.
 
 Rows come one after another, never all at once, so that a file may be larger than the memory.
 """
@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def read_rows(source: str | Path) -> list[Row]:
 
 
 def stream_rows(source: str | Path) -> Iterator[Row]:
-    """Rows of a .jsonl, .json, .ndjson, .csv or .parquet file, perhaps .gz; or of a `datasets` name ("org/name:split").
+    """Rows of a file (.jsonl, .json, .ndjson, .csv, each perhaps .gz; .parquet) or a `datasets` name ("org/name:a").
 
     A slice may follow a file's name, as in "data.jsonl[100:200]" (rows, 0-based, the end excluded).
 
@@ -91,6 +91,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         reader = csv.DictReader(text, strict=True)
         try:
+            _check_header(reader.fieldnames or (), path)
             for row in reader:
                 if None in row or None in row.values():
                     fault = "more cells than the header" if None in row else "fewer cells than the header"
@@ -99,7 +100,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                 yield reader.line_num, {k: _cell(k, v) for k, v in row.items() if v.strip()}
         except UnicodeDecodeError:
             remedy = "Save the file as UTF-8."
-            raise InputError("not UTF-8 text", file=path, line=reader.line_num + 1, remedy=remedy) from None
+            raise InputError("not UTF-8 text", file=path, line=_undecodable(path), remedy=remedy) from None
         except csv.Error as error:
             remedy = "Quote texts that hold commas, quotes or line breaks; the row begins on this line."
             raise InputError(f"not valid CSV ({error})", file=path, line=reader.line_num + 1, remedy=remedy) from None
@@ -107,6 +108,25 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise InputError("the compressed file is damaged", file=path, line=reader.line_num + 1) from None
     if reader.line_num <= 1:
         raise InputError("the file is empty", file=path, remedy="Give a header and at least one row.")
+
+
+def _check_header(names: Sequence[str], path: Path) -> None:
+    """Names are not told: without a header they would be what somebody said."""
+    twice = next((i for i, name in enumerate(names) if name and name in names[:i]), None)
+    if twice is not None:
+        fault = f"the columns {names.index(names[twice]) + 1} and {twice + 1} have the same name"
+        raise InputError(fault, file=path, line=1, remedy="Rename or remove one; the first line is the header.")
+
+
+def _undecodable(path: Path) -> int | None:
+    """The first line that is not UTF-8: the reader of a text is ahead of the lines that it gives."""
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return None
 
 
 def _cell(column: str, text: str) -> Any:
@@ -126,6 +146,9 @@ def _cell(column: str, text: str) -> Any:
 def _parquet_rows(path: Path) -> Iterator[Row]:
     if not exists(path):
         raise InputError("there is no such file", file=path, remedy="Check the path.")
+    if path.suffix == ".gz":
+        remedy = "Unpack it: Parquet is compressed in itself."
+        raise InputError("Parquet inside of .gz is not read", file=path, remedy=remedy)
     try:
         import pyarrow
         from pyarrow import parquet
