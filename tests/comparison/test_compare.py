@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from expunge.comparison.ground import Ground, _same_models
 from expunge.comparison.page import page
 from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError, MissingExtraError, OutputError, UnansweredError
 from expunge.files import lock, make_folder
+from expunge.judges.verdict import Verdict
 from expunge.recipe import read_recipe
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
@@ -127,6 +130,26 @@ def test_another_tokenizer_template_or_config_is_refused_too(
         (model / name).write_text((model / name).read_text() + " ")
         with pytest.raises(OutputError, match="another tokenizer or config"):
             _same_models(what, kept)
+
+
+def test_other_judges_under_the_same_name_are_refused(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a classifier trained anew: the verdicts would be the old one's, the figures the new one's."""
+
+    class Mine:
+        name, version = "mine", "1"
+
+        def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+            return [Verdict("privacy", 1.0, self.name, self.version) for _ in dialogues]
+
+    monkeypatch.setattr("expunge.comparison.ground.load_judge", lambda *_, **__: Mine())
+    what = replace(read_recipe(recipe), judges=("mine=folder",))
+    for _ in range(2):
+        assert len(Ground.of(what, tmp_path / "out").parts.forget) == 4
+    monkeypatch.setattr(Mine, "version", "2")
+    with pytest.raises(OutputError, match="by other judges, or by another version of them"):
+        Ground.of(what, tmp_path / "out")
 
 
 def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
