@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+import ssl
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from expunge.dialogue import Message
-from expunge.errors import InputError, MissingExtraError
+from expunge.errors import InputError, MissingExtraError, UnansweredError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,15 @@ class Failure:
     @property
     def hopeless(self) -> bool:
         """Whether other dialogues would fare no better."""
-        return self.reason == NO_CONNECTION or 300 <= self.status < 400 or self.status in (401, 402, 403, 404)
+        unreached = self.reason in (NO_CONNECTION, NOT_SECURE)
+        return unreached or 300 <= self.status < 400 or self.status in (401, 402, 403, 404)
 
 
 KEY = "OPENAI_API_KEY"
 """The environment variable with the key, where none is named."""
 
-NO_CONNECTION, BROKEN, TIMEOUT = "no connection", "connection broken off", "timeout"
+NO_CONNECTION, NOT_SECURE = "no connection", "no secure connection"
+BROKEN, TIMEOUT = "connection broken off", "timeout"
 
 
 class Endpoint:
@@ -84,8 +87,7 @@ class Endpoint:
             except openai.APITimeoutError:
                 return Failure(TIMEOUT)
             except openai.APIConnectionError as error:
-                reached = type(error.__cause__).__name__ != "ConnectError"  # of httpx, whichever of its versions
-                return Failure(BROKEN if reached else NO_CONNECTION)
+                return Failure(_unconnected(error))
             except openai.APIStatusError as error:
                 return Failure(f"HTTP {error.status_code}", error.status_code)
             except (openai.OpenAIError, ValueError):
@@ -98,25 +100,37 @@ class Endpoint:
         messages = [{"role": m.role, "content": m.content} for m in chat]
         return self._client.chat.completions.create(model=self.model, messages=messages, **options)
 
-    def refusal(self, failure: Failure) -> InputError:
+    def refusal(self, failure: Failure) -> UnansweredError:
         """The error for a failure that all dialogues would share."""
         if failure.status in (401, 403):
-            return InputError(
+            return UnansweredError(
                 f"{self.host} refuses the key (HTTP {failure.status})",
                 remedy=f"Set the environment variable {self.key_env} to a key of that server with access to the model.",
             )
         if failure.status == 404:
             remedy = "Check `model`, as the server lists it, and the URL, which mostly ends in /v1."
-            return InputError(f"{self.host} does not know the model {self.model!r}, or the URL", remedy=remedy)
+            return UnansweredError(f"{self.host} does not know the model {self.model!r}, or the URL", remedy=remedy)
         return self.gone(failure, 1)
 
-    def gone(self, failure: Failure, count: int) -> InputError:
+    def gone(self, failure: Failure, count: int) -> UnansweredError:
         """The error for a server that gives no answers."""
         what = "the request" if count == 1 else f"{count} requests in a row"
-        return InputError(f"{self.host} gave no answer to {what} ({failure.reason})", remedy=_remedy(failure))
+        return UnansweredError(f"{self.host} gave no answer to {what} ({failure.reason})", remedy=_remedy(failure))
+
+
+def _unconnected(error: Exception) -> str:
+    """The reason: a server that was reached, one that was not, or one that cannot be trusted to be itself."""
+    causes = [error.__cause__]
+    while (last := causes[-1]) is not None:
+        causes.append(last.__cause__ or last.__context__)
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return NOT_SECURE
+    return NO_CONNECTION if type(error.__cause__).__name__ == "ConnectError" else BROKEN  # httpx's, of any version
 
 
 def _remedy(failure: Failure) -> str:
+    if failure.reason == NOT_SECURE:
+        return "Check the URL; where its certificate is of your own making, set SSL_CERT_FILE to a file of it."
     if failure.reason == TIMEOUT:
         return "It may be too busy: a judge takes a longer `timeout`, or less `concurrency`."
     if failure.reason == NO_CONNECTION:

@@ -3,7 +3,8 @@
 ExpungeError                 exit code 1
 ├── InputError               exit code 2: a file, a row, a name or a setting is wrong
 │   ├── MissingExtraError         an optional dependency is not installed
-│   └── OutputError          the place to write to cannot be used, or holds something else
+│   ├── OutputError          the place to write to cannot be used, or holds something else
+│   └── UnansweredError      a server gives no answers
 └── UnlearningError         exit code 1: the work was done and did not succeed
 """
 
@@ -54,5 +55,18 @@ class OutputError(InputError):
     """The output path cannot be written, or writing would overwrite something."""
 
 
+class UnansweredError(InputError):
+    """A server that is asked refuses the key, does not know the model, or gives no answers."""
+
+
 class UnlearningError(ExpungeError):
     """Training ended without a usable model (not a number, or the normal loss out of its budget at once)."""
+
+
+def place_of(error: BaseException) -> str:
+    """Where it was raised, as file:line; its message, which may quote a dialogue, is not told."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

@@ -1,4 +1,4 @@
-"""Rows of dialogues wherever they lie: JSON Lines, CSV, Parquet, each also compressed, and `datasets` of the hub.
+"""Rows of dialogues wherever they lie: JSON Lines and CSV, perhaps .gz, Parquet, and `datasets` of the hub.
 
 Rows come one after another, never all at once, so that a file may be larger than the memory.
 """
@@ -41,7 +41,7 @@ def read_rows(source: str | Path) -> list[Row]:
 
 
 def stream_rows(source: str | Path) -> Iterator[Row]:
-    """Rows of a .jsonl, .json, .ndjson, .csv or .parquet file, perhaps .gz; or of a `datasets` name ("org/name:split").
+    """Rows of a file (.jsonl, .json, .ndjson, .csv, each perhaps .gz; .parquet) or a `datasets` name ("org/name:a").
 
     A slice may follow a file's name, as in "data.jsonl[100:200]" (rows, 0-based, the end excluded).
 
@@ -118,14 +118,18 @@ def _csv_lines(file: IO[bytes], path: Path) -> Iterator[str]:
 
 
 def _check_header(names: Sequence[str], path: Path) -> None:
-    """Raises: InputError: columns are told apart by something else than commas, or two have one name."""
+    """Names are not told: without a header they would be what somebody said.
+
+    Raises: InputError: columns are told apart by something else than commas, or two have one name.
+    """
     for mark, found in (("semicolons", ";"), ("tabs", "\t"), ("bars", "|")):
         if len(names) == 1 and found in names[0]:
             remedy = "Save the file again with commas between the columns, texts that hold commas in quotes."
             raise InputError(f"the header is one column, which holds {mark}", file=path, line=1, remedy=remedy)
-    twice = next((name for name in names if name and names.count(name) > 1), None)
+    twice = next((i for i, name in enumerate(names) if name and name in names[:i]), None)
     if twice is not None:
-        raise InputError("two columns have the same name", file=path, line=1, remedy="Rename or remove one of them.")
+        fault = f"the columns {names.index(names[twice]) + 1} and {twice + 1} have the same name"
+        raise InputError(fault, file=path, line=1, remedy="Rename or remove one; the first line is the header.")
 
 
 def _cell(column: str, text: str) -> Any:
@@ -145,6 +149,9 @@ def _cell(column: str, text: str) -> Any:
 def _parquet_rows(path: Path) -> Iterator[Row]:
     if not exists(path):
         raise InputError("there is no such file", file=path, remedy="Check the path.")
+    if path.suffix == ".gz":
+        remedy = "Unpack it: Parquet is compressed in itself."
+        raise InputError("Parquet inside of .gz is not read", file=path, remedy=remedy)
     try:
         import pyarrow
         from pyarrow import parquet

@@ -6,8 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,11 +24,14 @@ from expunge.comparison.ground import Ground, _same_models
 from expunge.comparison.page import page
 from expunge.comparison.score import Score, Scorer
 from expunge.comparison.table import front, rows
-from expunge.errors import InputError, MissingExtraError, OutputError
+from expunge.dialogue import Dialogue
+from expunge.errors import InputError, MissingExtraError, OutputError, UnansweredError
 from expunge.files import lock, make_folder
+from expunge.judges.verdict import Verdict
 from expunge.manifest import alone
 from expunge.recipe import read_recipe
 from expunge.training.config import UnlearnConfig
+from expunge.training.unlearn import unlearn
 
 SCORE = Score(0.5, 0.6, None, 0.9, 0.1, None, 0.2, 0.3, 0.0, None, 0.8, 0.7, None)
 
@@ -132,6 +137,26 @@ def test_another_tokenizer_template_or_config_is_refused_too(
         (model / name).write_text((model / name).read_text() + " ")
         with pytest.raises(OutputError, match="another tokenizer or config"):
             _same_models(what, kept)
+
+
+def test_other_judges_under_the_same_name_are_refused(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a classifier trained anew: the verdicts would be the old one's, the figures the new one's."""
+
+    class Mine:
+        name, version = "mine", "1"
+
+        def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+            return [Verdict("privacy", 1.0, self.name, self.version) for _ in dialogues]
+
+    monkeypatch.setattr("expunge.comparison.ground.load_judge", lambda *_, **__: Mine())
+    what = replace(read_recipe(recipe), judges=("mine=folder",))
+    for _ in range(2):
+        assert len(Ground.of(what, tmp_path / "out").parts.forget) == 4
+    monkeypatch.setattr(Mine, "version", "2")
+    with pytest.raises(OutputError, match="by other judges, or by another version of them"):
+        Ground.of(what, tmp_path / "out")
 
 
 def test_a_cell_that_another_process_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
@@ -258,6 +283,21 @@ def test_names_and_reasons_are_no_markup_in_a_terminal(capsys: pytest.CaptureFix
     assert "npo [/fast]" in told and "not [/finite]" in told and "[b]\ufffd" in told
 
 
+def test_long_names_and_reasons_leave_the_figures_their_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They took it all, in a terminal of the usual width."""
+    monkeypatch.setenv("COLUMNS", "80")
+    score = replace(SCORE, privacy=0.111, neighbours=0.222)
+    whole = Cell("npo with spans and a very long name " * 4, 0, score, "", "unjudged", 1, 2, 3.0)
+    broken = Cell("ascent", 0, None, "by step 6 the loss is not finite " * 4, "diverged", 1, 2, 3.0)
+    command._print(Comparison((whole, broken), score, None), Path("out"))
+    told = capsys.readouterr().out
+    for figure in ("overall", "neighbours", "0.500", "0.111", "0.900", "0.222", "0.300", "0.200"):
+        assert figure in told
+    assert "ascent, seed 0: by step 6" in told and max(map(len, told.split("\n")[:8])) <= 80
+
+
 def test_medians_are_of_the_seeds_that_have_a_score(capsys: pytest.CaptureFixture[str]) -> None:
     cells = [Cell("npo", 0, SCORE, "", "unjudged", 600, 900, 30.0)]
     cells += [Cell("npo", seed, None, "not finite", "diverged", 0, 0, 3.0) for seed in (1, 2)]
@@ -314,3 +354,48 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
     if not right.judges:
         assert Ground.of(right, tmp_path / "out").parts.forget
+
+
+@pytest.mark.parametrize("where", ["unlearn", "score"])
+@pytest.mark.parametrize(
+    "error", [UnansweredError("no answer"), OutputError("no space left"), MissingExtraError("peft", "lora", "LoRA")]
+)
+def test_what_no_method_is_to_blame_for_stops_and_is_no_row(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: InputError, where: str
+) -> None:
+    """A judge's server that is down, a full disk: kept as a row it would never be tried again."""
+    what = read_recipe(recipe)
+    chosen = entries(["npo"], None, what.config)
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "unlearn", broken) if where == "unlearn" else patch.setattr(Scorer, "score", broken)
+        with pytest.raises(type(error)):
+            compare(what, chosen, tmp_path / "out", seeds=1)
+    assert compare(what, chosen, tmp_path / "out", seeds=1).cells[0].score
+
+
+def test_one_that_fails_for_a_fault_of_ours_costs_the_others_nothing(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or for want of memory. It is not kept: the next call tries it again."""
+    what = read_recipe(recipe)
+    chosen = entries(["npo", "simnpo"], None, what.config)
+
+    def broken(*given: Any, config: UnlearnConfig, **more: Any) -> Any:
+        if config.method == "npo":
+            raise RuntimeError("out of memory; the dialogue said 4-71-63")
+        return unlearn(*given, config=config, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "unlearn", broken)
+        found = compare(what, chosen, tmp_path / "out", seeds=1)
+        with pytest.raises(RuntimeError):  # a search has nothing else to do
+            cell(Ground.of(what, tmp_path / "out"), "npo", chosen["npo"], lambda *_: None)
+    failed, whole = found.cells
+    assert whole.score and failed.score is None and failed.outcome == "failed"
+    assert "RuntimeError at" in failed.reason and "test_compare.py" in failed.reason and "4-71" not in failed.reason
+    assert "RuntimeError" in page(found)
+    assert compare(what, chosen, tmp_path / "out", seeds=1).cells[0].score

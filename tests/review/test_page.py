@@ -145,6 +145,25 @@ def test_marks_answers_notes_and_undo(make_file: MakeFile, page: Any) -> None:
     assert verdict.reason == "jkx? a note"
 
 
+def test_words_are_found_in_one_pass(make_file: MakeFile, page: Any) -> None:
+    """In a response of 100,000 characters `m` took seconds, a time that grew with the square of the length."""
+    server = Server(make_file(1))
+    page.goto(server.link)
+    shown(page, 1)
+    found, read, length = page.evaluate(
+        """async () => { const { words } = await import("/text.js"), from = Array.from;
+        const text = "\\n🙂🙂 " + "a\u0301b é ".repeat(500) + " ";
+        let read = 0;
+        Array.from = (given) => { read += given.length; return from(given); };
+        const found = words(text);
+        Array.from = from;
+        return [found, read, text.length]; }"""
+    )
+    assert found[:3] == [[1, 3], [4, 7], [8, 9]] and found[-1] == [4 + 499 * 6 + 4, 4 + 499 * 6 + 5]
+    assert read <= length
+    server.stop(signal.SIGTERM)
+
+
 def test_filters_help_and_what_the_judges_cannot_tell(make_file: MakeFile, page: Any) -> None:
     server = Server(make_file(600))
     page.goto(server.link)

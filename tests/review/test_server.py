@@ -70,6 +70,16 @@ def test_the_cookie_is_for_this_site_alone(stranger: TestClient) -> None:
     assert answer.headers["location"] == "/"
 
 
+@pytest.mark.parametrize("other", ['prefs={"theme": "dark"}', "name=Ann Lee", "=", "a b=c", 'x="'])
+def test_cookies_of_other_programs_on_this_machine_lock_nobody_out(client: TestClient, other: str) -> None:
+    """Browsers send them to every port; the link, used up, would not open again."""
+    own = f"expunge_review_8123={client.cookies['expunge_review_8123']}"
+    client.cookies.clear()
+    for cookies in (f"{other}; {own}", f"{own}; {other}"):
+        assert client.get("/", headers={"cookie": cookies}).status_code == 200
+    assert client.get("/", headers={"cookie": other}).status_code == 403
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8123", "127.0.0.1", "127.0.0.1:80", "", "[::1]:8123"])
 def test_another_host_is_refused(client: TestClient, host: str) -> None:
     for path in ("/", "/api/review", f"/?token={TOKEN}"):

@@ -12,7 +12,7 @@ import pytest
 
 from expunge import cli
 from expunge.dialogue import Dialogue, Message
-from expunge.errors import InputError
+from expunge.errors import InputError, UnansweredError
 from expunge.scan.served import Served
 from served import Answer, Asked, completion, serving
 
@@ -87,6 +87,23 @@ def test_a_server_that_is_no_use_is_told_once(answer: Answer, told: str) -> None
 def test_no_server_is_told() -> None:
     with pytest.raises(InputError, match="no connection"):
         Served("http://127.0.0.1:9/v1", "m", retries=0)([prompt("a")], max_new_tokens=7, samples=0, seed=0)
+
+
+@pytest.mark.parametrize("answer", [Answer({}, 500), Answer("{"), Answer({"choices": []})])
+def test_the_row_that_a_server_breaks_on_is_named(answer: Answer) -> None:
+    def behave(asked: Asked, _: int) -> Answer:
+        return answer if asked.text.endswith("b") else completion("x")
+
+    with serving(behave) as server, pytest.raises(UnansweredError, match=r"^in\.jsonl:b: .* gave no answer"):
+        Served(server.url, "m", retries=0)([prompt("a"), prompt("b")], max_new_tokens=7, samples=0, seed=0)
+
+
+def test_a_server_that_cannot_be_trusted_to_be_itself_is_told_as_such() -> None:
+    """Here it speaks no TLS; a certificate that nobody vouches for is the same. It was "start the server"."""
+    with serving(lambda *_: completion("x")) as server:
+        url = server.url.replace("http", "https")
+        with pytest.raises(UnansweredError, match="^127.* gave no answer .*no secure connection.*\n.*SSL_CERT_FILE"):
+            Served(url, "m", retries=0)([prompt("a")], max_new_tokens=7, samples=0, seed=0)
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: Any) -> tuple[int, str, str]:

@@ -77,16 +77,18 @@ def _print(found: Comparison, out: Path) -> None:
 
     table = rows(found)
     shown = [name for name in SHOWN if any(name in row.figures for row in table)]
-    grid = Table(Column("method", no_wrap=True), *shown, "steps", box=None, pad_edge=False)
+    columns = [Column(name, justify="right", no_wrap=True) for name in (*shown, "steps")]
+    grid = Table(Column("method", overflow="fold"), *columns, box=None, pad_edge=False)
     for row in table:
         name = f"{row.name} ({row.seeds})" if row.seeds else row.name
         grid.add_row(Text(showable(name)), *_cells(row.figures, shown), str(row.steps))
-        for reason in row.broken:
-            grid.add_row(Text(showable(f"  {reason}")))
     for name, score in (("original", found.original), ("oracle", found.oracle)):
         if score:
             grid.add_row(name, *_cells(figures([score]), shown))
     Console().print(grid)
+    for row in table:
+        for reason in row.broken:
+            print(showable(f"{row.name}, {reason}"))
     print(f"Medians; with their range and all figures: {out / 'comparison.html'}")
 
 

@@ -27,7 +27,7 @@ def command(
         str,
         typer.Argument(
             metavar="DIALOGUES",
-            help="JSON Lines, CSV or Parquet, perhaps .gz, or a datasets name; rows without response are asked.",
+            help="JSON Lines or CSV, perhaps .gz, Parquet, or a datasets name; rows without response are asked.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write the verdicts to.")],

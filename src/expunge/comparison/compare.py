@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 from expunge.comparison.ground import Ground, load
 from expunge.comparison.score import Score
-from expunge.errors import ExpungeError, InputError
+from expunge.errors import ExpungeError, InputError, MissingExtraError, OutputError, UnansweredError, place_of
 from expunge.files import digest, lock, make_folder, read_text, write_json
 from expunge.model import LanguageModel
 from expunge.progress import Progress, Quiet
@@ -26,6 +27,10 @@ from expunge.training.unlearn import unlearn
 VERSION = "2"
 """Of the score: what an older one took is not taken over."""
 GIVEN_UP = "given up"
+FAILED = "failed"
+"""A fault of ours, or no memory left: told in its row, and tried again by the next call."""
+NOBODYS = (MissingExtraError, OutputError, UnansweredError)
+"""Faults that no setting is to blame for. They stop a comparison, and the same command goes on."""
 
 Watch = Callable[[LanguageModel, Mapping[str, Any]], None]
 """What is called, each time that a training is judged, with the model and what was found; may raise `GivenUpError`."""
@@ -138,7 +143,8 @@ def cell(ground: Ground, name: str, config: UnlearnConfig, watch: Watch | None =
         found = _kept(path, name, watch)  # another process was at it, and is done
         if not found:
             found = _done(ground, name, config, work, watch)
-            write_json(path, found.row())
+            if found.outcome != FAILED:
+                write_json(path, found.row())
         shutil.rmtree(work, ignore_errors=True)
     return found
 
@@ -160,19 +166,21 @@ def _kept(path: Path, name: str, watch: Watch | None) -> Cell | None:
 
 
 def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch | None) -> Cell:
+    """A cell, made now.
+
+    Raises:
+        MissingExtraError, OutputError, UnansweredError: see `NOBODYS`. With a watch also what else is none of the
+            training's own ends.
+    """
     start = time.monotonic()
-    lm = load(ground.recipe, ground.recipe.model, bits=config.base_bits)
 
     def broken(outcome: str, reason: str, steps: int = 0, tokens: int = 0) -> Cell:
         return Cell(name, config.seed, None, reason, outcome, steps, tokens, round(time.monotonic() - start, 1))
 
-    def on_round(entry: Mapping[str, Any]) -> None:
-        if watch:
-            watch(lm, entry)
-
-    shutil.rmtree(work / ("adapter" if config.lora_rank else "model"), ignore_errors=True)  # killed before its score
     try:
-        done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=on_round)
+        return _trained(ground, name, config, work, watch, broken)
+    except NOBODYS:
+        raise
     except DivergedError as error:
         return broken("diverged", error.message)
     except GivenUpError as error:
@@ -181,9 +189,29 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
         if watch:
             raise
         return broken("refused", error.message)
+    except Exception as error:
+        if watch or os.environ.get("EXPUNGE_DEBUG"):
+            raise
+        return broken(FAILED, f"internal error: {type(error).__name__} at {place_of(error)}")
+
+
+def _trained(
+    ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch | None, broken: Callable[..., Cell]
+) -> Cell:
+    start = time.monotonic()
+    lm = load(ground.recipe, ground.recipe.model, bits=config.base_bits)
+
+    def on_round(entry: Mapping[str, Any]) -> None:
+        if watch:
+            watch(lm, entry)
+
+    shutil.rmtree(work / ("adapter" if config.lora_rank else "model"), ignore_errors=True)  # killed before its score
+    done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=on_round)
     seconds = max(round(time.monotonic() - start, 1), done.seconds)
     try:
         score = ground.scorer.score(load(ground.recipe, str(done.path)))
+    except NOBODYS:
+        raise
     except InputError:
         score = None
     if not score or not all(math.isfinite(value) for value in asdict(score).values() if value is not None):

@@ -76,6 +76,7 @@ class Ground:
                 _check_asked(recipe, [original, oracle] if oracle else [original])
             _same_models(recipe, out / WEIGHTS)
             parts = judged_split(recipe, judges, normal, out, manifest, progress)
+            _same_judges(manifest, judges)
             Material.of(original.format, parts)  # what is wrong with the rows is no method's fault
             make_folder(out / WORK)
         sets = audit_sets(
@@ -108,6 +109,15 @@ def _check_asked(recipe: Recipe, models: Sequence[LanguageModel]) -> None:
     for lm in models:
         for dialogue in (*ordinary, *read_normal(recipe.holdout), *unseen):
             lm.format.encode(dialogue)
+
+
+def _same_judges(manifest: Manifest, judges: Sequence[Judge]) -> None:
+    """Refuse others than those that have judged what lies here."""
+    names = [f"{judge.name} {judge.version}" for judge in judges]
+    if manifest.read()["steps"].get("scan", {}).get("judges", names) != names:
+        remedy = "Choose another --out, or remove that folder to start anew."
+        what = "what is here was judged by other judges, or by another version of them"
+        raise OutputError(what, file=manifest.folder, remedy=remedy)
 
 
 def _same_models(recipe: Recipe, path: Path) -> None:

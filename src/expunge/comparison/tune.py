@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,8 +98,8 @@ def tune(
         while len(tried) < trials:
             values = following(space, tried, recipe.seed)
             wanted = placed(config, values)
-            done = cell(ground, config.method, wanted, _watch(ground, wanted))
-            assert done is not None, "no other process is in this folder"
+            while not (done := cell(ground, config.method, wanted, _watch(ground, wanted))):
+                time.sleep(1.0)  # a comparison in this folder is at it
             tried.append(Trial(values, done))
             write_json(out / RESULT, Tuning(config, space, about, original, tuple(tried)).row())
             advance(1)

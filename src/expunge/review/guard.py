@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,11 +69,8 @@ class Guard:
         return None
 
     def _known(self, headers: Headers) -> bool:
-        try:
-            given = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
-        except CookieError:
-            return False
-        return self._session is not None and given is not None and _same(given.value, self._session)
+        given = cookie_parser(headers.get("cookie", "")).get(self._cookie)  # beside those of other programs here
+        return self._session is not None and given is not None and _same(given, self._session)
 
     def _exchange(self, given: str) -> Response:
         if self._token is None or not _same(given, self._token):

@@ -8,7 +8,7 @@ from typing import Any
 
 from expunge.dialogue import Dialogue
 from expunge.endpoint import Endpoint, Failure
-from expunge.errors import InputError
+from expunge.errors import InputError, UnansweredError
 from expunge.files import digest
 
 CONCURRENCY = 64
@@ -56,8 +56,11 @@ class Served:
                 "utf-16", "replace"
             )  # JSON can halve characters
             return whole.strip()
-        if outcome.silent or outcome.hopeless:
+        if outcome.hopeless:
             raise self._endpoint.refusal(outcome)
+        if outcome.silent:  # perhaps of this prompt alone
+            error = self._endpoint.refusal(outcome)
+            raise UnansweredError(f"{dialogue.place}: {error.message}", remedy=error.remedy)
         remedy = "Perhaps it is too long with --max-new-tokens; shorten or remove it. The same command goes on."
         raise InputError(
             f"{dialogue.place}: {self._endpoint.host} takes no such prompt ({outcome.reason})", remedy=remedy

@@ -56,9 +56,13 @@ export function selectedSpan(element) {
 // Words as [start, end] in code points.
 export function words(text) {
   const found = [];
+  let unit = 0;
+  let point = 0; // the same place, in code points
   for (const match of text.matchAll(/\S+/gu)) {
-    const start = Array.from(text.slice(0, match.index)).length;
-    found.push([start, start + Array.from(match[0]).length]);
+    const start = point + Array.from(text.slice(unit, match.index)).length;
+    point = start + Array.from(match[0]).length;
+    unit = match.index + match[0].length;
+    found.push([start, point]);
   }
   return found;
 }
