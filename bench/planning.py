@@ -44,6 +44,9 @@ SHAPES = [
     ("qwen3", 256, 768, 4, 4, 2, 16_384, True, 4, 8, 60, 30, 0, {}),
     ("gpt2", 256, 1024, 4, 4, 4, 16_384, True, 4, 8, 60, 30, 0, {}),
     ("gpt_neox", 256, 1024, 4, 4, 4, 16_384, False, 4, 8, 60, 30, 0, {}),
+    ("llama", 256, 688, 4, 4, 4, 8_192, False, 6, 8, 60, 60, 0, {"method": "idk_dpo"}),
+    ("llama", 256, 688, 4, 4, 4, 8_192, False, 8, 8, 60, 60, 0, {"method": "flat"}),
+    ("llama", 256, 688, 4, 4, 4, 8_192, False, 16, 4, 60, 60, 0, {"checkpointing": True, "accumulation": 4}),
     ("bf16 llama", 512, 1376, 6, 8, 4, 8_192, False, 4, 8, 60, 30, 0, {}),
     ("bf16 llama", 512, 1376, 6, 8, 4, 8_192, False, 4, 8, 60, 30, 8, {}),
 ]
@@ -178,7 +181,8 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
     if not shape["more"].get("kept", True):
         Reference.__init__.__kwdefaults__["kept_bytes"] = memory.KEPT = 0
     spared = shape["more"].get("checkpointing", False)
-    config = UnlearnConfig(
+    config = UnlearnConfig.of(
+        shape["more"].get("method", "default"),
         max_steps=3, judge_every=3, settle_steps=0, forget_rows=shape["forget"], normal_rows=shape["normal"],
         lora_rank=shape["rank"], accumulation=shape["more"].get("accumulation", 1), checkpointing=spared,
     )  # fmt: skip
@@ -231,6 +235,7 @@ def main() -> None:
             "".join(f", {key} {value}" for key, value in shape["more"].items())
             .replace("kept False", "not kept")
             .replace("checkpointing True", "checkpointing")
+            .replace("method ", "")
         )
         method = f"LoRA {shape['rank']}" if shape["rank"] else "full"
         method += told

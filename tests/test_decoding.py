@@ -17,14 +17,22 @@ from transformers import (
     LlamaForCausalLM,
     MambaConfig,
     MambaForCausalLM,
+    MiniMaxConfig,
+    MiniMaxForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
+    RecurrentGemmaConfig,
+    RecurrentGemmaForCausalLM,
+    RwkvConfig,
+    RwkvForCausalLM,
 )
 
 from expunge import decoding
-from expunge.decoding import Decoder
+from expunge.decoding import Decoder, paddable
 from expunge.dialogue import Dialogue, Message
 from expunge.generation import greedy
 from expunge.model import LanguageModel
@@ -56,6 +64,28 @@ def gpt2() -> Any:
 
 def mamba() -> Any:
     return MambaForCausalLM(MambaConfig(**SHAPE, state_size=4, initializer_range=0.6))
+
+
+def rwkv() -> Any:
+    """It takes no notice of a mask."""
+    return RwkvForCausalLM(RwkvConfig(**SHAPE, attention_hidden_size=16, intermediate_size=24))
+
+
+def griffin() -> Any:
+    """Nor does its convolution."""
+    shape = {**SHAPE, **HEADS, "num_hidden_layers": 3, "head_dim": 8, "lru_width": 16, "attention_window_size": 8}
+    return RecurrentGemmaForCausalLM(RecurrentGemmaConfig(**shape, w_init_variance_scale=0.6))
+
+
+def minimax() -> Any:
+    kinds = ["linear_attention", "full_attention"]
+    return MiniMaxForCausalLM(
+        MiniMaxConfig(**SHAPE, **HEADS, head_dim=8, layer_types=kinds, num_local_experts=2, num_experts_per_tok=1)
+    )
+
+
+def mixtral() -> Any:
+    return MixtralForCausalLM(MixtralConfig(**SHAPE, **HEADS, num_local_experts=4, num_experts_per_tok=2))
 
 
 def longrope(length: int = 12) -> Any:
@@ -140,6 +170,20 @@ def test_the_same_answers_as_transformers(
     assert len(lengths) > 2, "rows end at different places"
 
 
+@pytest.mark.parametrize("make", [rwkv, griffin, minimax])
+def test_a_model_that_reads_padding_is_asked_row_by_row(make: Callable[[], Any]) -> None:
+    torch.manual_seed(3)
+    model = make()
+    assert not paddable(model.eval())
+    assert [cut(row) for row in answers(model, BATCHES[:1])] == [usual(model, prompt) for prompt in BATCHES[0]]
+    assert answers(model, BATCHES[:1], samples=2)[2:4] == answers(model, [BATCHES[0][1:2]], samples=2)
+
+
+@pytest.mark.parametrize("make", [llama, sliding, gpt2, mamba, mixtral])
+def test_other_models_are_asked_together(make: Callable[[], Any]) -> None:
+    assert paddable(make().eval())
+
+
 @MODELS
 def test_draws_are_those_of_a_loop_without_a_cache(make: Callable[[], Any]) -> None:
     torch.manual_seed(5)
@@ -173,6 +217,7 @@ def counted(model: Any) -> list[int]:
 def test_an_ended_row_costs_no_more() -> None:
     torch.manual_seed(1)
     model = llama()
+    assert paddable(model.eval())  # tried beforehand
     rows = counted(model)
     found = answers(model)
     assert sum(rows) == sum(map(len, found)) < ROOM * len(found)
@@ -197,6 +242,7 @@ def test_samples_that_are_alike_so_far_are_one_row() -> None:
     """As many rows in all as there are distinct beginnings, the prompt's among them, that go on."""
     torch.manual_seed(3)
     model = llama()
+    assert paddable(model.eval())  # tried beforehand
     rows = counted(model)
     found = answers(model, samples=8)
     begun = {(i // 8, tuple(row[:n])) for i, row in enumerate(found) for n in range(len(row))}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import RwkvConfig, RwkvForCausalLM
 
 from expunge.errors import InputError, MissingExtraError
 from expunge.model import LanguageModel, check_model, load_model, quiet_transformers
@@ -109,6 +110,17 @@ def test_half_weights_are_read_as_float32_on_the_cpu(copied: Path) -> None:
     for device in ("cpu", "cpu:0"):
         lm = load_model(copied, device=device)
         assert (lm.model.dtype, lm.stored_dtype) == (torch.float32, torch.float16)
+
+
+def test_reading_changes_no_weights(copied: Path) -> None:
+    """RWKV halves those of some layers for it, and takes it back at the next training step alone."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 8, "attention_hidden_size": 16, "intermediate_size": 32}
+    RwkvForCausalLM(RwkvConfig(vocab_size=50, **sizes)).save_pretrained(copied)
+    model = load_model(copied, device="cpu").model
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    model(torch.tensor([[3, 4, 5]]), use_cache=False)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
 def test_an_adapter_loads_on_its_base(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge import cache, prefill
+from expunge.decoding import paddable
 from expunge.dialogue import Dialogue, Message
 from expunge.generation import greedy
 from expunge.model import LanguageModel
@@ -56,6 +57,7 @@ def shapes(model: Any) -> list[tuple[int, ...]]:
 def test_a_common_beginning_is_read_once() -> None:
     torch.manual_seed(0)
     model = llama()
+    assert paddable(model.eval())  # tried beforehand
     read = shapes(model)
     answers(model, [PROMPTS])
     assert read[:4] == [(1, 9), (1, 6), (3, 3), (1, 9)], "padded to the longest, nine tokens"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -54,6 +55,11 @@ class Decoder:
         """Answer these with at most `room` tokens each; the last few rows wait for others."""
         from transformers import GenerationConfig
 
+        if len({len(p) for p in prompts}) > 1 and not paddable(self._model):
+            for prompt in prompts:
+                self.ask([prompt], room)
+                self.finish()
+            return
         columns, device = max(map(len, prompts)), self._model.device
         ids = torch.tensor([(0,) * (columns - len(p)) + p for p in prompts], device=device)
         mask = torch.tensor([(0,) * (columns - len(p)) + (1,) * len(p) for p in prompts], device=device)
@@ -212,6 +218,30 @@ def alone() -> bool:
     """Whether this process may stop when its own rows have ended: where several share a model, all must keep step."""
     spread = torch.distributed
     return not (spread.is_available() and spread.is_initialized() and spread.get_world_size() > 1)
+
+
+_paddable: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def paddable(model: Any) -> bool:
+    """Whether padding that a mask marks before a prompt changes nothing in what follows; tried once for a model.
+
+    Some states go on from it all the same. Sums of other lengths, and experts with other rows, give other last bits.
+    """
+    from transformers import GenerationConfig
+
+    if model not in _paddable:
+        size = model.config.get_text_config().vocab_size
+        ids = torch.tensor([[size - 1, size // 2, size // 3, 5, 3, 4], [5, 4, 3, 5, 4, 3]], device=model.device) % size
+        mask = torch.tensor([[0, 0, 0, 0, 1, 1], [1] * 6], device=model.device)
+        config = GenerationConfig(max_new_tokens=2, output_logits=True, return_dict_in_generate=True, pad_token_id=0)
+        padded, alone = (
+            torch.stack(model.generate(input_ids=i, attention_mask=m, generation_config=config).logits)[:, 0].float()
+            for i, m in ((ids, mask), (ids[:1, 4:], mask[:1, 4:]))
+        )
+        near = max(1e-4, 16 * torch.finfo(next(model.parameters()).dtype).eps) * float(alone.abs().max())
+        _paddable[model] = not float((padded - alone).abs().max()) > near
+    return _paddable[model]
 
 
 def _even(config: Any) -> int:

@@ -125,6 +125,8 @@ def load_model(
     if adapted:
         model = adapters.merged(model)
     model.eval()
+    if getattr(model.config, "rescale_every", 0):  # RWKV would halve its weights for reading, and be saved so
+        model.config.rescale_every = 0
     return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored, adapted)
 
 

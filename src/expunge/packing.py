@@ -59,10 +59,13 @@ class Packing:
             use_cache=False,
         )
         hook.remove()
+        last = caught[0]
+        if last.dim() > 2:  # one that knows no `logits_to_keep`
+            last = last[self.lay(counted).bool().to(device)]
         if not layers:
-            return caught[0], None
+            return last, None
         filled = self.lay([[True] * n for n in lengths]).bool().to(device)
-        return caught[0], torch.stack([out.hidden_states[layer][filled] for layer in layers], 1)
+        return last, torch.stack([out.hidden_states[layer][filled] for layer in layers], 1)
 
 
 def pack(lengths: Sequence[int], width: int) -> Packing:

@@ -115,6 +115,7 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
     path = Path(path)
     values = _checked(read_toml(path), path)
     config = {k: v for k, v in values["unlearn"].items() if k not in TABLES["unlearn"]}
+    config["never_seen"] = "never_seen" in values["unlearn"]
     chosen = values[""].get("seed", 0) if seed is None else seed
     for needed, where in (("model", ""), ("dialogues", "scan")):
         if needed not in values[where]:

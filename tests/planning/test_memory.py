@@ -16,12 +16,13 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaC
 from expunge.generation import LOGITS, TOKENS
 from expunge.objective.chunks import NUMBERS as CHUNK
 from expunge.objective.terms import TERMS
-from expunge.planning import memory, original
+from expunge.planning import memory, original, workload
 from expunge.planning.memory import Memory, Way, layer_bytes, memory_of, read_bytes
 from expunge.planning.original import kept_bytes
 from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload
 from expunge.prefill import CACHED
+from expunge.training import adversary
 from expunge.training.config import UnlearnConfig
 from expunge.training.reference import KEPT_BYTES
 from expunge.training.trained import made_trainable
@@ -62,6 +63,7 @@ def test_full_training_on_a_cpu() -> None:
         reference=0,
         judging=JUDGING,
         held=False,
+        adversary=2 * (LAYER - 4 * 2) * 42 + 4 * 8 * 8 * 3 * 2 + 4 * (2 * 8 + 3 * 16) * 42,
     )
     kept = 4 * PARAMETERS + 12 * LINEAR
     assert found.peak == kept + 2 * LAYER * 146 + READ + 4 * (2 * 8 + 3 * 16) * 146
@@ -142,6 +144,29 @@ def test_what_is_kept_is_what_the_terms_ask_of_the_original() -> None:
     assert read_bytes(llama(), WORK.step(config := UnlearnConfig.of("undial", forget_rows=2)), config) == 4 * 8 * 8 * 8
     rmu = UnlearnConfig.of("rmu", forget_rows=2, normal_rows=3)
     assert read_bytes(llama(), WORK.step(rmu), rmu) == 4 * 8 * (8 * 3 * 5 + 2 * 20 * (5 + 3 * 3))
+
+
+@pytest.mark.parametrize(
+    ("method", "rows"),
+    [
+        ("default", (2, 2, 3)), ("npo", (2, 0, 3)), ("idk_dpo", (2, 2, 3)), ("flat", (2, 2, 0)), ("flat_tv", (2, 2, 0)),
+        ("jensun", (0, 2, 3)), ("idk_nll", (0, 2, 3)), ("ceu", (2, 0, 0)),
+    ],
+)  # fmt: skip
+def test_the_rows_of_a_step_are_those_that_terms_read(method: str, rows: tuple[int, int, int]) -> None:
+    step = WORK.step(UnlearnConfig.of(method, forget_rows=2, normal_rows=3))
+    assert (step.pushed, step.taught, step.kept) == rows
+    assert {name: (term.slot, term.reads) for name, term in TERMS.items()} == workload.READS
+    assert (workload.OLD, workload.PASSES) == (adversary.ROWS, adversary.STEPS)
+
+
+def test_an_adversarys_pass_keeps_its_activations_whatever_is_spared() -> None:
+    """2 of the 5 rows; 42 tokens in one sequence."""
+    config = dataclasses.replace(CONFIG, accumulation=2, adversary=0.4)
+    found = memory_of(llama(), WORK, config, Way("full", checkpointing=True))
+    assert found.adversary == 2 * (LAYER - 4 * 2) * 42 + 4 * 8 * 8 * 3 * 2 + 4 * (2 * 8 + 3 * 16) * 42
+    assert found.peak >= found.weights + found.optimizer + found.displaced + found.adversary
+    assert memory_of(llama(), WORK, dataclasses.replace(config, adversary=0.0), Way("full")).adversary == 0
 
 
 def test_terms_left_out_take_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from expunge.model import LanguageModel, load_model
 from expunge.output_layer import OutputLayer
 from expunge.selection import Split
 from expunge.training.active import ActiveSet
-from expunge.training.checkpoints import CHECKPOINTS, COMPLETE, room
+from expunge.training.checkpoints import CHECKPOINTS, COMPLETE, model_digest, room
 from expunge.training.config import UnlearnConfig
 from expunge.training.reference import Recalled, Reference
 from expunge.training.unlearn import unlearn
@@ -30,6 +31,30 @@ QUICK = UnlearnConfig(
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(next(folder.glob("*.safetensors")))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja", "adapter_model.bin"])
+def test_whatever_is_read_of_a_model_belongs_to_a_run(tiny: Path, tmp_path: Path, name: str) -> None:
+    folder, on_it = tmp_path / "model", tmp_path / "adapter"
+    shutil.copytree(tiny, folder)
+    on_it.mkdir()
+    (on_it / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(folder)}))
+    before, above = model_digest(folder), model_digest(on_it)
+    (folder / "run.json").write_text("{}")
+    assert model_digest(folder) == before, "a run's own files may lie beside it"
+    (folder / name).write_text("something else")
+    assert model_digest(folder) != before and model_digest(on_it) != above
+
+
+def test_a_run_goes_on_with_the_same_config_alone(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    done = unlearn(load_model(folder), parts, tmp_path / "out", config=QUICK)
+    shutil.rmtree(done.path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-3}))
+    with pytest.raises(OutputError, match="other input or settings"):
+        unlearn(load_model(folder), parts, tmp_path / "out", config=QUICK)
 
 
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:

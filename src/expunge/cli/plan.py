@@ -20,7 +20,9 @@ def command(
     ] = None,
     gpu: Annotated[
         str | None,
-        typer.Option(help="h200, h100, a100-80, a100-40, l40s, l4, 4090 or 3090; default: the machine at hand."),
+        typer.Option(
+            help="h200, h100, h100-pcie, a100-80, a100-40, l40s, l4, 4090 or 3090; default: the machine at hand."
+        ),
     ] = None,
     gpus: Annotated[int, typer.Option(min=1, help="So many of them share weights and work out (--sharded).")] = 1,
     forget: Annotated[int | None, typer.Option(min=1, metavar="ROWS", help="Dialogues to forget.")] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,7 +80,7 @@ def command(
     from expunge.recipe import Recipe, check_label
     from expunge.training.config import UnlearnConfig
 
-    given = {
+    given: dict[str, Any] = {
         "lora_rank": lora,
         "base_bits": base_bits,
         "sharded": sharded,

@@ -8,7 +8,7 @@ from expunge.planning.machine import Machine
 from expunge.planning.memory import KEPT, QUANTIZED, Way, asked_at_once
 from expunge.planning.original import kept_bytes, rows_asked
 from expunge.planning.sizes import Sizes
-from expunge.planning.workload import Workload
+from expunge.planning.workload import PASSES, Step, Workload
 from expunge.training.config import UnlearnConfig
 
 ADAM = 28
@@ -56,16 +56,25 @@ def step_seconds(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, 
 
     The backward pass takes as much as the forward for the gradients of what flows, and with full training once more
     for those of the weights (6 N and 4 N a token in all); attention's takes twice the forward, and goes over all of a
-    sequence; checkpointing adds a forward. The output layer's gradient goes to what it reads alone; of kept rows the
+    sequence; checkpointing adds a forward. An adversary's passes are those of every second step, as it is until the
+    model settles. The output layer's gradient goes to what it reads alone; of kept rows the
     original's output layer is asked too. What processes send each other is not counted.
     """
     parts = work.step(config, way.processes)
     rate = _rate(machine, single=way.single(sizes))
-    attention = 4 * sizes.layers * sizes.queries * parts.columns * parts.tokens
-    matrices, head = 2 * sizes.linear * parts.tokens, 2 * sizes.table * work.response
-    times = (3 if way.method == "full" else 2) + way.checkpointing
-    flops = times * matrices + (3 + way.checkpointing) * attention + (2 * parts.rows + parts.kept) * head
+    head, times = 2 * sizes.table * work.response, 3 if way.method == "full" else 2
+
+    def operations(step: Step) -> tuple[float, float]:
+        """In a forward: in matrices, and in attention."""
+        return 2 * sizes.linear * step.tokens, 4 * sizes.layers * sizes.queries * step.columns * step.tokens
+
+    matrices, attention = operations(parts)
+    spared = way.checkpointing
+    flops = (times + spared) * matrices + (3 + spared) * attention + (2 * parts.rows + parts.kept) * head
     seconds = config.accumulation * flops / rate
+    if config.adversary_step(adapter=way.rank > 0) > 0:
+        old, beside = operations(work.attack())
+        seconds += PASSES / 2 * (times * old + 3 * beside + 2 * work.attack().rows * head) / rate
     if kept_bytes(sizes, work, config) > KEPT and way.processes == 1:
         again = (matrices + attention) * parts.kept / parts.rows
         seconds += config.accumulation * again / rate

@@ -50,6 +50,7 @@ def _gpu(name: str, gib: float, half: float, single: float, bandwidth: float) ->
 GPUS: Mapping[str, Machine] = {
     "h200": _gpu("NVIDIA H200 SXM", 140, 989, 67, 4800),
     "h100": _gpu("NVIDIA H100 SXM", 79, 989, 67, 3350),
+    "h100-pcie": _gpu("NVIDIA H100 PCIe", 79, 756, 51, 2000),
     "a100-80": _gpu("NVIDIA A100 80GB SXM", 79, 312, 19.5, 2039),
     "a100-40": _gpu("NVIDIA A100 40GB SXM", 39, 312, 19.5, 1555),
     "l40s": _gpu("NVIDIA L40S", 45, 362, 91.6, 864),
@@ -107,7 +108,8 @@ def _known(name: str, memory: float) -> Machine | None:
     """The GPU of the table that a driver calls so: the same model, such as 3090 or A100, with memory within a tenth."""
     words = set(re.split(r"[\s-]+", name))
     alike = (gpu for gpu in GPUS.values() if abs(gpu.memory / memory - 1) < 0.1 and not words & {"Ti", "Laptop"})
-    return next((gpu for gpu in alike if next(w for w in gpu.name.split() if _MODEL.fullmatch(w)) in words), None)
+    same = (gpu for gpu in alike if next(w for w in gpu.name.split() if _MODEL.fullmatch(w)) in words)
+    return max(same, key=lambda gpu: len(words & set(gpu.name.split())), default=None)
 
 
 def _rate(device: str, dtype: object, size: int = 1024) -> float:

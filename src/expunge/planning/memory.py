@@ -87,7 +87,7 @@ class Memory:
     the backward pass, and what the terms read. logits: copies of one chunk of them in a term. layer: one layer's
     backward pass. reference: a frozen copy of the original, where what it makes of the rows is not kept.
     judging: keys and values, and logits, while the model answers. held: whether gradients are held through the forward
-    (with accumulation).
+    (with accumulation). adversary: what layers and the loss keep in a pass of its own, which spares none.
     """
 
     weights: float
@@ -101,17 +101,20 @@ class Memory:
     reference: float
     judging: float
     held: bool
+    adversary: float = 0
 
     @property
     def peak(self) -> float:
         """The largest sum of terms that are there at once.
 
         Weights, optimizer, displaced and reference, and the largest of: casts, activations and the logits in the losses
-        (or one layer's backward pass); all gradients and the first layer's backward pass; judging.
+        (or one layer's backward pass), or those of an adversary's pass; all gradients and the first layer's backward
+        pass; judging.
         """
         forward = self.casts + self.activations + max(self.logits, self.layer) + (self.gradients if self.held else 0)
         always = self.weights + self.optimizer + self.displaced + self.reference
-        return always + max(forward, self.gradients + self.layer, self.judging)
+        attack = self.casts + self.adversary if self.adversary else 0
+        return always + max(forward, attack, self.gradients + self.layer, self.judging)
 
 
 def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> Memory:
@@ -136,7 +139,16 @@ def memory_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> 
         reference=_reference(sizes, work, config, way),
         judging=judging_bytes(sizes, work, way) if config.judged else 0,
         held=config.accumulation > 1,
+        adversary=_attack(sizes, work.attack(), way) if attacked else 0,
     )
+
+
+def _attack(sizes: Sizes, step: Step, way: Way) -> float:
+    """A forward and backward of old responses, each layer's activations kept."""
+    logits = 4 * LOGITS * min(CHUNK, sizes.vocabulary * step.response * step.pushed)
+    kept = sizes.layers * layer_bytes(sizes, step.columns, way) * step.tokens
+    kept += 12 * sizes.hidden * step.response * step.rows
+    return kept + max(logits, _backward(sizes, way) * step.tokens)
 
 
 def _weights(sizes: Sizes, way: Way) -> float:

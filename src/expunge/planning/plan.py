@@ -27,6 +27,7 @@ TERMS = (
     "layer",
     "reference",
     "judging",
+    "adversary",
 )
 """Of `Memory`, in the order in which they are shown."""
 

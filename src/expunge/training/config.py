@@ -12,6 +12,7 @@ from typing import Any
 
 from expunge.errors import InputError
 from expunge.objective.methods import METHODS, Method
+from expunge.training.unread import refuse_unread
 
 EPSILON = 0.08
 """Adam's ε as a share of the root mean square of a gradient of norm 1. Below it a weight's steps shrink with its
@@ -115,14 +116,18 @@ class UnlearnConfig:
     bits: int = 0
 
     @classmethod
-    def of(cls, method: str = "default", **given: Any) -> UnlearnConfig:
+    def of(cls, method: str = "default", *, never_seen: bool = False, **given: Any) -> UnlearnConfig:
         """The settings of a method, those of the default for an adapter where one is trained, but for what is given.
 
+        never_seen: whether there are rows that were never seen, whose level some settings give way to.
+
         Raises:
-            InputError: no such method, or settings that do not go together.
+            InputError: no such method, settings that do not go together, or one given that nothing reads.
         """
         adapter = ADAPTER if method == "default" and given.get("lora_rank") else {}
-        return cls(method=method, **{**method_of(method).settings, **adapter, **given})
+        found = cls(method=method, **{**method_of(method).settings, **adapter, **given})
+        refuse_unread(found, given, never_seen=never_seen)
+        return found
 
     def __post_init__(self) -> None:
         def check(right: bool, name: str, rule: str) -> None:
@@ -141,7 +146,8 @@ class UnlearnConfig:
         for name in ("learning_rate", "epsilon"):
             check(getattr(self, name) is None or getattr(self, name) > 0, name, "must be positive")
         check(self.adversary is None or self.adversary >= 0, "adversary", "must not be negative")
-        check(self.settle_steps % self.judge_every == 0, "settle_steps", "must be a multiple of judge_every")
+        settles = self.judged and self.settle_steps % self.judge_every
+        check(not settles, "settle_steps", "must be a multiple of judge_every")
         check(self.ignorance <= self.forgotten, "ignorance", "must not exceed `forgotten`, which it could never reach")
         check(self.negative_weight + self.positive_weight > 0, "negative_weight", "and positive_weight are both 0")
         check(self.bits == 0 or 2 <= self.bits <= 8, "bits", "must be 0, or from 2 to 8")

@@ -17,7 +17,7 @@ import torch
 
 from expunge.errors import InputError, OutputError
 from expunge.expected import with_expected
-from expunge.files import digest, folder_digest, make_folder, read_text, write_json
+from expunge.files import digest, make_folder, read_text, write_json
 from expunge.four_bits import held
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
@@ -25,7 +25,7 @@ from expunge.model import LanguageModel, quiet_transformers, resolve
 from expunge.packing import packable
 from expunge.selection import Split
 from expunge.sharding import gathered, own_part, sharded
-from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete, room
+from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete, model_digest, room
 from expunge.training.config import UnlearnConfig
 from expunge.training.kernels import fuse
 from expunge.training.loss import Loss
@@ -203,7 +203,7 @@ def _fingerprint(
     folder = Path(resolve(lm.name))
     rows = repr((material.forget, material.expected, material.normal, material.neighbours, material.never_seen))
     return {
-        "model": folder_digest(folder, "*.safetensors") if folder.is_dir() else lm.name,
+        "model": model_digest(folder) if folder.is_dir() else [lm.name, getattr(lm.model.config, "_commit_hash", None)],
         "rows": digest(rows),
         "judges": [[j.name, j.version] for j in judges],
         "config": dataclasses.asdict(config),
