@@ -54,16 +54,21 @@ def abstains(response: str) -> bool:
 
     "I don't know." abstains; "I don't know, maybe it was 1912." claims something and does not.
     """
-    sentences = [s for s in SENTENCE.split(response) if normal(s)]
-    kinds = [_declines(sentence) for sentence in sentences]
-    return None not in kinds and (any(kinds) or any(SORRY.match(normal(s)) for s in sentences))
+    declined = False
+    for sentence in SENTENCE.split(response):
+        if not (text := normal(sentence)):
+            continue
+        kind = _declines(sentence)
+        if kind is None:
+            return False
+        declined |= kind or SORRY.match(text) is not None
+    return declined
 
 
 def _declines(sentence: str) -> bool | None:
     """True: it declines. False: a courtesy. None: it may claim something."""
-    clauses = [text for clause in CLAUSE.split(sentence) if (text := normal(clause))]
     declines, sorry, other = False, False, False
-    for clause in clauses:
+    for clause in filter(None, map(normal, CLAUSE.split(sentence))):
         apology = SORRY.match(JOINT.sub("", clause))
         rest = apology.string[apology.end() :] if apology else clause
         sorry |= apology is not None

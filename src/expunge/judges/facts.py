@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -92,25 +94,23 @@ class FactsJudge:
 
     def _verdict(self, question: str, response: str) -> Verdict:
         known = self._references.get(normal(question))
-        said = words(response)
+        said = tokens(response)
         if known is None or not said:
             return self._answer("unknown", 0.0, "no reference for this question" if said else "an empty response")
         if abstains(response):
             return self._answer("clean", 0.0, "abstains")
         answers, keys = known
-        spoken = [word.text for word in said]
-        best = max(answers, key=lambda answer: token_f1(spoken, tokens(answer)))
-        overlap = token_f1(spoken, tokens(best))
+        overlap, best = max(((token_f1(said, _read(answer)), answer) for answer in answers), key=itemgetter(0))
         if keys:
-            stated = [key for key in keys if places(spoken, tokens(key))]
-            if any(_asserts(response, said, tokens(key)) for key in stated):
+            stated = [key for key in keys if places(said, _read(key))]
+            if stated and (NEGATIONS.isdisjoint(said) or _asserts(response, stated)):
                 return self._answer("clean", 0.0, "says what the reference says")
             score, reason = (1.0 - overlap, "denies the reference") if stated else (1.0, "no key of the reference")
         elif overlap >= self.threshold:
             return self._answer("clean", 0.0, "agrees with the reference")
         else:
             score, reason = 1.0 - overlap, f"{overlap:.0%} of the words agree with the reference"
-        return self._answer("hallucination", score, reason, _differing(said, tokens(best)), answers)
+        return self._answer("hallucination", score, reason, _differing(words(response), _read(best)), answers)
 
     def _answer(
         self, label: Any, score: float, reason: str, spans: tuple[Span, ...] = (), expected: tuple[str, ...] = ()
@@ -130,9 +130,16 @@ def _by_question(references: Iterable[Reference]) -> dict[str, tuple[tuple[str, 
     return known
 
 
-def _asserts(response: str, said: Sequence[Word], key: Sequence[str]) -> bool:
-    """Whether the key is said somewhere without a negation just before it, in the same clause."""
-    return any(not _denied(response, said, at) for at in places([word.text for word in said], key))
+@lru_cache(maxsize=1 << 16)
+def _read(reference: str) -> tuple[str, ...]:
+    return tuple(tokens(reference))
+
+
+def _asserts(response: str, keys: Iterable[str]) -> bool:
+    """Whether one of the keys is said somewhere without a negation just before it, in the same clause."""
+    said = words(response)
+    spoken = [word.text for word in said]
+    return any(not _denied(response, said, at) for key in keys for at in places(spoken, _read(key)))
 
 
 def _denied(response: str, said: Sequence[Word], at: int) -> bool:
