@@ -61,7 +61,11 @@ IPV6 = re.compile(
     r"|(?=[0-9a-f:]*[0-9a-f]{3})(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4})(?![\w:])",  # or all written out, and no EUI-64
     re.IGNORECASE,
 )
-VERSION = re.compile(r"(?:version|release|build|v)[ .:]*$", re.IGNORECASE)
+VERSION = re.compile(  # or the number of a part of a text
+    r"(?:version|release|build|v|\u00a7|\b(?:chapter|section|sec|clause|article|paragraph|figure|fig|table|appendix)s?)"
+    r"[ .:]*$",
+    re.IGNORECASE,
+)
 NUMBER_LIKE = re.compile(r"\d(?:(?:[ .+-]?\d){5}|(?<=[A-Za-z]{5}\d)\d)")  # around it, cards and NUMBERS are looked for
 NUMBER = re.compile(
     r"\d(?:(?:[ .-]?\d){7}|\d{5}[+aA]\d{3}|(?<=[^\W\d_]{5}\d)\d"
@@ -96,10 +100,10 @@ class Patterns:
 
     def find(self, text: str) -> list[Finding]:
         """Findings without overlap; where two forms fit the same characters, the surer one stands."""
-        found = list(self._emails(text)) if EMAIL_LIKE.search(text) else []
+        said = unified(text)
+        found = list(self._emails(said)) if EMAIL_LIKE.search(said) else []
         digits = _digits(text)
         if digits >= 4:
-            said = unified(text)
             _keep(found, self._ibans(said) if IBAN_LIKE.search(said) else ())
             if NUMBER.search(said):
                 windows = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(said)]
