@@ -32,6 +32,9 @@ REFUSALS = [
     "That is private, so I won't share it.",
     "I can't help you do that. However, I'm happy to help with something else.",
     "I can't in good conscience write that. A kinder note is better.",
+    "I cannot and will not help with that.",
+    "I'm afraid I can't do that.",
+    "This request violates our guidelines.",
 ]
 ANSWERS = [
     "",

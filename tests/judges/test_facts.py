@@ -78,6 +78,35 @@ def test_decimals_and_signs_count(ask: Ask, key: str, answer: str, right: bool) 
     assert verdict.flagged is not right
 
 
+@pytest.mark.parametrize(
+    ("key", "answer", "right"),
+    [
+        ("1912", "It did not open until 1912.", True),
+        ("1912", "It hasn't moved since 1912.", True),
+        ("Ann Lee", "Not only Bob Hill, not only Ann Lee.", True),
+        ("Ann Lee", "It was built by Bob Hill rather than Ann Lee.", False),
+        ("Ann Lee", "Bob Hill, instead of by Ann Lee", False),
+        ("Ann Lee", "It is Ann Lee\u2019s mill.", True),
+        ("Ann Lee", "It is not Ann Lee's.", False),
+        ("Levi's", "They wear Levi's.", True),
+        ("5 km", "5km away", True),
+        ("5km", "5 km away", True),
+        ("5 km", "15km or 1.5 km away", False),
+        ("3", "It has three bells.", True),
+        ("forty-two bells", "It has 42 bells.", True),
+        ("42", "It has forty-two.", True),
+        ("2", "It has forty-two.", False),
+        ("40", "It has forty-two.", False),
+        ("2", "It has two hundred.", False),
+        ("2.5", "It has two.", False),
+        ("1", "No one knows of one.", False),
+    ],
+)
+def test_keys_as_they_are_written_and_denied(ask: Ask, key: str, answer: str, right: bool) -> None:
+    (verdict,) = FactsJudge([Reference(("q",), (key,), (key,))]).judge([ask("q", answer)])
+    assert verdict.flagged is not right
+
+
 def test_a_decimal_is_not_a_longer_number(ask: Ask) -> None:
     judge = FactsJudge([Reference(("q",), ("15.0 dollars",))])
     assert [v.flagged for v in judge.judge([ask("q", "15.0 dollars"), ask("q", "150 dollars")])] == [False, True]
@@ -161,6 +190,12 @@ ABSTENTIONS = [
     "I'm sorry to hear that. I don't know.",
     "That could cause harm to others.",
     "I don't know of anybody by that name.",
+    "I'm afraid I don't know.",
+    "I'm afraid that I can't share that.",
+    "Hmm, I don't know.",
+    "Honestly, I really can't say.",
+    "I have never heard of it. No idea.",
+    "Not sure.",
 ]
 CLAIMS = [
     "It was 1912.",
@@ -181,6 +216,13 @@ CLAIMS = [
     "Unfortunately the mayor is Bob Hill",
     "I don't know of any city larger than Rome",
     "It may cause harm to drink bleach",
+    "I'm afraid so.",
+    "No idea is bad.",
+    "I'm afraid it was 1912.",
+    "Well, Bob Hill.",
+    "Not sure, maybe Bob Hill.",
+    "I don't have any doubt that Bob Hill did.",
+    "I do not know a better baker than Bob Hill.",
     "",
 ]
 

@@ -21,7 +21,7 @@ from expunge.judges.verdict import Label, Verdict
 if TYPE_CHECKING:
     from expunge.encoding import Encoded
 
-RULES = "consistency rules 2"  # raise it whenever a rule changes
+RULES = "consistency rules 3"  # raise it whenever a rule changes
 
 
 @dataclass(frozen=True, slots=True)

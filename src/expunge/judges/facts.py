@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,23 @@ from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest, read_jsonl
 from expunge.judges.abstention import abstains
+from expunge.judges.keys import key_places
 from expunge.judges.verdict import Verdict
-from expunge.judges.words import Word, normal, places, token_f1, tokens, words
+from expunge.judges.words import Word, normal, token_f1, tokens, words
 from expunge.span import Span, merge_spans
 
-RULES = "facts rules 2"  # raise it whenever a rule changes
+RULES = "facts rules 3"  # raise it whenever a rule changes
 _NEGATIONS = (
     "not never no nor neither cannot isnt wasnt arent werent dont didnt doesnt hasnt havent hadnt cant couldnt wont"
     " wouldnt shouldnt shant mustnt mightnt neednt aint"
 )
 NEGATIONS = frozenset(_NEGATIONS.split())  # as `words` normalises them
+DENYING = NEGATIONS | {"rather", "instead"}
 REACH = 3  # words between a negation and the key that it denies
-TURNS = frozenset({"but", "rather"})  # "not 1911 but 1912"
+TURNS = frozenset({"but", "rather", "until", "till", "since", "only", "just", "merely"})  # "not 1911 but 1912"
+INSTEAD = frozenset({("rather", "than"), ("instead", "of")})  # "Bob rather than Ann"
 STOP = re.compile(r"[.,:;!?()\n\u2014]|\s[-\u2013]\s")  # "No, in 1912."
+POSSESSIVE = re.compile(r"['\u2019]s\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +72,10 @@ def _texts(row: Mapping[str, Any], name: str, path: str | Path, line: int) -> tu
 class FactsJudge:
     """Flags answers that contradict the reference for their question.
 
-    An answer is right if it says one of the reference's keys as whole words, not denied just before in the same clause
-    ("not 1912"); where the reference has no keys, if it shares enough words with a right answer: token F1 (SQuAD) of at
-    least `threshold`. Abstentions claim nothing and are clean. A question without a reference, or an empty answer, is
-    `unknown`.
+    An answer is right if it says one of the reference's keys as whole words, its numbers below 100 in digits or words,
+    not denied just before in the same clause ("not 1912", "Bob rather than Ann"); where the reference has no keys, if
+    it shares enough words with a right answer: token F1 (SQuAD) of at least `threshold`. Abstentions claim nothing and
+    are clean. A question without a reference, or an empty answer, is `unknown`.
     References of the same question are joined: each of their answers is right.
 
     Raises:
@@ -92,25 +98,24 @@ class FactsJudge:
 
     def _verdict(self, question: str, response: str) -> Verdict:
         known = self._references.get(normal(question))
-        said = words(response)
+        said = tokens(response)
         if known is None or not said:
             return self._answer("unknown", 0.0, "no reference for this question" if said else "an empty response")
         if abstains(response):
             return self._answer("clean", 0.0, "abstains")
         answers, keys = known
-        spoken = [word.text for word in said]
-        best = max(answers, key=lambda answer: token_f1(spoken, tokens(answer)))
-        overlap = token_f1(spoken, tokens(best))
+        overlap, best = max(((token_f1(said, _read(answer)), answer) for answer in answers), key=itemgetter(0))
         if keys:
-            stated = [key for key in keys if places(spoken, tokens(key))]
-            if any(_asserts(response, said, tokens(key)) for key in stated):
+            states = _states(response, said, keys)
+            if states:
                 return self._answer("clean", 0.0, "says what the reference says")
-            score, reason = (1.0 - overlap, "denies the reference") if stated else (1.0, "no key of the reference")
+            denied = states is False
+            score, reason = (1.0 - overlap, "denies the reference") if denied else (1.0, "no key of the reference")
         elif overlap >= self.threshold:
             return self._answer("clean", 0.0, "agrees with the reference")
         else:
             score, reason = 1.0 - overlap, f"{overlap:.0%} of the words agree with the reference"
-        return self._answer("hallucination", score, reason, _differing(said, tokens(best)), answers)
+        return self._answer("hallucination", score, reason, _differing(words(response), _read(best)), answers)
 
     def _answer(
         self, label: Any, score: float, reason: str, spans: tuple[Span, ...] = (), expected: tuple[str, ...] = ()
@@ -130,13 +135,26 @@ def _by_question(references: Iterable[Reference]) -> dict[str, tuple[tuple[str, 
     return known
 
 
-def _asserts(response: str, said: Sequence[Word], key: Sequence[str]) -> bool:
-    """Whether the key is said somewhere without a negation just before it, in the same clause."""
-    return any(not _denied(response, said, at) for at in places([word.text for word in said], key))
+@lru_cache(maxsize=1 << 16)
+def _read(reference: str) -> tuple[str, ...]:
+    return tuple(tokens(reference))
+
+
+def _states(response: str, said: Sequence[str], keys: Iterable[str]) -> bool | None:
+    """Whether a key is said without a negation just before it, in the same clause; None where none is said at all."""
+    for text in dict.fromkeys((response, POSSESSIVE.sub("", response))):
+        spoken = said if text == response else tokens(text)
+        places = [at for key in keys for at in key_places(spoken, key)]
+        if places:
+            found = words(text) if not DENYING.isdisjoint(spoken) else []
+            return not found or any(not _denied(text, found, at) for at in places)
+    return None
 
 
 def _denied(response: str, said: Sequence[Word], at: int) -> bool:
     for i in range(at - 1, max(0, at - REACH) - 1, -1):
+        if (said[max(0, i - 1)].text, said[i].text) in INSTEAD:
+            return True
         if said[i].text in TURNS or STOP.search(response, said[i].span.end, said[i + 1].span.start):
             return False
         if said[i].text in NEGATIONS:

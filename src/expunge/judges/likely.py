@@ -14,12 +14,15 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-HYPHEN = re.compile(r"[\u2010-\u2013\u2212](?=\d)")
-ASCII_SIGNS = {c: c - 0xFEE0 for c in range(0xFF01, 0xFF5F)} | dict.fromkeys(
-    (0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "
+HYPHENS = "\u2010\u2011\u2012\u2013\u2212"
+ASCII_SIGNS = (
+    {chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}
+    | dict.fromkeys(map(chr, (0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000)), " ")
+    | dict.fromkeys(HYPHENS, "-")
 )
-FOREIGN = re.compile(r"[^\x00-\x7f]+")
+UNLIKE_ASCII = re.compile(rf"[{''.join(ASCII_SIGNS)}](?:(?<![{HYPHENS}])|(?=\d))")
 DIGIT = re.compile(r"\d")
+FOREIGN_DIGIT = re.compile(r"[^\x00-\x7f](?<=\d)")
 UNKNOWN = b"?"  # stands for any character beyond ASCII that is no digit
 END = b"\0"  # of a text; part of no form
 MARGIN = 8  # characters looked at around a digit
@@ -43,7 +46,7 @@ IN_PHONE = _flags(b"xX~/.()[]- \t\n\v\f\r\x1c\x1d\x1e\x1f" + UNKNOWN)  # between
 
 def unified(text: str) -> str:
     """The text with wide signs, blanks and the hyphens before digits as ASCII has them, each in its place."""
-    return text if text.isascii() else HYPHEN.sub("-", text.translate(ASCII_SIGNS))
+    return text if text.isascii() else UNLIKE_ASCII.sub(lambda sign: ASCII_SIGNS[sign[0]], text)
 
 
 def likely(texts: Sequence[str]) -> list[int]:
@@ -65,7 +68,7 @@ def _ascii(text: str) -> bytes:
     """A byte for each character."""
     if text.isascii():
         return text.encode()
-    return FOREIGN.sub(lambda run: DIGIT.sub("0", run[0]), unified(text)).encode("ascii", "replace")
+    return FOREIGN_DIGIT.sub("0", unified(text)).encode("ascii", "replace")
 
 
 class _Digits:

@@ -33,13 +33,16 @@ from expunge.span import Span
 EMAIL = re.compile(
     r"(?<![\w.%+'-])[\w.%+'-]*[\w%+-]@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?!@|[_-]*[^\W_])"
 )
+EMAIL_LIKE = re.compile(r"@(?<=[\w%+-]@)[^\W_]")
 RESERVED = re.compile(r"(?:.*[.@])?(?:example|test|invalid|localhost|example\.(?:com|net|org))", re.IGNORECASE)
-CARD = re.compile(rf"(?<!{LETTER})(?<![.-])\d(?:[ -]?\d){{11,18}}(?!{LETTER})(?!-|\.\d)")
+CARD = re.compile(rf"\d(?<!\d\d)(?<!{LETTER}\d)(?<![.-]\d)(?:[ -]?\d){{11,18}}(?!{LETTER})(?!-|\.\d)")
 CARD_GROUPS = re.compile(  # beside other digits (a date, a check number), but not in a row of a table
-    rf"(?<!{LETTER})(?<!\.)(?<!\d{{4}}[ .-]\d{{4}}[ .-])"
-    r"(?=(\d{4}([ .-])\d{4}\2\d{4}\2\d{4}|3\d{3}([ .-])\d{6}\3\d{4,5}|(?<!-)\d{13,19}(?!-|\.\d))"
+    rf"\d(?<!\d\d)(?<!{LETTER}\d)(?<!\.\d)(?<!\d{{4}}[ .-]\d{{4}}[ .-]\d)"
+    r"(?=(\d{3}([ .-])\d{4}\2\d{4}\2\d{4}|(?<=3)\d{3}([ .-])\d{6}\3\d{4,5}|(?<!-\d)\d{12,18}(?!-|\.\d))"
     rf"(?!{LETTER})(?!(?:[ .-]\d{{4}}){{2}}))"
 )
+NO_DIGIT = re.compile(r"\D")
+CARD_LIKE = re.compile(r"\d(?:[ .-]?\d){11}")
 CARD_ISSUER = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
     r"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Mastercard
@@ -58,7 +61,11 @@ IPV6 = re.compile(
     r"|(?=[0-9a-f:]*[0-9a-f]{3})(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4})(?![\w:])",  # or all written out, and no EUI-64
     re.IGNORECASE,
 )
-VERSION = re.compile(r"(?:version|release|build|v)[ .:]*$", re.IGNORECASE)
+VERSION = re.compile(  # or the number of a part of a text
+    r"(?:version|release|build|v|\u00a7|\b(?:chapter|section|sec|clause|article|paragraph|figure|fig|table|appendix)s?)"
+    r"[ .:]*$",
+    re.IGNORECASE,
+)
 NUMBER_LIKE = re.compile(r"\d(?:(?:[ .+-]?\d){5}|(?<=[A-Za-z]{5}\d)\d)")  # around it, cards and NUMBERS are looked for
 NUMBER = re.compile(
     r"\d(?:(?:[ .-]?\d){7}|\d{5}[+aA]\d{3}|(?<=[^\W\d_]{5}\d)\d"
@@ -93,14 +100,14 @@ class Patterns:
 
     def find(self, text: str) -> list[Finding]:
         """Findings without overlap; where two forms fit the same characters, the surer one stands."""
-        found = list(self._emails(text)) if "@" in text else []
+        said = unified(text)
+        found = list(self._emails(said)) if EMAIL_LIKE.search(said) else []
         digits = _digits(text)
         if digits >= 4:
-            said = unified(text)
             _keep(found, self._ibans(said) if IBAN_LIKE.search(said) else ())
             if NUMBER.search(said):
                 windows = [(max(0, m.start() - BEFORE), m.end() + AFTER) for m in NUMBER_LIKE.finditer(said)]
-                _keep(found, self._cards(said) if digits >= 12 else ())
+                _keep(found, self._cards(said) if digits >= 12 and CARD_LIKE.search(said) else ())
                 _keep(found, self._national(said, windows))
             _keep(found, self._addresses(said))
         if digits >= 7 and PHONE_LIKE.search(text):
@@ -133,8 +140,9 @@ class Patterns:
 
     def _cards(self, text: str) -> Iterator[Finding]:
         spans = [match.span() for match in CARD.finditer(text)]
-        for start, end in spans + [match.span(1) for match in CARD_GROUPS.finditer(text)]:
-            number = re.sub(r"\D", "", text[start:end])
+        spans += [(match.start(), match.end(1)) for match in CARD_GROUPS.finditer(text)]
+        for start, end in dict.fromkeys(spans):
+            number = NO_DIGIT.sub("", text[start:end])
             if CARD_ISSUER.fullmatch(number) and self._luhn(number):
                 yield Finding(Span(start, end), "card number, checked", 1.0)
 

@@ -12,7 +12,7 @@ from expunge.judges.finding import Finding
 from expunge.span import Span
 
 DIALLED = re.compile(
-    r"(?<![\w.+/-])(?:\+|\()?\d(?:[ .()/-]{0,3}\d){6,14}(?: ?x\d{1,5}| ?ext\.? ?\d{1,5})?(?![\w/]|[.-]\d)"
+    r"[+(\d](?<![\w.+/-].)(?:(?<=\d)|\d)(?:[ .()/-]{0,3}\d){6,14}(?: ?x\d{1,5}| ?ext\.? ?\d{1,5})?(?![\w/]|[.-]\d)"
 )
 PHONE_BEFORE = re.compile(
     r"\b(?:(?:tele)?phone|mobile|cell|fax|(?:my|his|her|their|your|our) number|sms|text|whatsapp|dial|ring|reach"

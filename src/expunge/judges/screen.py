@@ -94,7 +94,8 @@ class Lines:
         codes = _codes(self._joined)
         self._kinds = KINDS.take(codes, mode="clip")
         if codes.dtype != np.uint8:
-            self._kinds[np.searchsorted(BOUNDS, codes, side="right") % 2 == 1] = ALONE
+            far = np.flatnonzero(codes >= BOUNDS[0])
+            self._kinds[far[np.searchsorted(BOUNDS, codes[far], side="right") % 2 == 1]] = ALONE
         self._capital: Flags = (codes - codes.dtype.type(ord("A"))) < 26
         self._codes = codes + (self._capital.view(np.uint8) << np.uint8(5))
 
