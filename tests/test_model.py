@@ -28,6 +28,21 @@ def test_what_is_known_of_a_model(lm: LanguageModel) -> None:
     assert lm.device == torch.device("cpu") and lm.stored_dtype == torch.float32 and not lm.model.training
 
 
+@pytest.mark.parametrize("settings", ["kept", "gone", "more ends"])
+@pytest.mark.parametrize("template", [None, "plain"])
+def test_a_model_without_its_weights_is_otherwise_the_same(copied: Path, settings: str, template: str | None) -> None:
+    file = copied / "generation_config.json"
+    if settings == "gone":
+        file.unlink()
+    elif settings == "more ends":
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token_id": [5, 9]}))
+    unread, loaded = (load_model(copied, template=template, device=device) for device in ("meta", "cpu"))
+    assert all(p.is_meta for p in unread.model.parameters())
+    assert loaded.format.shared(unread.format) is unread.format  # the same tokens of everything
+    assert (unread.stored_dtype, unread.context) == (loaded.stored_dtype, loaded.context)
+    assert ({5, 9} <= set(unread.format.end_ids)) == (settings == "more ends")
+
+
 @pytest.mark.parametrize("name", ["no/such-model", "nowhere", "a b c", "x" * 300, "./no", ""])
 def test_an_unknown_model(name: str) -> None:
     for call in (check_model, load_model):

@@ -86,7 +86,7 @@ class Decoder:
         """A uniform number for each token of each answer, if any is drawn."""
         found: list[list[float]] = []
         for prompt in prompts if self._samples else ():
-            source = torch.Generator().manual_seed(_own_seed(self._seed, prompt, self._times(prompt)))
+            source = torch.Generator().manual_seed(own_seed(self._seed, prompt, self._times(prompt)))
             found += torch.rand(self._samples, room, generator=source, dtype=torch.float64).tolist()
         return found
 
@@ -102,7 +102,7 @@ class Decoder:
             drawn = {"do_sample": True, "temperature": self._temperature, "top_k": 0, "top_p": 1.0}
             config.update(**drawn, num_return_sequences=self._samples)
         with torch.random.fork_rng([ids.device] if ids.device.type == "cuda" else []):
-            torch.manual_seed(_own_seed(self._seed, ids.tolist(), self._times(ids.tolist())))
+            torch.manual_seed(own_seed(self._seed, ids.tolist(), self._times(ids.tolist())))
             rows = self._asks(input_ids=ids, attention_mask=mask, generation_config=config)
         self.said += rows[:, ids.shape[1] :].tolist()
         self._rooms += [config.max_new_tokens] * len(rows)
@@ -252,5 +252,6 @@ def _even(config: Any) -> int:
     return min(lengths, default=2**31)
 
 
-def _own_seed(*parts: Any) -> int:
+def own_seed(*parts: Any) -> int:
+    """A seed of 60 bits for what is said so."""
     return int(digest(*map(repr, parts))[:15], 16)

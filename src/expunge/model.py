@@ -83,7 +83,8 @@ def load_model(
 
     template: a Jinja chat template, or the path of a file that holds one; `plain` is the built-in question/answer
         template, which is also taken where the tokenizer has none.
-    device: default: the first accelerator, else the CPU. On the CPU weights are float32; elsewhere as stored.
+    device: default: the first accelerator, else the CPU. On the CPU weights are float32; elsewhere as stored. On `meta`
+        they are not read, but must be there.
     bits: 4 holds linear layers in NF4, for an adapter to be trained on them; 0: as above.
     sharded: share the weights out among the launcher's processes (FSDP2), all of which must load it together.
 
@@ -99,7 +100,7 @@ def load_model(
         _need_peft(f"loading the adapter {name}")
     place = usable_device(device)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    held: dict[str, Any] = {"dtype": "auto"}
+    held: dict[str, Any] = {"dtype": "auto"} | ({"device_map": "meta"} if place.type == "meta" else {})
     if bits or sharded:
         held = four_bits.loading(bits, place) if bits else sharding.loading()
     with quiet_transformers(), _told(name):

@@ -39,6 +39,7 @@ def command(
         str | None,
         typer.Option(metavar="URL", help="Send prompts to a server that has MODEL by this name, and load nothing."),
     ] = None,
+    vllm: Annotated[bool, typer.Option("--vllm", help="Answer prompts by vLLM in this process, on one GPU.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only part I of N; `expunge merge` joins.")] = None,
     template: options.Template = None,
@@ -69,7 +70,7 @@ def command(
     from expunge.host import suit_host  # slow to import: after what is quick to check
     from expunge.scan.asking import Asking
 
-    answers = _served(server, model, template, device) if server else _loaded(model, template, device)
+    answers = _answering(model, template, device, server, vllm=vllm, ranks=ranks)
     suit_host()
     state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
     judges = _judges(judge, allow_remote)
@@ -93,6 +94,19 @@ def command(
         _print(found, judges, as_json=json)
 
 
+def _answering(
+    model: str, template: str | None, device: str | None, server: str | None, *, vllm: bool, ranks: int
+) -> Answering:
+    """Whoever answers the prompts, as the options say."""
+    if server and vllm:
+        from expunge.errors import InputError
+
+        raise InputError("--server and --vllm are two ways to answer prompts", remedy="Leave one of them out.")
+    if server:
+        return _served(server, model, template, device)
+    return _in_vllm(model, template, device, ranks) if vllm else _loaded(model, template, device)
+
+
 def _loaded(model: str, template: str | None, device: str | None) -> Answering:
     from expunge.model import check_model, load_model
     from expunge.scan.asking import Loaded
@@ -111,6 +125,22 @@ def _served(url: str, model: str, template: str | None, device: str | None) -> A
                 f"{name} is for a model that is loaded here; the server has its own", remedy="Leave it out."
             )
     return Served(url, model)
+
+
+def _in_vllm(model: str, template: str | None, device: str | None, ranks: int) -> Answering:
+    from expunge.errors import InputError
+    from expunge.model import check_model
+    from expunge.scan.engine import Engine
+
+    if device:
+        remedy = "Leave it out; CUDA_VISIBLE_DEVICES says which GPU."
+        raise InputError("--device is for a model that is loaded without vLLM", remedy=remedy)
+    if ranks > 1:
+        remedy = "Leave accelerate out: one command for each GPU, with CUDA_VISIBLE_DEVICES and --shard I/N."
+        raise InputError("--vllm answers in one process", remedy=remedy)
+    answers = Engine(model, template)
+    check_model(model)
+    return answers
 
 
 def _judges(specs: list[str], allow_remote: bool) -> list[Judge]:

@@ -25,6 +25,23 @@ class Answering(Protocol):
         ...
 
 
+def known(model: str, template: str | None) -> str:
+    """By what a resumed scan knows a model and its template. A folder is known by its settings as well, and by the
+    sizes and dates of its weights, since to read them all may take as long as the scan.
+
+    Raises:
+        InputError: there is no such template file.
+    """
+    from expunge.encoding import template_text
+    from expunge.model import resolve
+
+    folder = Path(resolve(model))
+    parts = [folder_digest(folder, f"*.{kind}") for kind in ("json", "jinja") if folder.is_dir()]
+    weights = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    parts += [f"{name} {found.st_size} {found.st_mtime_ns}" for name, found in weights]
+    return f"{model}, {digest(template_text(template) or '', *parts)[:16]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The model in this process. load: called only if there are prompts: judging logged dialogues loads no model."""
@@ -34,21 +51,12 @@ class Loaded:
 
     @classmethod
     def of(cls, model: str, template: str | None, load: Callable[[], LanguageModel]) -> Loaded:
-        """`load` loads this model with this template. A folder is known by its settings as well, and by the sizes and
-        dates of its weights, since to read them all may take as long as the scan.
+        """`load` loads this model with this template.
 
         Raises:
             InputError: there is no such template file.
         """
-        from expunge.encoding import template_text
-        from expunge.model import resolve
-
-        folder = Path(resolve(model))
-        parts = [folder_digest(folder, f"*.{kind}") for kind in ("json", "jinja") if folder.is_dir()]
-        weights = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
-        parts += [f"{name} {found.st_size} {found.st_mtime_ns}" for name, found in weights]
-        known = digest(template_text(template) or "", *parts)[:16]
-        return cls(f"{model}, {known}", load)
+        return cls(known(model, template), load)
 
     def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
         from expunge.generation import generate
