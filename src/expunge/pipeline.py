@@ -112,8 +112,7 @@ def audit_run(
     progress: Progress | None = None,
 ) -> Audit:
     """Audit a model as a recipe says: `recipe.model` is the reference, `recipe.dialogues` what was to be forgotten.
-
-    cache: a folder in which likelihoods are kept for other audits of the same models.
+    In the folder `cache` likelihoods are kept for other audits of the same models.
     """
     progress = progress or Quiet()
     suit_host()
