@@ -12,6 +12,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+FAULT = 70
+"""Exit code of a fault of ours (EX_SOFTWARE of sysexits.h), so that no pipeline takes it for a failed claim: those exit
+1."""
+
 
 class ExpungeError(Exception):
     """A fault with one clear message and, where there is one, a remedy."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -46,8 +47,8 @@ def test_each_cell_is_done_once(recipe: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(module, "unlearn", None)
     again = compare(what, chosen, tmp_path / "out", seeds=2)
     assert again == found
-    with pytest.raises(TypeError):  # another rate is another cell
-        compare(what, {"npo": replace(chosen["npo"], learning_rate=1e-5)}, tmp_path / "out", seeds=1)
+    other = compare(what, {"npo": replace(chosen["npo"], learning_rate=1e-5)}, tmp_path / "out", seeds=1)
+    assert "TypeError" in other.cells[0].reason  # another rate is another cell, and `unlearn` is called for it
 
 
 def test_a_killed_comparison_goes_on(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,4 +399,8 @@ def test_one_that_fails_for_a_fault_of_ours_costs_the_others_nothing(
     assert whole.score and failed.score is None and failed.outcome == "failed"
     assert "RuntimeError at" in failed.reason and "test_compare.py" in failed.reason and "4-71" not in failed.reason
     assert "RuntimeError" in page(found)
+    with monkeypatch.context() as patch, pytest.raises(typer.Exit) as caught:
+        patch.setattr(module, "unlearn", broken)
+        command.command(recipe, tmp_path / "out", method=["npo"], seeds=1, json=True)
+    assert caught.value.exit_code == 70
     assert compare(what, chosen, tmp_path / "out", seeds=1).cells[0].score

@@ -27,7 +27,7 @@ from expunge.cli import (
     tune,
     unlearn,
 )
-from expunge.errors import ExpungeError, InputError, place_of
+from expunge.errors import FAULT, ExpungeError, InputError, place_of
 from expunge.files import at_home
 
 app = typer.Typer(
@@ -108,8 +108,7 @@ def _given(words: list[str]) -> list[str]:
 
 
 def _internal(error: Exception) -> int:
-    """A fault of ours: where it happened, and not its message, which may quote a dialogue. It exits 70 (EX_SOFTWARE of
-    sysexits.h), so that no pipeline takes it for a failed claim, which exits 1."""
+    """A fault of ours: where it happened, and not its message, which may quote a dialogue."""
     typer.echo(f"internal error: {type(error).__name__} at {place_of(error)}", err=True)
     typer.echo("  Set EXPUNGE_DEBUG=1 for the traceback, which may quote dialogues.", err=True)
-    return 70
+    return FAULT

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expunge.cli import options, show
+from expunge.errors import FAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +40,8 @@ def command(
 ) -> None:
     """Train and score methods side by side. Killed, the same command goes on; what was done is not done again.
 
+    Exits 70 where one failed by a fault of Expunge's, or for want of memory.
+
     \b
     expunge compare recipe.toml --method default --method npo --method rmu --out comparison
     """
@@ -47,7 +50,7 @@ def command(
 
     what = read_recipe(recipe)
     chosen = entries(method or [], settings, what.config, tuned=tuned or [], steps=steps)
-    from expunge.comparison.compare import compare
+    from expunge.comparison.compare import FAILED, compare
     from expunge.comparison.page import write_page
     from expunge.files import write_json
     from expunge.model import check_model
@@ -63,8 +66,10 @@ def command(
     write_page(found, out / "comparison.html")
     if json:
         show.print_json(found.row())
-        return
-    _print(found, out)
+    else:
+        _print(found, out)
+    if any(cell.outcome == FAILED for cell in found.cells):
+        raise typer.Exit(FAULT)
 
 
 def _print(found: Comparison, out: Path) -> None:
