@@ -158,13 +158,15 @@ def _kept(path: Path, name: str, watch: Watch | None) -> Cell | None:
 
 
 def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch | None) -> Cell:
-    start = time.monotonic()
+    start, reached = time.monotonic(), 0
     lm = load(ground.recipe, ground.recipe.model, bits=config.base_bits)
 
     def broken(outcome: str, reason: str, steps: int = 0, tokens: int = 0) -> Cell:
         return Cell(name, config.seed, None, reason, outcome, steps, tokens, round(time.monotonic() - start, 1))
 
     def on_round(entry: Mapping[str, Any]) -> None:
+        nonlocal reached
+        reached = entry["step"]
         if watch:
             watch(lm, entry)
 
@@ -172,7 +174,7 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
     try:
         done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=on_round)
     except DivergedError as error:
-        return broken("diverged", error.message)
+        return broken("diverged", error.message, reached)
     except GivenUpError as error:
         return broken(GIVEN_UP, error.message)
     except InputError as error:
