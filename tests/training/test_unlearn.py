@@ -18,7 +18,7 @@ from expunge.errors import InputError, OutputError
 from expunge.model import LanguageModel, load_model
 from expunge.output_layer import OutputLayer
 from expunge.selection import Split
-from expunge.training.active import ActiveSet
+from expunge.training.active import ActiveSet, DivergedError
 from expunge.training.checkpoints import CHECKPOINTS, COMPLETE, model_digest, room
 from expunge.training.config import UnlearnConfig
 from expunge.training.reference import Recalled, Reference
@@ -31,6 +31,17 @@ QUICK = UnlearnConfig(
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(next(folder.glob("*.safetensors")))
+
+
+@pytest.mark.parametrize("given", [{"method": "grad_ascent"}, {"positive_weight": 0.0, "adversary": 0.0}], ids=str)
+def test_weights_that_break_in_the_last_step_are_no_result(
+    tiny: Path, parts: Split, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    """The losses before it were finite, and a model that says nothing at all would count as one that has forgotten."""
+    config = UnlearnConfig.of(**given, max_steps=1, judge_every=1, settle_steps=0, learning_rate=1e30, warmup_steps=0)
+    with pytest.raises(DivergedError, match="by step 1 what the model says is not finite"):
+        unlearn(load_model(tiny), parts, tmp_path, config=config)
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja", "adapter_model.bin"])

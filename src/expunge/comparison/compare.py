@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,17 +173,23 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
         MissingExtraError, OutputError, UnansweredError: see `NOBODYS`. With a watch also what else is none of the
             training's own ends.
     """
-    start = time.monotonic()
+    start, reached = time.monotonic(), 0
 
     def broken(outcome: str, reason: str, steps: int = 0, tokens: int = 0) -> Cell:
         return Cell(name, config.seed, None, reason, outcome, steps, tokens, round(time.monotonic() - start, 1))
 
+    def noted(lm: LanguageModel, entry: Mapping[str, Any]) -> None:
+        nonlocal reached
+        reached = entry["step"]
+        if watch:
+            watch(lm, entry)
+
     try:
-        return _trained(ground, name, config, work, watch, broken)
+        return _trained(ground, name, config, work, noted, broken)
     except NOBODYS:
         raise
     except DivergedError as error:
-        return broken("diverged", error.message)
+        return broken("diverged", error.message, reached)
     except GivenUpError as error:
         return broken(GIVEN_UP, error.message)
     except InputError as error:
@@ -196,17 +203,12 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
 
 
 def _trained(
-    ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch | None, broken: Callable[..., Cell]
+    ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch, broken: Callable[..., Cell]
 ) -> Cell:
     start = time.monotonic()
     lm = load(ground.recipe, ground.recipe.model, bits=config.base_bits)
-
-    def on_round(entry: Mapping[str, Any]) -> None:
-        if watch:
-            watch(lm, entry)
-
     shutil.rmtree(work / ("adapter" if config.lora_rank else "model"), ignore_errors=True)  # killed before its score
-    done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=on_round)
+    done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=partial(watch, lm))
     seconds = max(round(time.monotonic() - start, 1), done.seconds)
     try:
         score = ground.scorer.score(load(ground.recipe, str(done.path)))

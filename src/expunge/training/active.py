@@ -44,6 +44,11 @@ class DivergedError(InputError):
     """A loss is no longer a number."""
 
 
+def _diverged(step: int, what: str) -> DivergedError:
+    remedy = "Lower learning_rate, or the weights of the losses, and choose another --out."
+    return DivergedError(f"the training has diverged: by step {step} {what} is not finite", remedy=remedy)
+
+
 class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Which forget rows are still trained on, since which step; judged anew every `judge_every` steps.
 
@@ -157,6 +162,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._loss.refresh(self._lm)
         if not config.judged:
             self._note({"step": step} | self._means(step))
+            self._check(step)
             return control
         settled = self.settling or not config.settle_steps
         entry = self._round(step)
@@ -202,11 +208,14 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         found: dict[str, float] = {n: round(value / max(1, steps), 6) for n, (value, count) in sums.items() if count}
         for name, mean in found.items():
             if not math.isfinite(mean):
-                raise DivergedError(
-                    f"the training has diverged: by step {step} the {name} loss is not finite",
-                    remedy="Lower learning_rate, or the weight of that loss, and choose another --out.",
-                )
+                raise _diverged(step, f"the {name} loss")
         return found
+
+    def _check(self, step: int) -> None:
+        """The last step may have broken what no loss has seen since, and who says nothing would count as forgetting."""
+        (said,) = token_log_probs(self._lm, self._material.normal[:1])
+        if not said.isfinite().all():
+            raise _diverged(step, "what the model says")
 
     def _note(self, entry: dict[str, Any]) -> None:
         self.history.append(entry)
@@ -215,6 +224,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def _round(self, step: int) -> dict[str, Any]:
         entry: dict[str, Any] = {"step": step} | self._means(step)
+        self._check(step)
         active, flagged = self._judge()
         if self.settling and active:
             self.peak /= 2
