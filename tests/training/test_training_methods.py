@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, LlamaConfig
 
 from expunge.encoding import Encoded
 from expunge.errors import InputError, MissingExtraError
@@ -132,6 +132,26 @@ def test_positions_are_embeddings_and_any_kind_of_layer_can_be_named(tiny: Path)
 
     assert not any("wpe" in name or "wte" in name for name in trained())
     assert all("c_proj" in name for name in trained(lora_rank=2, modules="c_proj"))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPT2Config(n_embd=32, n_layer=2, n_head=4, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5),
+        LlamaConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, attention_dropout=0.5),
+        GPTNeoXConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, hidden_dropout=0.5),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_nothing_is_dropped_while_training(config: Any, tiny: Path, parts: Split, tmp_path: Path) -> None:
+    """A model that has not moved yet is where the original is."""
+    lm = load_model(tiny)
+    config.vocab_size = lm.vocabulary
+    lm = replace(lm, model=AutoModelForCausalLM.from_config(config).eval())
+    settings = QUICK | {"max_steps": 1, "judge_every": 1}
+    done = unlearn(lm, parts, tmp_path, config=UnlearnConfig.of(**settings, noise=0.0, adversary=0.0))
+    assert done.history[0]["hidden"] == pytest.approx(0, abs=1e-6)
+    assert done.history[0]["normal"] == pytest.approx(0, abs=1e-5)
 
 
 def test_a_term_without_a_weight_is_refused() -> None:

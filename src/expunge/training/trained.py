@@ -40,6 +40,19 @@ def made_trainable(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
     return lm
 
 
+def still(model: Any) -> None:
+    """No dropout and no jitter of routers while training: what is kept is measured against the original, which has none,
+    and what differs by chance would count as damage (TRL's DPO leaves dropout out as well).
+    """
+    for module in model.modules():
+        for name, value in vars(module).items():
+            chance = re.search("drop|jitter", name) or (
+                name == "p" and isinstance(module, torch.nn.modules.dropout._DropoutNd)
+            )
+            if chance and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
 def spare_activations(model: Any) -> None:
     """Have the backward pass compute each layer anew (activation checkpointing, arXiv 1604.06174).
 

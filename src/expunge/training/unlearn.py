@@ -32,7 +32,7 @@ from expunge.training.loss import Loss
 from expunge.training.material import Material
 from expunge.training.noise import add_noise
 from expunge.training.processes import is_main, join, main_first, wait
-from expunge.training.trained import fixed_digests, made_trainable, spare_activations
+from expunge.training.trained import fixed_digests, made_trainable, spare_activations, still
 
 RESULT = "unlearning.json"
 
@@ -91,6 +91,7 @@ def unlearn(
         fuse(lm)
     torch.manual_seed(config.seed)
     trained = made_trainable(lm, config)
+    still(trained.model)
     if config.sharded:
         _check_shared_out(trained)
     parts = dataclasses.replace(parts, forget=with_expected(lm, parts.forget))
