@@ -41,8 +41,8 @@ def made_trainable(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
 
 
 def still(model: Any) -> None:
-    """No dropout and no jitter of routers while training: what is kept is measured against the original, which has none,
-    and what differs by chance would count as damage (TRL's DPO leaves dropout out as well).
+    """No dropout and no jitter of routers while training: what is kept is measured against the original, which has
+    none, and what differs by chance would count as damage (TRL's DPO leaves dropout out as well).
     """
     for module in model.modules():
         for name, value in vars(module).items():
