@@ -165,7 +165,9 @@ def test_wrong_input_leaves_no_folder_in_the_way(recipe: Path, tiny: Path, tmp_p
 
 def test_never_seen_dialogues_are_refused_where_a_method_has_no_use_for_them(recipe: Path, tmp_path: Path) -> None:
     """They were read and left aside: the weights were those without them."""
-    given = recipe.read_text().replace("max_steps", 'never_seen = "alike.jsonl"\nmethod = "npo"\nmax_steps')
+    given = recipe.read_text().replace(
+        "max_steps", 'never_seen = "alike.jsonl"\nmethod = "npo"\njudged = true\nmax_steps'
+    )
     recipe.write_text(given)
     with pytest.raises(InputError, match="the method 'npo' has no use for `never_seen` dialogues"):
         run(read_recipe(recipe), tmp_path / "run")

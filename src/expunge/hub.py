@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from expunge.files import exists
+
 PATIENCE = 5.0
 """Seconds that the hub is given to accept a connection."""
 
@@ -16,7 +18,7 @@ PATIENCE = 5.0
 def ready(name: str | Path) -> None:
     """Before something of this name is loaded: where it is no folder and the hub cannot be reached, the hub's library
     is told so, which would try for half a minute and more."""
-    if not Path(name).is_dir() and not _offline() and not _reached():
+    if not _folder(name) and not _offline() and not _reached():
         from huggingface_hub import constants
 
         constants.HF_HUB_OFFLINE = True
@@ -25,12 +27,16 @@ def ready(name: str | Path) -> None:
 
 def lack(name: str | Path) -> str:
     """Why something of this name, which did not load, may be missing; "" where that is not for want of the hub."""
-    if Path(name).is_dir() or not _offline():
+    if _folder(name) or not _offline():
         return ""
     if _reached.cache_info().currsize:
         return "it is no folder here, nor whole in the cache, and the hub cannot be reached"
     variable = next((n for n in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(n)), "HF_HUB_OFFLINE")
     return f"it is no folder here, nor whole in the cache, and {variable} is set, so the hub is not asked"
+
+
+def _folder(name: str | Path) -> bool:
+    return exists(Path(name)) and Path(name).is_dir()
 
 
 def _offline() -> bool:

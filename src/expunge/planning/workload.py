@@ -27,7 +27,7 @@ READS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     **dict.fromkeys(("dpo", "flat", "flat_tv"), ("negative", ("forget", "expected"))),
     "jensun": ("negative", ("expected",)),
     **dict.fromkeys(("cluster_mean", "expected_nll"), ("positive", ("expected",))),
-    **dict.fromkeys(("normal_nll", "rise", "kl", "jsd", "hidden_mse"), ("normal", ("normal",))),
+    **dict.fromkeys(("normal_nll", "rise", "kl", "kl_top", "jsd", "hidden_mse"), ("normal", ("normal",))),
     "hidden": ("hidden", ("normal",)),
 }
 """`slot` and `reads` of `objective.terms.TERMS`, which takes torch to import."""
