@@ -71,8 +71,8 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
 
 def reason(error: BaseException, path: Path) -> str:
     """Why nothing can be written at `path`, in words; where that is for want of room, how much there is."""
-    told = error.strerror if isinstance(error, OSError) else None
-    if told and error.errno != errno.ENOSPC:  # type: ignore[attr-defined]
+    told, number = (error.strerror, error.errno) if isinstance(error, OSError) else (None, None)
+    if told and number != errno.ENOSPC:
         return told
     with contextlib.suppress(OSError):
         nearest = next(folder for folder in path.absolute().parents if folder.is_dir())

@@ -73,21 +73,13 @@ def command(
     answers = _answering(model, template, device, server, vllm=vllm, ranks=ranks)
     suit_host()
     state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
-    judges = _judges(judge, allow_remote)
+    load = partial(_judges, judge, allow_remote)
+    judges, progress = load(), show.progress(quiet=json)
     asking = None if workers else Asking(answers, samples=samples, max_new_tokens=max_new_tokens, seed=seed)
     if state and finished([dialogues], judges, out, asking=asking, shard=part):
         _join(state, out, as_json=json)
         return
-    found = scan(
-        [dialogues],
-        judges,
-        out,
-        asking=asking,
-        shard=part,
-        workers=workers,
-        load=partial(_judges, judge, allow_remote),
-        progress=show.progress(quiet=json),
-    )
+    found = scan([dialogues], judges, out, asking=asking, shard=part, workers=workers, load=load, progress=progress)
     if state:
         _join(state, out, as_json=json)
     else:
