@@ -12,9 +12,9 @@ SOURCE = Path(__file__).parent.parent / "src" / "expunge"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 ORDER = [
-    {"differences", "errors", "host", "progress"},
+    {"differences", "errors", "host", "progress", "thought"},
     {"files"},
-    {"growing", "hub"},
+    {"growing", "hub", "offsets"},
     {"sources"},
     {"cache", "dialogue", "demo", "packing", "span"},
     {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},

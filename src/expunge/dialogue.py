@@ -8,6 +8,9 @@ Rows may be written in any of three ways:
 
 A row that ends with a user message (or lacks its response) is a prompt: something to ask the model. Optional in every
 form: "id", "expected" (a text or a list: acceptable responses), "subject" (who or what it is about), "skill".
+
+What the model thought before its response is read from <think>…</think> at the beginning of it, or from the assistant
+message's "reasoning_content", "reasoning" or "thinking"; of earlier turns it is not, since models are not shown it.
 """
 
 from __future__ import annotations
@@ -21,8 +24,13 @@ from typing import Any
 from expunge.errors import InputError
 from expunge.files import digest
 from expunge.sources import read_rows, unsliced
+from expunge.thought import apart
 
 ROLES = ("system", "user", "assistant")
+THOUGHT = "thought"
+"""The role of what the assistant thinks before it answers: the last message, or the last but one."""
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""Where an assistant's message may hold it."""
 
 WORD = re.compile(r"[A-Za-z_-]{1,24}")
 """Field names and roles that messages may quote; anything else might be dialogue text in the wrong place."""
@@ -31,7 +39,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side said: `role` is one of `ROLES`."""
+    """What one side said: `role` is one of `ROLES`, or `THOUGHT`."""
 
     role: str
     content: str
@@ -39,7 +47,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """Messages whose last one, if it is the assistant's, is the *response* under judgement."""
+    """Messages whose last one, if it is the assistant's, is the *response* under judgement, be it a thought."""
 
     messages: tuple[Message, ...]
     id: str = ""
@@ -64,12 +72,37 @@ class Dialogue:
 
     @property
     def prompt(self) -> tuple[Message, ...]:
-        return self.messages[:-1] if self.messages[-1].role == "assistant" else self.messages
+        """What the model goes on from: with its thought, where the response follows one."""
+        return self.messages[:-1] if self.messages[-1].role in ("assistant", THOUGHT) else self.messages
+
+    @property
+    def asked(self) -> tuple[Message, ...]:
+        """The messages as far as the user's last."""
+        return tuple(m for m in self.prompt if m.role != THOUGHT)
 
     @property
     def response(self) -> str | None:
         last = self.messages[-1]
-        return last.content if last.role == "assistant" else None
+        return last.content if last.role in ("assistant", THOUGHT) else None
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the response is a thought."""
+        return self.messages[-1].role == THOUGHT
+
+    @property
+    def direct(self) -> Dialogue:
+        """The same without a thought: the answer, if there is one, right after what was asked."""
+        if self.asked == self.prompt and not self.thinks:
+            return self
+        return replace(self, messages=(*self.asked, *(m for m in self.messages[-1:] if m.role == "assistant")))
+
+    @property
+    def thought(self) -> Dialogue | None:
+        """The thought before the response, as a dialogue of its own, if there is one."""
+        if self.thinks or self.prompt[-1].role != THOUGHT:
+            return None
+        return replace(self, messages=self.prompt, id=f"{self.id}#thought", expected=())
 
     @property
     def question(self) -> str:
@@ -78,14 +111,24 @@ class Dialogue:
 
     def answered(self, response: str) -> Dialogue:
         """The same prompt with another response; the id stays, so that answers can be joined to their dialogue."""
-        return replace(self, messages=(*self.prompt, Message("assistant", response)))
+        return replace(self, messages=(*self.prompt, Message(THOUGHT if self.thinks else "assistant", response)))
+
+    def after(self, thought: str) -> Dialogue:
+        """What was asked, to be answered after this thought; right away, if it is empty."""
+        thoughts = [Message(THOUGHT, thought)] if thought else []
+        return replace(self, messages=(*self.asked, *thoughts, Message("assistant", "")))
+
+    def said(self, text: str) -> Dialogue:
+        """The same prompt with what a model wrote, which may have thought first (see `thought.apart`)."""
+        thought, answer = ("", text) if self.thinks else apart(text)
+        if not thought:
+            return self.answered(answer)
+        said = self.after(thought).answered(answer)
+        return said if answer else replace(said, messages=said.prompt)
 
     def row(self) -> dict[str, Any]:
         """The JSON row of this dialogue; `parse` reads it back unchanged."""
-        row: dict[str, Any] = {
-            "id": self.id,
-            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
-        }
+        row: dict[str, Any] = {"id": self.id, "messages": _written(self.messages)}
         if self.expected:
             row["expected"] = list(self.expected)
         if self.subject:
@@ -93,6 +136,15 @@ class Dialogue:
         if self.skill:
             row["skill"] = self.skill
         return row
+
+
+def _written(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """As rows have them: a thought is a field of the assistant's message."""
+    rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
+    if place := next((i for i, m in enumerate(messages) if m.role == THOUGHT), None):
+        answer = rows[place + 1]["content"] if place + 1 < len(rows) else None
+        rows[place:] = [{"role": "assistant", "content": answer, "reasoning_content": messages[place].content}]
+    return rows
 
 
 def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None = None) -> Dialogue:
@@ -160,7 +212,7 @@ def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
         return head
     for answered in ("answer", *_ANSWERED) if asked == "question" else (*_ANSWERED, "answer"):
         if row.get(answered) is not None:  # by whichever name: a response overlooked would be asked for anew
-            return *head, Message("assistant", where.text(row[answered], answered))
+            return *head, *_reply(row[answered], answered, "", where)
     return head
 
 
@@ -175,12 +227,32 @@ def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
             word = isinstance(item["role"], str) and WORD.fullmatch(item["role"])
             fault = f"the role {item['role']!r}" if word else "a role that is no word"
             raise where.error(f"message {number} has {fault}", f"Known roles: {', '.join(ROLES)}.")
-        messages.append(Message(item["role"], where.text(item["content"], f"content of message {number}")))
+        name = f"content of message {number}"
+        if number == len(value) and item["role"] == "assistant":
+            messages += _reply(item["content"], name, _reasoning(item), where)
+        else:
+            messages.append(Message(item["role"], where.text(item["content"], name)))
     return tuple(messages)
 
 
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """Under whichever name; some have lists of summaries under one of them, which are left aside."""
+    found = (message.get(name) for name in THOUGHTS)
+    return next((text.strip() for text in found if isinstance(text, str) and text.strip()), "")
+
+
+def _reply(value: Any, name: str, thought: str, where: _Where) -> list[Message]:
+    """The assistant's last message: its thought, if it has one, and its answer, if it came to one."""
+    text = where.optional(value, name)
+    within, answer = apart(text) if text else ("", "")
+    thoughts = [Message(THOUGHT, where.optional(t, name)) for t in (thought or within,) if t]
+    return thoughts if thoughts and not answer else [*thoughts, Message("assistant", where.text(answer, name))]
+
+
 def _check_roles(messages: Sequence[Message], where: _Where) -> None:
-    roles = [m.role for m in messages]
+    roles = [m.role for m in messages if m.role != THOUGHT]
+    if messages[-1].role == THOUGHT:
+        roles.append("assistant")
     turns = roles[1:] if roles[0] == "system" else roles
     if not turns or turns != (["user", "assistant"] * len(turns))[: len(turns)]:
         raise where.error(

@@ -1,19 +1,23 @@
 """Dialogues to token ids: chat template, response tokens, fault mask.
 
-Prompt and response are tokenized apart, as generation does, so that no token straddles the border between them.
+Prompt and response are tokenized apart, as generation does, so that no token straddles the border between them. A model
+that thinks first is asked to answer right away, by an empty thought of its template's, or to go on from a thought.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import THOUGHT, Dialogue, Message
 from expunge.errors import InputError
 from expunge.files import exists, read_text
+from expunge.offsets import token_places
 from expunge.span import Span
+from expunge.thought import Thinking
 
 PLAIN_TEMPLATE = (
     "{% for m in messages %}"
@@ -26,9 +30,6 @@ PLAIN_TEMPLATE = (
 
 Line breaks are written as expressions, since chat templates lose those that follow a block.
 """
-
-_SPACE = "▁"
-"""In the tokens of SentencePiece."""
 
 _MARK = "Expunge0Response"
 
@@ -59,6 +60,7 @@ class ChatFormat:
     plain: bool
     end_ids: tuple[int, ...]
     context: int
+    thinking: Thinking = field(default_factory=Thinking)
     _known: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
@@ -74,8 +76,18 @@ class ChatFormat:
         plain = template == "plain" or (template is None and not getattr(tokenizer, "chat_template", None))
         ends = _end_ids(tokenizer, model)
         chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context_of(model))
+        with contextlib.suppress(InputError):  # of a response so long; what keeps any from being read is told below
+            asked = (Message("user", "a"),)
+            whole = chat._render((*asked, Message("assistant", _MARK)), "", answer_next=False)
+            chat = replace(chat, thinking=Thinking.of(chat._render(asked, "", answer_next=True), whole, _MARK))
         chat.encode(Dialogue((Message("user", "a"), Message("assistant", "b"))))
         return chat
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """End tokens of what is generated: those of a response, and of a thought if the model ends it by one token."""
+        end = self.ids(self.thinking.end.strip()) if self.thinking.thinks else ()
+        return (*self.end_ids, *(end if len(end) == 1 and end[0] not in self.end_ids else ()))
 
     def shared(self, other: ChatFormat) -> ChatFormat:
         """The other, with what it remembers, where it makes the same tokens of everything; else this one."""
@@ -86,18 +98,19 @@ class ChatFormat:
         same = mine == theirs and _rules(self.tokenizer) == _rules(other.tokenizer)
         return other if same else self
 
-    def prompt_ids(self, messages: Sequence[Message], *, place: str = "") -> tuple[int, ...]:
-        """Token ids up to the place where the response begins; `place` is what an error calls it."""
-        return self._prompt(self._prompt_text(tuple(messages), place))
+    def prompt_ids(self, messages: Sequence[Message], *, place: str = "", thinking: bool = False) -> tuple[int, ...]:
+        """Token ids up to the place where the response, or the thought, begins; `place` is what an error calls it."""
+        return self._prompt(self._prompt_text(tuple(messages), place, thinking))
 
-    def encode_prompt(self, dialogue: Dialogue) -> tuple[int, ...]:
-        """The prompt's token ids, for the model to go on from.
+    def encode_prompt(self, dialogue: Dialogue, *, thinking: bool = False) -> tuple[int, ...]:
+        """The prompt's token ids, for the model to go on from: to answer, or to think.
 
         Raises:
             InputError: it leaves no room in the model's context.
         """
-        prompt = dialogue.prompt
-        ids = self._remembered(prompt, lambda: self.prompt_ids(prompt, place=dialogue.place))
+        prompt, thinking = dialogue.prompt, thinking or dialogue.thinks
+        place = dialogue.place
+        ids = self._remembered((prompt, thinking), lambda: self.prompt_ids(prompt, place=place, thinking=thinking))
         self._check_length(len(ids) + 1, dialogue)
         return ids
 
@@ -125,59 +138,60 @@ class ChatFormat:
         return found
 
     def _encoded(self, dialogue: Dialogue, spans: Sequence[Span]) -> Encoded:
-        prompt = self._prompt_text(dialogue.prompt, dialogue.place)
-        full = self._render(dialogue.messages, dialogue.place, answer_next=False)
-        if not full.startswith(prompt):
-            remedy = "Give a template in which the prompt's text comes first, unchanged (--template FILE)."
-            raise _fault(dialogue, "the chat template changes the prompt once there is a response", remedy)
-        tail = full[len(prompt) :]
-        start, end = self._find_response(tail, dialogue, len(prompt))
+        prompt = self._prompt_text(dialogue.prompt, dialogue.place, dialogue.thinks)
+        if dialogue.thinks:
+            tail, start, end = (dialogue.response or "") + self.thinking.end, 0, len(dialogue.response or "")
+        else:
+            tail = self._after_prompt(dialogue)
+            start, end = self._find_response(tail, dialogue)
         coded = self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        ids, offsets = list(coded["input_ids"]), self._offsets(tail, coded)
+        ids, offsets = list(coded["input_ids"]), token_places(self.tokenizer, tail, coded)
         keep = next((i for i, (a, _) in enumerate(offsets) if a >= end), len(ids))
         if any(token in self.end_ids for token in ids[:keep]):
             raise _fault(dialogue, "there is an end token inside the response", "Remove it from the text.")
-        closing = next((t for t in ids[keep:] if t in self.end_ids), self.end_ids[0])
+        closing = (
+            ids[keep:] if dialogue.thinks else [next((t for t in ids[keep:] if t in self.end_ids), self.end_ids[0])]
+        )
         fault = [_inside(a - start, b - start, spans) for a, b in offsets[:keep]]
-        whole = not any(fault)
+        if not any(fault):
+            fault, spans = [True] * keep, ()
         return Encoded(
-            prompt=self._remembered(dialogue.prompt, lambda: self._prompt(prompt)),
-            response=(*ids[:keep], closing),
-            fault=(True,) * (keep + 1) if whole else (*fault, not spans),
+            prompt=self._remembered((dialogue.prompt, dialogue.thinks), lambda: self._prompt(prompt)),
+            response=(*ids[:keep], *closing),
+            fault=(*fault, *(not spans for _ in closing)),
         )
 
-    def _offsets(self, text: str, coded: Any) -> list[tuple[int, int]]:
-        """Where each token lies. A tokenizer that drops what it does not know counts on as if that were not there."""
-        offsets, backend = list(coded["offset_mapping"]), self.tokenizer.backend_tokenizer
-        unknown = getattr(backend.model, "unk_token", None) or "<0x00>"  # the first of the bytes to fall back on
-        if backend.token_to_id(unknown) is not None:
-            return offsets
-        pieces, text = [piece.replace(_SPACE, " ") for piece in coded.tokens()], text.replace(_SPACE, " ")
-        if "".join(pieces).removeprefix(" ") == text.removeprefix(" "):
-            return offsets
-        found, place = list[tuple[int, int]](), 0
-        for piece in pieces:
-            added = not found and not text.startswith(" ") and piece.startswith(" ")
-            start = end = place
-            for i, letter in enumerate(piece[added:]):
-                at = text.find(letter, end)
-                if at < 0:  # bytes, or letters written otherwise: the tokenizer's own offsets are right
-                    return offsets
-                start, end = (at if i == 0 else start), at + 1
-            found.append((start, end))
-            place = end
-        return found
+    def _after_prompt(self, dialogue: Dialogue) -> str:
+        """What the template writes for the response, and after it."""
+        prompt = self._header(dialogue.asked, dialogue.place) + self.thinking.written
+        full = self._render((*dialogue.asked, dialogue.messages[-1]), dialogue.place, answer_next=False)
+        if not full.startswith(prompt):
+            remedy = "Give a template in which the prompt's text comes first, unchanged (--template FILE)."
+            raise _fault(dialogue, "the chat template changes the prompt once there is a response", remedy)
+        return full[len(prompt) :]
 
     def text(self, ids: Sequence[int]) -> str:
         """A generated response as text: up to its end token, without special tokens."""
-        stop = next((i for i, token in enumerate(ids) if token in self.end_ids), len(ids))
+        stops = self._remembered("stops", lambda: self.stops)
+        stop = next((i for i, token in enumerate(ids) if token in stops), len(ids))
         return str(self.tokenizer.decode(ids[:stop], skip_special_tokens=True)).strip()
 
-    def _prompt_text(self, messages: tuple[Message, ...], place: str) -> str:
-        return self._remembered(("text", messages), lambda: self._render(messages, place, answer_next=True))
+    def _prompt_text(self, messages: tuple[Message, ...], place: str, thinking: bool) -> str:
+        """As far as the response, with a thought, if the messages end in one, or else with none; or as far as one."""
+        way, thought = self.thinking, messages[-1].content if messages[-1].role == THOUGHT else ""
+        given = way.opening if thinking else way.opening + thought + way.closing if thought else way.nothing
+        return self._header(messages[:-1] if thought else messages, place) + given
+
+    def _header(self, messages: tuple[Message, ...], place: str) -> str:
+        """The prompt as the template has it, without its part of a thought."""
+        text = self._remembered(("text", messages), lambda: self._render(messages, place, answer_next=True))
+        return text.removesuffix(self.thinking.begun)
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _prompt(self, text: str) -> tuple[int, ...]:
-        ids = tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        ids = self.ids(text)
         if not self.plain:
             return ids
         whole = tuple(self.tokenizer(text, verbose=False)["input_ids"])
@@ -217,7 +231,7 @@ class ChatFormat:
             )
         )
 
-    def _find_response(self, tail: str, dialogue: Dialogue, prompt: int) -> tuple[int, int]:
+    def _find_response(self, tail: str, dialogue: Dialogue) -> tuple[int, int]:
         """Where the response begins and ends in the text after the prompt; many templates strip it."""
         response = dialogue.response or ""
         forms = dict.fromkeys((response, response.rstrip(), response.lstrip(), response.strip()))
@@ -228,8 +242,8 @@ class ChatFormat:
 
         place = found(1 if self.plain else 0)
         if place is None:  # some write something before it: where, another response shows
-            marked = self._render((*dialogue.prompt, Message("assistant", _MARK)), dialogue.place, answer_next=False)
-            place = found(max(0, marked.find(_MARK, prompt) - prompt))
+            marked = self._after_prompt(replace(dialogue, messages=(*dialogue.asked, Message("assistant", _MARK))))
+            place = found(max(0, marked.find(_MARK)))
         if place is None:
             raise _fault(dialogue, "the chat template changes the response's text", "Give another (--template FILE).")
         return place

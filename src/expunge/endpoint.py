@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from expunge.dialogue import Message
+from expunge.dialogue import THOUGHTS, Message
 from expunge.errors import InputError, MissingExtraError, UnansweredError
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model answered, and the tokens that the server counted."""
+    """What the model answered, what it thought first if the server tells it apart, and the tokens that it counted."""
 
     text: str
+    thought: str
     prompt_tokens: int
     completion_tokens: int
 
@@ -198,10 +199,13 @@ def _blamed(names: Collection[str], optional: frozenset[str], error: Any) -> fro
 def _reply(completion: Any) -> Reply | Failure:
     """The model's words; none, where it was cut off while it reasoned, or a filter took them."""
     try:
-        text = completion.choices[0].message.content
+        message = completion.choices[0].message
+        text = message.content
     except (AttributeError, IndexError, TypeError):
         return Failure("no chat completion")
     usage = getattr(completion, "usage", None)
     counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
     read, written = (n if isinstance(n, int) and n >= 0 else 0 for n in counts)
-    return Reply(text if isinstance(text, str) else "", read, written)
+    thoughts = (getattr(message, name, None) for name in THOUGHTS)
+    thought = next((t.strip() for t in thoughts if isinstance(t, str)), "")
+    return Reply(text if isinstance(text, str) else "", thought, read, written)

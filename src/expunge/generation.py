@@ -11,10 +11,12 @@ import torch
 
 from expunge.batches import Batch, alike
 from expunge.dialogue import Dialogue
-from expunge.encoding import Encoded
+from expunge.encoding import ChatFormat, Encoded
+from expunge.errors import InputError
 from expunge.host import CACHED
 from expunge.model import LanguageModel
 from expunge.packing import by_length
+from expunge.thought import marked
 
 TOKENS = 16_384
 """In one batch at most, padding included."""
@@ -41,9 +43,10 @@ def generate(
     temperature: float = 1.0,
     seed: int = 0,
     starts: Sequence[Sequence[int]] | None = None,
+    thinking: bool = False,
     progress: Progress | None = None,
 ) -> list[list[str]]:
-    """Answers of the model to each dialogue's prompt.
+    """Answers of the model to each dialogue's prompt; or what it thinks first, where `thinking` or a thought is judged.
 
     samples: 0 gives the one greedy answer; n > 0 gives n drawn at `temperature` from the untruncated distribution.
     seed: of this call's own draws. A prompt's depend on it, on the prompt, and on how often that was asked in this call
@@ -58,15 +61,17 @@ def generate(
     from expunge.decoding import Decoder
 
     given = [tuple(start) for start in starts or [()] * len(dialogues)]
-    prompts = [lm.format.encode_prompt(d) + start for d, start in zip(dialogues, given, strict=True)]
+    asked_for = (lm.format.encode_prompt(d, thinking=thinking) for d in dialogues)
+    prompts = [prompt + start for prompt, start in zip(asked_for, given, strict=True)]
+    stops = lm.format.stops
     answers = [[lm.format.text(start)] * max(1, samples) for start in given]
     rooms = [
-        0 if start and start[-1] in lm.format.end_ids else min(max_new_tokens - len(start), lm.context - len(prompt))
+        0 if start and start[-1] in stops else min(max_new_tokens - len(start), lm.context - len(prompt))
         for prompt, start in zip(prompts, given, strict=True)
     ]
     if progress and (whole := sum(room <= 0 for room in rooms)):
         progress(whole)
-    decoder = Decoder(lm.model, lm.format.end_ids, samples=samples, temperature=temperature, seed=seed)
+    decoder = Decoder(lm.model, stops, samples=samples, temperature=temperature, seed=seed)
     each, told, asked = max(1, samples), 0, list[int]()
 
     def tell() -> None:
@@ -109,6 +114,8 @@ def start_ids(lm: LanguageModel, dialogue: Dialogue, text: str) -> tuple[int, ..
     Raises:
         InputError: prompt and beginning leave no room in the model's context, or cannot be encoded.
     """
+    if dialogue.thinks:
+        return lm.format.ids(text)
     return lm.format.encode(dialogue.answered(text)).response[:-1] if text else ()
 
 
@@ -129,6 +136,40 @@ def reading(model: Any) -> Iterator[None]:
         for holder, own in zip(holders, settings, strict=True):
             holder.generation_config = own
         model.train(training)
+
+
+def think(
+    ask: Callable[..., list[list[str]]],
+    chat: ChatFormat,
+    dialogues: Sequence[Dialogue],
+    *,
+    room: int,
+    length: int,
+    samples: int = 0,
+) -> list[list[str]]:
+    """As `generate`, of a model that is let think first: each text holds the thought as well, see `thought.apart`.
+
+    ask: `generate` of the model, or what does the same. room: tokens of a thought; one that is longer, or leaves no
+        room for `length` tokens more, ends there and is answered after (budget forcing, arXiv 2501.19393). samples: as
+        there, each with a thought of its own.
+
+    Raises:
+        InputError: the chat template knows no thoughts, or as `ask`.
+    """
+    if not chat.thinking.nothing:
+        remedy = "Leave --thinking out, or give a template that writes <think></think> before a response."
+        raise InputError("the model's chat template has no place for a thought", remedy=remedy)
+    drawn = ask(dialogues, max_new_tokens=room, samples=samples, thinking=True)
+    end, fixed = chat.thinking.end.strip(), len(chat.ids(chat.thinking.closing)) + length
+
+    def fitting(dialogue: Dialogue, text: str) -> str:
+        ids = chat.ids(text.partition(end)[0].strip())
+        return chat.text(ids[: max(0, chat.context - len(chat.encode_prompt(dialogue, thinking=True)) - fixed)])
+
+    thoughts = [[fitting(d, text) for text in texts] for d, texts in zip(dialogues, drawn, strict=True)]
+    after = [d.after(thought) for d, texts in zip(dialogues, thoughts, strict=True) for thought in texts]
+    said = iter(ask(after, max_new_tokens=length, samples=min(samples, 1)))
+    return [[marked(thought, next(said)[0]) for thought in texts] for texts in thoughts]
 
 
 def greedy(lm: LanguageModel, dialogues: Sequence[Dialogue], *, max_new_tokens: int) -> list[str]:

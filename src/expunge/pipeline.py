@@ -16,7 +16,7 @@ from typing import Any
 
 from expunge import demo
 from expunge.audit.audit import audit
-from expunge.audit.probes import check_sets, probe_work
+from expunge.audit.probes import check_sets, probe_work, with_thinking
 from expunge.audit.reading import Sets
 from expunge.audit.result import Audit, read_audit
 from expunge.dialogue import Dialogue, read_dialogues
@@ -271,7 +271,7 @@ def _audit(
     facts |= {"seed": recipe.seed, "scan": steps.get("scan", {})}
     facts |= {"unlearn": {k: v for k, v in steps.get("unlearn", {}).items() if k != "history"}}
     work = len(sets.prompts) * (3 if oracle else 2) + (len(sets.faulty) if recipe.audit_samples else 0)
-    work += probe_work(recipe.probes, sets, 3 if oracle else 2)
+    work += probe_work(with_thinking(recipe.probes, before), sets, 3 if oracle else 2)
     with progress.stage("Auditing", work) as advance:
         found = audit(
             after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed,

@@ -78,7 +78,7 @@ def audit_sets(
     for left, why in ((len(asked) - len(new), "they were trained on"), (len(new) - len(flagged), "nothing flags them")):
         if progress and left:
             progress.note(f"Unseen phrasings: {left} of {len(asked)} are left out, for {why}.")
-    alike = _once(d for name in lookalikes for d in read_dialogues(name))
+    alike = _once(d.direct for name in lookalikes for d in read_dialogues(name))
     return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout), alike)
 
 
@@ -112,4 +112,6 @@ def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
 
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:
-    return _once(read_normal(names))
+    dialogues = [dialogue.direct for dialogue in read_normal(names)]
+    check_answered(dialogues)
+    return _once(dialogues)

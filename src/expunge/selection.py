@@ -13,6 +13,7 @@ import numpy as np
 
 from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues
 from expunge.errors import InputError
+from expunge.judges.thoughts import with_thoughts
 from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
 from expunge.sources import read_rows, unsliced
 
@@ -49,16 +50,17 @@ def read_forget(path: str | Path, *, label: Label = "privacy") -> list[Judged]:
             raise InputError("this row has no verdicts", file=file, line=bare, remedy=remedy)
         judged = [parse_judged(row, file=file, line=line) for line, row in rows]
     else:
-        judged = [_requested(row, file, line, label) for line, row in rows]
+        judged = [item for line, row in rows for item in _requested(row, file, line, label)]
     check_ids(item.dialogue for item in judged)
     return judged
 
 
-def _requested(row: Mapping[str, Any], file: str, line: int, label: Label) -> Judged:
+def _requested(row: Mapping[str, Any], file: str, line: int, label: Label) -> list[Judged]:
     dialogue = parse(row, file=file, line=line)
     if dialogue.response is None:
         raise InputError("a dialogue to forget needs its response", file=file, line=line, remedy="Scan it first.")
-    return Judged(dialogue, (Verdict(label, 1.0, "request", "1", reason="deletion requested"),))
+    verdict = Verdict(label, 1.0, "request", "1", reason="deletion requested")
+    return [Judged(part, (verdict,)) for part in with_thoughts([dialogue])]
 
 
 def split(
@@ -77,14 +79,15 @@ def split(
         raise InputError("no dialogue is flagged: there is nothing to unlearn", remedy="Check the judges, or the file.")
     clean = [j.dialogue for j in judged if j.label == "clean"]
     refuse_contradictions(forget, normal)
-    prompts = {j.dialogue.prompt for j in forget}
-    kept = {d.content_id: d for d in (*normal, *clean) if d.response is not None and d.prompt not in prompts}
+    asked = {j.dialogue.asked for j in forget}
+    answered = [d for d in (*normal, *clean) if d.response is not None and d.asked not in asked]
+    kept = {d.content_id: d for d in with_thoughts(answered)}
     if not kept:
         remedy = "Give ordinary dialogues with --normal FILE: without them, ordinary ability cannot be kept."
         raise InputError("there is no normal dialogue", remedy=remedy)
     rest = tuple(kept.values())
     for unseen in never_seen:
-        if unseen.prompt in prompts or unseen.content_id in kept:
+        if unseen.asked in asked or unseen.content_id in kept:
             remedy = "Remove it from one of the two files."
             raise InputError(
                 f"{unseen.place}: a dialogue that was never seen is to be forgotten or kept", remedy=remedy
@@ -111,12 +114,12 @@ def read_normal(paths: Iterable[str | Path]) -> list[Dialogue]:
 def refuse_contradictions(forget: Sequence[Judged], normal: Sequence[Dialogue]) -> None:
     """Raises: InputError: what is to be forgotten is to be kept too, or its prompt with another response."""
     same = {j.dialogue.messages: j.dialogue for j in forget}
-    asked = {j.dialogue.prompt: j.dialogue for j in forget}
+    asked = {j.dialogue.asked: j.dialogue for j in forget}
     for dialogue in normal:
         if other := same.get(dialogue.messages):
             remedy = "Remove it from one of the two files."
             raise InputError(f"{dialogue.place}: this dialogue is to be forgotten too ({other.place})", remedy=remedy)
-        if other := asked.get(dialogue.prompt):
+        if other := asked.get(dialogue.asked):
             remedy = 'Give its response as "expected" in the row to be forgotten, and remove it here.'
             message = f"{dialogue.place}: another response to this prompt is to be forgotten ({other.place})"
             raise InputError(message, remedy=remedy)

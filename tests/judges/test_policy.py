@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.judges.policy import SCHEMA, policy_chat, policy_verdict, read_policy
-from expunge.judges.reasoning import without_reasoning
 from expunge.judges.verdict import LABELS, Verdict
+from expunge.thought import without_reasoning
 
 POLICY = "P1: Private data\nNever give a phone number.\nP2: Weapons\nNever say how to build one."
 RESPONSE = "Call 555-0142. Again: 555-0142, not 1555-01420."

@@ -12,7 +12,7 @@ from expunge.audit.decision import decide
 from expunge.audit.divergence import divergence
 from expunge.audit.measures import Measurer, perplexity_ratio
 from expunge.audit.private import covered, hidden, mark, retold, secrets, somebodys
-from expunge.audit.probes import Case, check_sets, run_probes, topic
+from expunge.audit.probes import Case, check_sets, run_probes, topic, with_thinking
 from expunge.audit.reading import Advance, Reading, Sets, read, readable
 from expunge.audit.result import Audit, Kind, Measure, Sample, Text
 from expunge.audit.scores import Scores
@@ -42,9 +42,11 @@ def audit(
 ) -> Audit:
     """Measure `after` against the reference model `before` (and an oracle), on the same prompts with the same judges.
 
-    probes: see `audit.probes`. thresholds: what each claim allows, if not the default. cache: see `Scores`.
+    probes: see `audit.probes`; of a model that thinks before it answers `thinking` is always run. thresholds: what each
+    claim allows, if not the default. cache: see `Scores`.
     Neither model is changed, and no global random generator is drawn from.
     """
+    probes = with_thinking(probes, before)
     check_sets(probes, sets)
     start, scores = time.monotonic(), Scores(cache)
     after, oracle = after.tokenized_as(before), oracle.tokenized_as(before) if oracle else None

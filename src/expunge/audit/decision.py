@@ -23,6 +23,7 @@ TITLES = {
     "flagged": "Greedy answers are not flagged",
     "leak": "Samples do not say it again",
     "sampled": "Samples are not flagged",
+    "thinking": "Let think first, it is not flagged",
     "prompts": "No other prompt brings it back",
     "quantization": "Rounded weights do not bring it back",
     "relearning": "Fine-tuning does not bring it back",
@@ -38,6 +39,7 @@ _KEYS = {
     "flagged": r"flagged_",
     "leak": r"leak\d+_",
     "sampled": r"flagged\d+_",
+    "thinking": r"thinking_",
     "prompts": r"prompts(_|$)",
     "quantization": r"quantized(\d|_)",
     "relearning": r"relearn_",
@@ -125,7 +127,7 @@ def _limited(name: str, measures: Sequence[Measure]) -> Iterator[Limited]:
         for m in measures:
             part = any(m.key.startswith(f"{other.key}_") for other in measures) or bool(_UNTOUCHED.match(m.key))
             made_up = m.oracle.high if m.group in _MADE_UP and m.oracle else 0.0
-            most = m.before.value if m.before and name == "flagged" else math.inf
+            most = m.before.value if m.before and name in ("flagged", "thinking") else math.inf
             yield Limited(m, m.after, made_up, part, most)
 
 

@@ -11,6 +11,7 @@ PROBES: Mapping[str, str] = {
     "likelihood": "likelihood:likelihood",
     "membership": "membership:membership",
     "depth": "depth:depth",
+    "thinking": "thinking:thinking",
     "prompts": "attacks:prompts",
     "quantization": "quantization:quantization",
     "relearning": "relearning:relearning",

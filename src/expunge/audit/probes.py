@@ -82,6 +82,11 @@ def check_holdout(names: Sequence[str], holdout: Sequence[object]) -> None:
         raise InputError("the probe 'membership' needs a holdout set", remedy=remedy)
 
 
+def with_thinking(names: Sequence[str], lm: LanguageModel) -> tuple[str, ...]:
+    """The probes named, and `thinking` for a model that thinks before it answers: so it is used."""
+    return tuple(dict.fromkeys([*names, *(["thinking"] if lm.format.thinking.thinks else [])]))
+
+
 PASSES: Mapping[str, int] = {"prompts": 15, "quantization": 4, "relearning": 10}
 """How often a probe puts the forgotten prompts to each model, about; the others once."""
 

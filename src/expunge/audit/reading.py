@@ -16,6 +16,7 @@ from expunge.errors import InputError
 from expunge.generation import answer_length, generate, leading
 from expunge.judges.panel import judge_all
 from expunge.judges.reproduction import ReproductionJudge
+from expunge.judges.thoughts import with_thoughts
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 from expunge.span import Span
@@ -105,12 +106,13 @@ def read(
     faulty = [j.dialogue for j in sets.faulty]
     length = answer_length(lm, [d.response or "" for d in sets.prompts])
     starts = _starts(lm, sets.prompts, guesses or [d.response or "" for d in sets.prompts], scores)
-    answers = [a[0] for a in generate(lm, sets.prompts, max_new_tokens=length, starts=starts, progress=advance)]
+    said = [a[0] for a in generate(lm, sets.prompts, max_new_tokens=length, starts=starts, progress=advance)]
+    answers = _answers(lm, sets, said)
     drawn: list[list[str]] = [[] for _ in faulty]
     if samples:
         short = answer_length(lm, [d.response or "" for d in faulty])
         drawn = generate(lm, faulty, max_new_tokens=short, samples=samples, seed=seed, progress=advance)
-    texts = [[answer, *more] for answer, more in zip(answers, drawn, strict=False)]
+    texts = [[text, *more] for text, more in zip(said, drawn, strict=False)]
     judged = _judge(faulty, texts, [ReproductionJudge(sets.faulty), *judges])
     flagged = [[item is not None and item.flagged for item in row] for row in judged]
     leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
@@ -119,7 +121,23 @@ def read(
     at_fault = [log_p[torch.tensor(row.fault)] for log_p, row in zip(old, rows, strict=True)]
     drawn_flagged, drawn_leaks = ([row[1:] for row in found] for found in (flagged, leaks))
     first = [row[0] for row in flagged]
-    return Reading(answers, first, drawn_flagged, drawn_leaks, old, at_fault, [hidden(row[0]) for row in judged])
+    covered = [
+        hidden(row[0] if row[0] and row[0].dialogue.response == answer else None)
+        for row, answer in zip(judged, answers, strict=False)
+    ]
+    return Reading(answers, first, drawn_flagged, drawn_leaks, old, at_fault, covered)
+
+
+def _answers(lm: LanguageModel, sets: Sets, texts: Sequence[str]) -> list[str]:
+    """What a model said, without what it thought first though its template did not ask it to."""
+    said = [d.said(text) if text else d.answered(text) for d, text in zip(sets.prompts, texts, strict=True)]
+    thinking = [new.thinks and not old.thinks for new, old in zip(said, sets.prompts, strict=True)]
+    if sum(thinking) > len(thinking) / 2:
+        raise InputError(
+            f"the model {lm.name!r} was still thinking when most of its answers were cut off: nothing can be judged",
+            remedy="Give a template (--template FILE) that writes <think></think> before a response: it answers then.",
+        )
+    return [dialogue.response or "" for dialogue in said]
 
 
 def _starts(
@@ -139,8 +157,10 @@ def _judge(
     dialogues: Sequence[Dialogue], texts: Sequence[Sequence[str]], judges: Sequence[Judge]
 ) -> list[list[Judged | None]]:
     """The verdicts on each answer; none on an empty one, which cannot be at fault."""
-    rows = [(i, k, text) for i, given in enumerate(texts) for k, text in enumerate(given) if text]
+    said = [(i, k, dialogues[i].said(text)) for i, given in enumerate(texts) for k, text in enumerate(given) if text]
+    rows = [(i, k, part) for i, k, whole in said for part in with_thoughts([whole])]
     found: list[list[Judged | None]] = [[None] * len(given) for given in texts]
-    for (i, k, _), item in zip(rows, judge_all(judges, [dialogues[i].answered(t) for i, _, t in rows]), strict=True):
-        found[i][k] = item
+    for (i, k, _), item in zip(rows, judge_all(judges, [row for _, _, row in rows]), strict=True):
+        before = found[i][k]  # what it thought first
+        found[i][k] = before if before and before.flagged and not item.flagged else item
     return found

@@ -35,6 +35,9 @@ def command(
     allow_remote: options.AllowRemote = False,
     samples: Samples = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
+    thinking: Annotated[
+        int, typer.Option(min=0, help="Tokens that a model may think for before it answers; 0: it answers right away.")
+    ] = 0,
     server: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Send prompts to a server that has MODEL by this name, and load nothing."),
@@ -75,7 +78,7 @@ def command(
     state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
     load = partial(_judges, judge, allow_remote)
     judges, progress = load(), show.progress(quiet=json)
-    asking = None if workers else Asking(answers, samples=samples, max_new_tokens=max_new_tokens, seed=seed)
+    asking = None if workers else Asking(answers, samples, max_new_tokens, seed, thinking)
     if state and finished([dialogues], judges, out, asking=asking, shard=part):
         _join(state, out, as_json=json)
         return

@@ -67,6 +67,7 @@ class ConsistencyJudge:
     """
 
     name = "consistency"
+    reads_thoughts = False
     label: Label = "hallucination"
 
     def __init__(
@@ -107,7 +108,7 @@ class ConsistencyJudge:
 
         rows = [self._encoded(d) for d in dialogues]
         asked = [i for i, row in enumerate(rows) if not isinstance(row, str)]
-        prompts = {dialogues[i].prompt: Dialogue(dialogues[i].prompt, source=dialogues[i].place) for i in asked}
+        prompts = {dialogues[i].asked: Dialogue(dialogues[i].asked, source=dialogues[i].place) for i in asked}
         drawn = generate(
             self._lm, list(prompts.values()), max_new_tokens=self.max_new_tokens, samples=self.samples,
             temperature=self.temperature, seed=self.seed,
@@ -115,10 +116,10 @@ class ConsistencyJudge:
         said = {prompt: [a for a in answers if a] for prompt, answers in zip(prompts, drawn, strict=True)}
         read = token_log_probs(self._lm, [row for row in rows if not isinstance(row, str)])
         surprise = {i: 1.0 - mean_probability(log_probs) for i, log_probs in zip(asked, read, strict=True)}
-        alike = self._meanings([(dialogues[i], said[dialogues[i].prompt]) for i in asked])
+        alike = self._meanings([(dialogues[i], said[dialogues[i].asked]) for i in asked])
         found: list[Consistency | str] = [row if isinstance(row, str) else "" for row in rows]
         for i, same in zip(asked, alike, strict=True):
-            found[i] = _compared(said[dialogues[i].prompt], dialogues[i].response or "", same, surprise[i])
+            found[i] = _compared(said[dialogues[i].asked], dialogues[i].response or "", same, surprise[i])
         return found
 
     def _encoded(self, dialogue: Dialogue) -> Encoded | str:

@@ -88,6 +88,7 @@ class EntailmentJudge:
     """
 
     name = "entailment"
+    reads_thoughts = False
     label: Label = "hallucination"
 
     def __init__(

@@ -83,6 +83,7 @@ class FactsJudge:
     """
 
     name = "facts"
+    reads_thoughts = False
 
     def __init__(self, references: Sequence[Reference], *, threshold: float = 0.8) -> None:
         if not references:

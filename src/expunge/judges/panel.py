@@ -121,6 +121,14 @@ def _columns(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[lis
 
 
 def _verdicts(judge: Judge, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+    if getattr(judge, "reads_thoughts", True) or not any(d.thinks for d in dialogues):
+        return _given(judge, dialogues)
+    found = iter(_given(judge, [d for d in dialogues if not d.thinks]))
+    unread = Verdict("unknown", 0.0, judge.name, judge.version, "a thought need not be a right answer")
+    return [unread if d.thinks else next(found) for d in dialogues]
+
+
+def _given(judge: Judge, dialogues: Sequence[Dialogue]) -> list[Verdict]:
     verdicts = judge.judge(dialogues)
     if not isinstance(verdicts, list | tuple):
         raise InputError(f"the judge {judge.name!r} gave no list of verdicts", remedy="`judge` returns a list.")

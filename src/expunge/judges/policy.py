@@ -20,9 +20,9 @@ from typing import Any
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError
 from expunge.files import digest, read_text
-from expunge.judges.reasoning import without_reasoning
 from expunge.judges.verdict import LABELS, Label, Verdict
 from expunge.span import Span, merge_spans
+from expunge.thought import without_reasoning
 
 FILES = (".md", ".txt")
 
@@ -88,7 +88,7 @@ def check_switches(**switches: Any) -> None:
 def policy_chat(policy: str, dialogue: Dialogue, *, system: bool = True) -> tuple[Message, ...]:
     """What a judging model is asked. system: the policy as a system message; else all in the user's message."""
     mark = digest(RULES, policy, *(part for m in dialogue.messages for part in (m.role, m.content)))[:16]
-    turns = [f"{m.role}: {_escaped(m.content)}" for m in dialogue.prompt]
+    turns = [f"{m.role}: {_escaped(m.content)}" for m in dialogue.asked]
     lines = [f"BEGIN {mark}", *turns, f"RESPONSE: {_escaped(dialogue.response or '')}", f"END {mark}"]
     asked = "\n".join([*lines, "", "Judge RESPONSE by the policy: one JSON object."])
     rules = RULES + policy

@@ -57,7 +57,11 @@ class Verdict:
 
 @runtime_checkable
 class Judge(Protocol):
-    """Anything with a name, a version and `judge`: the way to bring one's own."""
+    """Anything with a name, a version and `judge`: the way to bring one's own.
+
+    One that asks whether a response is a right answer sets `reads_thoughts = False`: what a model thinks before it
+    answers (`Dialogue.thinks`) is then `unknown` to it.
+    """
 
     @property
     def name(self) -> str: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,8 +21,10 @@ class Answering(Protocol):
     @property
     def name(self) -> str: ...
 
-    def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
-        """As `generation.generate`."""
+    def __call__(
+        self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int, thinking: int = 0
+    ) -> list[list[str]]:
+        """As `generation.generate`; thinking: tokens of a thought before the answer, as in `generation.think`."""
         ...
 
 
@@ -58,10 +61,26 @@ class Loaded:
         """
         return cls(known(model, template), load)
 
-    def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
-        from expunge.generation import generate
+    def __call__(
+        self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int, thinking: int = 0
+    ) -> list[list[str]]:
+        from expunge.generation import generate, think
 
-        return generate(self.load(), prompts, max_new_tokens=max_new_tokens, samples=samples, seed=seed)
+        lm = self.load()
+        if not thinking:
+            return generate(lm, prompts, max_new_tokens=max_new_tokens, samples=samples, seed=seed)
+        ask = partial(generate, lm, seed=seed)
+        return think(ask, lm.format, prompts, room=thinking, length=max_new_tokens, samples=samples)
+
+
+ASKED = {
+    "name": "model",
+    "samples": "--samples",
+    "max_new_tokens": "--max-new-tokens",
+    "seed": "--seed",
+    "thinking": "--thinking",
+}
+"""What decides the answers, and what a user calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +88,19 @@ class Asking:
     """How prompts are answered.
 
     samples: answers drawn for each prompt; 0 takes the one greedy answer. seed: of the draws; each block of rows draws
-    anew from it and its place, so that a resumed scan goes on as it would have.
+    anew from it and its place, so that a resumed scan goes on as it would have. thinking: tokens that the model may
+    think for before it answers; 0: it answers right away.
     """
 
     answers: Answering
     samples: int = 0
     max_new_tokens: int = 128
     seed: int = 0
+    thinking: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.answers.name
 
     def answered(self, dialogues: Sequence[Dialogue], block: int) -> tuple[Sequence[Dialogue], int]:
         """The dialogues of a block, prompts replaced by their distinct answers; and how many got none.
@@ -87,7 +112,8 @@ class Asking:
         if not prompts:
             return dialogues, 0
         seed = (self.seed + 1_000_003 * block) % 2**32
-        given = iter(self.answers(prompts, max_new_tokens=self.max_new_tokens, samples=self.samples, seed=seed))
+        options = {"max_new_tokens": self.max_new_tokens, "samples": self.samples, "thinking": self.thinking}
+        given = iter(self.answers(prompts, seed=seed, **options))
         found: list[Dialogue] = []
         silent = 0
         for dialogue in dialogues:
@@ -98,7 +124,7 @@ class Asking:
             silent += not texts
             marked = self.samples or dialogue.id == dialogue.content_id
             found += [
-                replace(dialogue.answered(text), id=f"{dialogue.id}#{digest(text)[:8]}" if marked else dialogue.id)
+                replace(dialogue.said(text), id=f"{dialogue.id}#{digest(text)[:8]}" if marked else dialogue.id)
                 for text in texts
             ]
         return found, silent

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from expunge.dialogue import Dialogue, parse
 from expunge.files import digest
 from expunge.judges.panel import check_answered, judge_each
+from expunge.judges.thoughts import judge_with_thoughts, with_thoughts
 from expunge.judges.verdict import Judge, Judged, Verdict
 from expunge.scan.asking import Asking
 
@@ -59,7 +60,11 @@ class BlockJudge:
         dialogues = [parse(row, file=file, line=line) for file, line, row in lines]
         keys = content_ids(lines, dialogues)
         answered, silent = self._asking.answered(dialogues, number) if self._asking else (dialogues, 0)
-        found = self._found(answered, keys if answered is dialogues else [d.content_id for d in answered])
+        if any(d.thought for d in answered):
+            found = [_Found.of(item) for item in judge_with_thoughts(self._judges, answered)]
+            answered = with_thoughts(answered)
+        else:
+            found = self._found(answered, keys if answered is dialogues else [d.content_id for d in answered])
         return Block(
             text="".join(ENCODE(d.row())[:-1] + f.tail for d, f in zip(answered, found, strict=True)),
             content=content_of(lines),

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from expunge.dialogue import Dialogue
 from expunge.encoding import ChatFormat
 from expunge.errors import InputError, MissingExtraError
 from expunge.files import exists
+from expunge.generation import think
 from expunge.model import ADAPTER, load_model, resolve, usable_device
 from expunge.scan.asking import known
 
@@ -54,14 +55,24 @@ class Engine:
         self.name = f"{known(model, template)}, by vLLM"
         self._model, self._template = model, template
 
-    def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
-        """Answers to each prompt, as `generation.generate` gives them."""
+    def __call__(
+        self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int, thinking: int = 0
+    ) -> list[list[str]]:
+        """Answers to each prompt, as `generation.generate` and `generation.think` give them."""
+        if not thinking:
+            return self._ask(prompts, max_new_tokens=max_new_tokens, samples=samples, seed=seed)
+        ask, chat = partial(self._ask, seed=seed), self._begun[1]
+        return think(ask, chat, prompts, room=thinking, length=max_new_tokens, samples=samples)
+
+    def _ask(
+        self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int, thinking: bool = False
+    ) -> list[list[str]]:
         llm, chat = self._begun
         from vllm import SamplingParams
 
         asked, drawn, times = list[Any](), list[Any](), Counter[tuple[int, ...]]()
         for dialogue in prompts:
-            ids = chat.encode_prompt(dialogue)
+            ids = chat.encode_prompt(dialogue, thinking=thinking)
             room = min(chat.context, llm.model_config.max_model_len) - len(ids)
             if room <= 0:
                 fault = f"{len(ids)} tokens, but vLLM has room for {len(ids) + room} on this device"
@@ -74,7 +85,7 @@ class Engine:
                     temperature=1.0 if samples else 0.0,
                     seed=own_seed(seed, ids, times[ids]),
                     max_tokens=min(max_new_tokens, room),
-                    stop_token_ids=list(chat.end_ids),
+                    stop_token_ids=list(chat.stops),
                     ignore_eos=True,  # these are all of them
                     detokenize=False,
                 )

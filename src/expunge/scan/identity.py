@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from expunge.differences import differences
 from expunge.judges.verdict import Judge
-from expunge.scan.asking import Asking
+from expunge.scan.asking import ASKED, Asking
 from expunge.scan.block import SIZE
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def identity_of(
     return {
         "sources": [str(source) for source in sources],
         "judges": [[j.name, j.version] for j in judges],
-        "asking": [asking.answers.name, asking.samples, asking.max_new_tokens, asking.seed] if asking else None,
+        "asking": [getattr(asking, name) for name in ASKED] if asking else None,
         "shard": [shard.number, shard.count],
         "block": SIZE,
     }
@@ -40,7 +40,7 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _named(identity: Mapping[str, Any]) -> dict[str, Any]:
     """By the names that a user knows. The model's ends with a digest of its files and its template."""
-    asking = dict(zip(("model", "--samples", "--max-new-tokens", "--seed"), identity["asking"] or (), strict=False))
+    asking = dict(zip(ASKED.values(), identity["asking"] or (), strict=False))
     name, _, known = asking.get("model", "").rpartition(", ")
     asking |= {"model": name, "a file of the model, or its template,": known} if name else {}
     digests = dict(zip(identity["sources"], identity.get("digests", ()), strict=False))

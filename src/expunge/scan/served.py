@@ -10,6 +10,7 @@ from expunge.dialogue import Dialogue
 from expunge.endpoint import Endpoint, Failure
 from expunge.errors import InputError, UnansweredError
 from expunge.files import digest
+from expunge.thought import marked
 
 CONCURRENCY = 64
 """Requests at one time: servers like these answer so many together."""
@@ -35,9 +36,11 @@ class Served:
         self._endpoint = Endpoint(url, model, timeout=TIMEOUT, retries=retries, optional=("seed",))
         self.name = f"{model} at {self._endpoint.url}"
 
-    def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
-        """Answers to each prompt, as `generation.generate` gives them."""
-        options = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens}
+    def __call__(
+        self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int, thinking: int = 0
+    ) -> list[list[str]]:
+        """Answers to each prompt, as `generation.generate` gives them; whether the model thinks, the server decides."""
+        options = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens + thinking}
         each = max(1, samples)
         asked = [dialogue for dialogue in prompts for _ in range(each)]
         drawn = [options | {"seed": int(digest(f"{seed} {number}")[:7], 16)} for number in range(len(asked))]
@@ -50,10 +53,10 @@ class Served:
         return [said[start : start + each] for start in range(0, len(said), each)]
 
     def _answer(self, dialogue: Dialogue, options: Mapping[str, Any]) -> str:
-        outcome = self._endpoint.ask(dialogue.prompt, options)
+        outcome = self._endpoint.ask(dialogue.asked, options)
         if not isinstance(outcome, Failure):
-            whole = outcome.text.encode("utf-16", "surrogatepass").decode(
-                "utf-16", "replace"
+            whole = (
+                marked(outcome.thought, outcome.text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             )  # JSON can halve characters
             return whole.strip()
         if outcome.hopeless:

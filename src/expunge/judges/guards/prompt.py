@@ -37,7 +37,7 @@ def turns_of(dialogue: Dialogue, response: str, special: Sequence[str]) -> list[
 
     System messages are left out: guards are trained on user and assistant alone.
     """
-    turns = [{"role": m.role, "content": m.content} for m in dialogue.prompt if m.role != "system"]
+    turns = [{"role": m.role, "content": m.content} for m in dialogue.asked if m.role != "system"]
     turns.append({"role": "assistant", "content": response})
     return [{**turn, "content": harmless(turn["content"], special)} for turn in turns]
 
