@@ -49,7 +49,7 @@ def command(
     judge: options.Judges = None,
     allow_remote: options.AllowRemote = False,
     expected: Annotated[
-        str | None, typer.Option(help="What to say instead: a file of templates, or `sampled` from itself, and judged.")
+        str | None, typer.Option(help="What to say instead: a templates file, or `sampled`: its own clean answers.")
     ] = None,
     label: Annotated[
         str, typer.Option(help="What plain dialogues are: privacy, harmful or hallucination.")
