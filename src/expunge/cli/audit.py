@@ -31,7 +31,7 @@ def command(
         Path | None, typer.Option(help="What was to be forgotten: verdicts or dialogues; default: the run's.")
     ] = None,
     unseen: Annotated[Files, typer.Option(help="The same things in words never trained on.")] = None,
-    ability: Annotated[Files, typer.Option(help="Ordinary dialogues with right responses.")] = None,
+    ability: Annotated[Files, typer.Option(help="Ordinary tasks with short right responses.")] = None,
     neighbours: Annotated[Files, typer.Option(help="Dialogues near the forgotten ones that must survive.")] = None,
     holdout: Annotated[Files, typer.Option(help="Dialogues like the forgotten ones that no model saw.")] = None,
     lookalikes: Annotated[Files, typer.Option(help="Harmless prompts that look like the forgotten ones.")] = None,
