@@ -11,6 +11,7 @@ import typer
 from expunge.cli import options, show
 
 Files = list[str] | None
+PROBES = "prompts, quantization, relearning, depth, likelihood or membership; several times for several."
 Samples = Annotated[int, typer.Option(min=0, max=options.SAMPLES, help="Answers drawn for each forgotten prompt.")]
 
 
@@ -27,14 +28,14 @@ def command(
     reference: Annotated[str, typer.Option("--reference", help="The original model.")],
     out: options.Out,
     forget: Annotated[
-        Path | None, typer.Option(help="Verdicts or dialogues to be forgotten; default: the run's.")
+        Path | None, typer.Option(help="What was to be forgotten: verdicts or dialogues; default: the run's.")
     ] = None,
-    unseen: Annotated[Files, typer.Option(help="The same, in words never trained on.")] = None,
-    ability: Annotated[Files, typer.Option(help="Ordinary dialogues with right responses.")] = None,
+    unseen: Annotated[Files, typer.Option(help="The same things in words never trained on.")] = None,
+    ability: Annotated[Files, typer.Option(help="Ordinary tasks with short right responses.")] = None,
     neighbours: Annotated[Files, typer.Option(help="Dialogues near the forgotten ones that must survive.")] = None,
     holdout: Annotated[Files, typer.Option(help="Dialogues like the forgotten ones that no model saw.")] = None,
     lookalikes: Annotated[Files, typer.Option(help="Harmless prompts that look like the forgotten ones.")] = None,
-    probe: Annotated[Files, typer.Option(help="A probe to run as well; give it several times for several.")] = None,
+    probe: Annotated[Files, typer.Option(metavar="NAME", help=PROBES)] = None,
     oracle: Annotated[str | None, typer.Option(help="A model that never saw the forget set.")] = None,
     judge: options.Judges = None,
     allow_remote: options.AllowRemote = False,
@@ -46,7 +47,7 @@ def command(
     device: options.Device = None,
     seed: options.Seed = 0,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps what was found of models for further audits of them.")
+        Path | None, typer.Option(help="Folder that keeps likelihoods for further audits of the same models.")
     ] = None,
     reveal: options.Reveal = False,
     strict: options.Strict = False,
@@ -56,9 +57,10 @@ def command(
         typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the JSON Schema of audit.json."),
     ] = False,
 ) -> None:
-    """Measure a model against the original: forgetting, ability, false refusals; write audit.json and report.html.
+    """Measure a model against the original.
 
-    Exits 1 where a claim fails.
+    Forgetting, ability, false refusals, and attacks where --probe names some. Writes report.html, audit.json and more;
+    exits 1 where a claim fails.
 
     Dialogues, oracle, judges, template and thresholds that are not given are those of the run whose model it is.
 

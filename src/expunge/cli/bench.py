@@ -27,7 +27,7 @@ Data = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="JSON file to write.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="ROWS", help="Only the first rows of each part.")]
-Cache = Annotated[Path | None, typer.Option(help="Folder that keeps what was found of a model for further runs.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder that keeps likelihoods for further runs of the same models.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows that lm-eval reads at once.")]
 TaskFolder = Annotated[Path | None, typer.Option("--tasks-from", help="Folder of lm-eval task files of one's own.")]
 
@@ -44,7 +44,9 @@ def tofu(
     out: Out = None,
     json: options.Json = False,
 ) -> None:
-    """TOFU: probability, ROUGE-L, truth ratio, model utility, membership; with an oracle, forget quality.
+    """TOFU: what is left of fictitious authors.
+
+    Probability, ROUGE-L, truth ratio, model utility, membership; with an oracle, forget quality.
 
     \b
     expunge bench tofu --model run/model --oracle org/retrained --split forget10 --out tofu.json
@@ -69,7 +71,9 @@ def muse(
     out: Out = None,
     json: options.Json = False,
 ) -> None:
-    """MUSE: verbatim and knowledge memorization; with an oracle, PrivLeak. Its prompts are raw text, without template.
+    """MUSE: what is left of news or books.
+
+    Verbatim and knowledge memorization; with an oracle, PrivLeak. Its prompts are raw text, without template.
 
     \b
     expunge bench muse --model run/model --oracle muse-bench/MUSE-News_retrain --corpus news --out muse.json
@@ -93,7 +97,9 @@ def rwku(
     out: Out = None,
     json: options.Json = False,
 ) -> None:
-    """RWKU: what is still said of famous people, level by level, and of their neighbours.
+    """RWKU: what is still said of famous people.
+
+    Level by level, and of their neighbours.
 
     \b
     expunge bench rwku --model run/model --out rwku.json
@@ -115,7 +121,9 @@ def wmdp(
     out: Out = None,
     json: options.Json = False,
 ) -> None:
-    """WMDP (biology, cyber, chemistry) and MMLU, by lm-eval (extra `lm-eval`).
+    """WMDP and MMLU, by lm-eval (extra `lm-eval`).
+
+    Dangerous knowledge in biology, cyber security and chemistry, and what is to be kept.
 
     \b
     expunge bench wmdp --model run/model --out wmdp.json

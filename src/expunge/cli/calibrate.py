@@ -17,13 +17,17 @@ def command(
     judge: Annotated[str, typer.Argument(metavar="JUDGE", help="As for `scan --judge`: NAME=SOURCE or FILE.toml.")],
     gold: Annotated[str, typer.Option("--gold", help="Dialogues with a `label` each, or verdicts as reviewed.")],
     out: Annotated[Path, typer.Option("--out", help="Judge file to write: the judge with the threshold.")],
-    precision: Annotated[float | None, typer.Option(help="The precision wanted, with the best recall.")] = None,
+    precision: Annotated[
+        float | None, typer.Option(help="The precision wanted, with the best recall. This, or --recall.")
+    ] = None,
     recall: Annotated[float | None, typer.Option(help="The recall wanted, with the best precision.")] = None,
     fault: Annotated[str | None, typer.Option(help="Label that counts; default: the one fault of the sample.")] = None,
     allow_remote: options.AllowRemote = False,
     json: options.Json = False,
 ) -> None:
-    """Choose a judge's threshold on labelled dialogues; print precision, recall, ROC and reliability.
+    """Choose a judge's threshold on labelled dialogues.
+
+    Prints precision, recall, ROC and reliability; exits 1, and writes nothing, where no threshold will do.
 
     \b
     expunge calibrate harm=org/classifier --gold labelled.jsonl --precision 0.95 --out judge.toml

@@ -30,17 +30,20 @@ def command(
         Path | None, typer.Option(help="TOML file with a table of settings for each: docs/compare.md.")
     ] = None,
     tuned: Annotated[
-        list[Path] | None, typer.Option(help="Folder of an `expunge tune`: its method with what was found for it.")
+        list[Path] | None, typer.Option(help="Folder of an `expunge tune`: adds its method with the settings found.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="None takes more; default: as the settings say.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 3,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="No training takes more; default: as the settings say.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, with another seed each.")] = 3,
     relearn_rate: options.RelearnRate = None,
     allow_remote: options.AllowRemote = False,
     json: options.Json = False,
 ) -> None:
-    """Train and score methods side by side. Killed, the same command goes on; what was done is not done again.
+    """Train and score methods side by side.
 
-    Exits 70 where one failed by a fault of Expunge's, or for want of memory.
+    Killed, the same command goes on; what was done is not done again. Exits 70 where one failed by a fault of
+    Expunge's, or for want of memory.
 
     \b
     expunge compare recipe.toml --method default --method npo --method rmu --out comparison

@@ -16,9 +16,10 @@ def command(
     reveal: options.Reveal = False,
     json: options.Json = False,
 ) -> None:
-    """Make the built-in town model forget residents' private data, wrong facts and harmful answers; show the result.
+    """Do the whole job on the built-in town model.
 
-    Exits 0 whatever the audit says: it is there to show one, failed claims and all.
+    It forgets residents' private data, wrong facts and harmful answers. Exits 0 whatever the audit says: it is there to
+    show one, failed claims and all.
     """
     from expunge.demo import RECIPE
 

@@ -31,7 +31,9 @@ def command(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Put prompts to two models: which answers changed, how far apart the models are, and how many a judge flags.
+    """Put prompts to two models, and compare what they say.
+
+    Which answers changed, how far apart the models are, and how many a judge flags.
 
     \b
     expunge diff town run/model --prompts prompts.jsonl --judge privacy --out diff.json

@@ -14,7 +14,9 @@ def command(
     out: Annotated[Path, typer.Argument(metavar="VERDICTS", help="The --out that the shards were written with.")],
     json: options.Json = False,
 ) -> None:
-    """Join the shards of a scan, in the order of the source; refuse if one is missing, unfinished or of another scan.
+    """Join the shards of a scan, in the order of the source.
+
+    Refuses if one is missing, unfinished, changed or of another scan.
 
     \b
     expunge merge verdicts.jsonl

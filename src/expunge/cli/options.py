@@ -16,14 +16,19 @@ Judges = Annotated[
     typer.Option(
         "--judge",
         metavar="NAME[=SOURCE]",
-        help="privacy, registry, facts, harm, judges.toml, or file.py:Name; give it several times for several judges.",
+        help="Such as privacy=FILE, facts=FILE, harm=MODEL, judges.toml or file.py:Name; docs/judging.md has all. "
+        "Several times for several.",
     ),
 ]
 AllowRemote = Annotated[
-    bool, typer.Option("--allow-remote", help="Let remote judges send dialogues to their servers. Asked for each time.")
+    bool,
+    typer.Option(
+        "--allow-remote", help="Let remote judges send dialogues to their servers; needed with every command."
+    ),
 ]
 Template = Annotated[
-    str | None, typer.Option("--template", help="Chat template: a Jinja file, or `plain` for question/answer.")
+    str | None,
+    typer.Option("--template", help="Chat template: a Jinja file, or `plain` (Question: … Answer: …)."),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; default: the first accelerator.")]
 SEEDS = 2**32 - 1
@@ -35,7 +40,7 @@ Reveal = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 where a claim is NOT SHOWN too, not only on FAIL.")]
 RelearnRate = Annotated[
-    float | None, typer.Option(min=1e-9, max=1.0, help="Of the relearning attack; default: by the model's width.")
+    float | None, typer.Option(min=1e-9, max=1.0, help="Learning rate of the relearning attack; default: by the width.")
 ]
 Sharded = Annotated[
     bool, typer.Option("--sharded", help="Under `accelerate launch`: each process holds a part of the weights.")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def command(
     model: options.Model,
     recipe: Annotated[
-        Path | None, typer.Argument(metavar="[RECIPE]", help="A TOML file: its settings and its files' lengths.")
+        Path | None,
+        typer.Argument(metavar="[RECIPE]", help="A TOML file, whose settings, rows and lengths are taken."),
     ] = None,
     gpu: Annotated[
         str | None,
@@ -24,16 +25,26 @@ def command(
             help="h200, h100, h100-pcie, a100-80, a100-40, l40s, l4, 4090 or 3090; default: the machine at hand."
         ),
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="So many of them share weights and work out (--sharded).")] = 1,
-    forget: Annotated[int | None, typer.Option(min=1, metavar="ROWS", help="Dialogues to forget.")] = None,
-    normal: Annotated[int | None, typer.Option(min=1, metavar="ROWS", help="Ordinary dialogues.")] = None,
-    prompt: Annotated[int | None, typer.Option(min=1, metavar="TOKENS", help="Mean length of a prompt.")] = None,
-    response: Annotated[int | None, typer.Option(min=1, metavar="TOKENS", help="Mean length of a response.")] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs that share weights and work (unlearn --sharded).")] = 1,
+    forget: Annotated[
+        int | None, typer.Option(min=1, metavar="ROWS", help="Dialogues to forget; default: 100.")
+    ] = None,
+    normal: Annotated[
+        int | None, typer.Option(min=1, metavar="ROWS", help="Ordinary dialogues; default: 1000.")
+    ] = None,
+    prompt: Annotated[
+        int | None, typer.Option(min=1, metavar="TOKENS", help="Mean length of a prompt; default: 128.")
+    ] = None,
+    response: Annotated[
+        int | None, typer.Option(min=1, metavar="TOKENS", help="Mean length of a response; default: 128.")
+    ] = None,
     lora: Annotated[int | None, typer.Option(min=1, metavar="RANK", help="Rank of the adapters; default: 8.")] = None,
     accumulation: Annotated[int | None, typer.Option(min=1, help="Parts in which a step is computed.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Peak memory, term by term, and time of unlearning, from config.json alone; which way fits.
+    """Say whether an unlearning will fit, and how long it takes.
+
+    Peak memory, term by term, and time, from the model's config.json alone; all ways side by side.
 
     \b
     expunge plan org/model --gpu h100 --forget 200 --normal 5000 --prompt 150 --response 250

@@ -15,7 +15,7 @@ def command(
     reveal: options.Reveal = False,
     json: options.Json = False,
 ) -> None:
-    """Write report.html anew from a folder's audit, and print the figures."""
+    """Write a folder's report.html anew, and print its figures."""
     from expunge.audit.result import read_audit
     from expunge.report import write_report
 

@@ -19,7 +19,9 @@ def command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any free one.")] = 0,
     json: options.Json = False,
 ) -> None:
-    """Look at verdicts on a local page, and confirm, reject or correct them; then write them for `unlearn`.
+    """Confirm, reject or correct verdicts on a local page.
+
+    With --out they are then written for `unlearn`. The page needs the extra `review`.
 
     \b
     expunge review verdicts.jsonl

@@ -24,9 +24,9 @@ def command(
     strict: options.Strict = False,
     json: options.Json = False,
 ) -> None:
-    """Judge, forget, audit and report, as a recipe says. Killed, the same command goes on from there.
+    """Judge, forget, audit and report, as a recipe says.
 
-    Exits 1 where a claim of the audit fails.
+    Killed, the same command goes on from there. Exits 1 where a claim of the audit fails.
     """
     show.gate(carry_out(recipe, out, seed, reveal=reveal, allow_remote=allow_remote, json=json), strict=strict)
 

@@ -27,7 +27,8 @@ def command(
         str,
         typer.Argument(
             metavar="DIALOGUES",
-            help="JSON Lines or CSV, perhaps .gz, Parquet, or a datasets name; rows without response are asked.",
+            help="JSON Lines or CSV, perhaps .gz, Parquet, or a datasets name. A row without a response is a prompt, "
+            "which MODEL answers.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write the verdicts to.")],
@@ -40,7 +41,9 @@ def command(
     ] = 0,
     server: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Send prompts to a server that has MODEL by this name, and load nothing."),
+        typer.Option(
+            metavar="URL", help="Let a server answer prompts, which has MODEL by this name; nothing is loaded."
+        ),
     ] = None,
     vllm: Annotated[bool, typer.Option("--vllm", help="Answer prompts by vLLM in this process, on one GPU.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
@@ -50,7 +53,9 @@ def command(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Judge dialogues: which should never have been said, how sure, and which characters.
+    """Judge dialogues, or the model's answers to prompts.
+
+    Writes for each dialogue whether it is at fault, how sure the judges are, and which characters they mean.
 
     Killed, the same command goes on. Under `accelerate launch` every process takes a part, and the first joins them.
 

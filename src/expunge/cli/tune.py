@@ -18,16 +18,18 @@ def command(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="As for `expunge run`: docs/recipe.md.")],
     out: options.Out,
     method: Annotated[str, typer.Option("--method", help="Whose settings; `expunge unlearn --methods` lists all.")],
-    trials: Annotated[int, typer.Option(min=1, help="Trainings in all; those that are there count.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Trainings in all, with those of earlier calls.")] = 20,
     seed: Annotated[int | None, typer.Option(min=0, max=options.SEEDS, help="Instead of the recipe's seed.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="None takes more; default: as the recipe says.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="No training takes more; default: as the recipe says.")
+    ] = None,
     relearn_rate: options.RelearnRate = None,
     allow_remote: options.AllowRemote = False,
     json: options.Json = False,
 ) -> None:
-    """Search for settings that leak little and keep ability. Killed, the same command goes on.
+    """Search for settings that leak little and keep ability.
 
-    Exits 1 where none of them keeps enough and forgets.
+    Killed, the same command goes on. Exits 1 where none of them keeps enough and forgets.
 
     \b
     expunge tune recipe.toml --method npo --trials 20 --out tuned-npo

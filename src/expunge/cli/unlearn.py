@@ -44,23 +44,23 @@ def command(
     ] = None,
     never_seen: Annotated[
         list[str] | None,
-        typer.Option("--never-seen", help="Dialogues like those to forget that no training saw: the level to end at."),
+        typer.Option("--never-seen", help="Dialogues like those to forget that no training saw: where it is to end."),
     ] = None,
     judge: options.Judges = None,
     allow_remote: options.AllowRemote = False,
     expected: Annotated[
-        str | None, typer.Option(help="Templates file, or `sampled`: the model's own answers that the judges pass.")
+        str | None, typer.Option(help="What to say instead: a templates file, or `sampled`: its own clean answers.")
     ] = None,
     label: Annotated[
-        str, typer.Option(help="Label of plain dialogues: privacy, harmful or hallucination.")
+        str, typer.Option(help="What plain dialogues are: privacy, harmful or hallucination.")
     ] = "privacy",
-    method: Annotated[str, typer.Option(help="How; `expunge unlearn --methods` lists all.")] = "default",
+    method: Annotated[str, typer.Option(help="Method of unlearning; --methods lists all.")] = "default",
     lora: Annotated[int, typer.Option(min=0, metavar="RANK", help="Train a LoRA adapter; 0: all parameters.")] = 0,
     base_bits: Annotated[
         int, typer.Option(metavar="BITS", help="4: the base in 4 bits under the adapter (QLoRA); 0: as it is.")
     ] = 0,
     sharded: options.Sharded = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="At most so many steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="At most so many steps; default: 600.")] = None,
     learning_rate: Annotated[float | None, typer.Option(max=10.0, help="Default: by the model's width.")] = None,
     template: options.Template = None,
     device: options.Device = None,
@@ -70,7 +70,9 @@ def command(
         bool, typer.Option("--methods", callback=_print_methods, is_eager=True, help="List the methods.")
     ] = False,
 ) -> None:
-    """Train the model away from what is flagged. Killed, the same command goes on and ends with the same weights.
+    """Train the model away from what is flagged.
+
+    Writes OUT/model, or with --lora OUT/adapter. Killed, the same command goes on and ends with the same weights.
 
     \b
     expunge unlearn org/model verdicts.jsonl --normal ordinary.jsonl --out run

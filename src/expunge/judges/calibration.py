@@ -124,7 +124,7 @@ def calibrate(
     """Choose the threshold for a wanted precision or recall.
 
     For a precision, the highest threshold of those with the best recall that have it; for a recall, the highest that
-    has it. Both are point estimates on the gold sample: the interval says how far to trust them.
+    has it. Both are point estimates on the gold sample, a little too good for having been chosen on it.
 
     fault: the label that counts; default: the one fault of the gold labels. Gold rows with another fault are left out,
     for whether they are at fault in this sense nobody said.
