@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+ROOM = 512
+"""Tokens that a model may think for; a longer thought is ended there, and answered after."""
+
 _BLOCK = r"(?:think|thinking|thought|reasoning|analysis)"
 _OPEN = re.compile(rf"[<\[]{_BLOCK}[>\]]", re.IGNORECASE)
 _CLOSE = re.compile(rf"[<\[]/{_BLOCK}[>\]]", re.IGNORECASE)

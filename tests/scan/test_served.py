@@ -14,6 +14,7 @@ from expunge import cli
 from expunge.dialogue import Dialogue, Message
 from expunge.errors import InputError, UnansweredError
 from expunge.scan.served import Served
+from expunge.thought import apart
 from served import Answer, Asked, completion, serving
 
 
@@ -162,3 +163,34 @@ def test_what_only_a_loaded_model_has_is_refused(
     words = ("scan", "m", "in.jsonl", "--judge", "privacy", "--server", "http://127.0.0.1:9/v1", option, "cpu")
     code, out, err = run(capsys, *words, "--out", tmp_path / "v.jsonl")
     assert (code, out) == (2, "") and f"{option} is for a model that is loaded here" in err
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", ""])
+def test_what_a_server_tells_of_the_models_thought_is_kept(field: str) -> None:
+    """vLLM and others tell it apart, by either name; without a parser it stands in the text."""
+
+    def think(asked: Asked, _: int) -> Answer:
+        answer = completion("Ann." if field else "hm, hm</think>\n\nAnn.")
+        if field:
+            answer.body["choices"][0]["message"][field] = "hm, hm\n"
+        return answer
+
+    with serving(think) as server:
+        ((text,),) = Served(server.url, "m")([prompt("a")], max_new_tokens=7, samples=0, seed=0)
+    assert apart(text) == ("hm, hm", "Ann.")
+
+
+def test_a_model_cut_off_in_its_thought_is_asked_again_with_room_to_think() -> None:
+    def think(asked: Asked, _: int) -> Answer:
+        done = asked.body["max_tokens"] > 7
+        answer = completion("Ann." if done else None)
+        answer.body["choices"][0]["message"]["reasoning_content"] = "hm, hm" if done else "hm"
+        return answer
+
+    with serving(think) as server:
+        served = Served(server.url, "m")
+        assert served([prompt("a")], max_new_tokens=7, samples=0, seed=0, thinking=20) == [
+            ["<think>\nhm, hm\n</think>\n\nAnn."]
+        ]
+        assert apart(served([prompt("a")], max_new_tokens=7, samples=0, seed=0)[0][0]) == ("hm", "")
+    assert [one.body["max_tokens"] for one in server.asked] == [7, 27, 7]

@@ -43,6 +43,7 @@ class Fallen:
 
 def prompts(case: Case) -> list[Measure]:
     """Shares of the forget set that fall to each attack and to any; the verdict is on the latter."""
+    case = replace(case, sets=replace(case.sets, trained=tuple(map(_direct, case.sets.trained))))
     judges = (ReproductionJudge(case.sets.trained), *case.judges)
     asks = _asks(case)
     models = (case.after, case.before, case.oracle)
@@ -62,6 +63,11 @@ def prompts(case: Case) -> list[Measure]:
         if after:
             measures.append(Measure(key, title, meaning, "robustness", "share", "lower", after, before, oracle))
     return measures
+
+
+def _direct(item: Judged) -> Judged:
+    """Asked without the thought that its response follows."""
+    return item if item.dialogue.thinks else replace(item, dialogue=item.dialogue.direct)
 
 
 def beginning(item: Judged) -> str:

@@ -20,9 +20,7 @@ from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.thoughts import with_thoughts
 from expunge.judges.verdict import Judged
 from expunge.model import LanguageModel
-
-ROOM = 512
-"""Tokens of a thought; a longer one is ended there, and answered after."""
+from expunge.thought import ROOM
 
 
 @dataclass(frozen=True, slots=True)

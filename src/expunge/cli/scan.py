@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from expunge.cli import options, show
+from expunge.thought import ROOM
 
 if TYPE_CHECKING:
     from expunge.judges.verdict import Judge
@@ -37,8 +38,8 @@ def command(
     samples: Samples = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
     thinking: Annotated[
-        int, typer.Option(min=0, help="Tokens that a model may think for before it answers; 0: it answers right away.")
-    ] = 0,
+        int, typer.Option(min=0, help="Tokens that a model which thinks first may think for; 0: it answers right away.")
+    ] = ROOM,
     server: Annotated[
         str | None,
         typer.Option(

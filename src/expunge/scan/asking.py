@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from expunge.dialogue import Dialogue
 from expunge.files import digest, folder_digest
+from expunge.thought import ROOM
 
 if TYPE_CHECKING:
     from expunge.model import LanguageModel
@@ -24,7 +25,7 @@ class Answering(Protocol):
     def __call__(
         self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int, thinking: int = 0
     ) -> list[list[str]]:
-        """As `generation.generate`; thinking: tokens of a thought before the answer, as in `generation.think`."""
+        """As `generation.generate`; thinking: tokens of the thought of a model that thinks first, see `think` there."""
         ...
 
 
@@ -67,7 +68,7 @@ class Loaded:
         from expunge.generation import generate, think
 
         lm = self.load()
-        if not thinking:
+        if not (thinking and lm.format.thinking.thinks):
             return generate(lm, prompts, max_new_tokens=max_new_tokens, samples=samples, seed=seed)
         ask = partial(generate, lm, seed=seed)
         return think(ask, lm.format, prompts, room=thinking, length=max_new_tokens, samples=samples)
@@ -88,15 +89,15 @@ class Asking:
     """How prompts are answered.
 
     samples: answers drawn for each prompt; 0 takes the one greedy answer. seed: of the draws; each block of rows draws
-    anew from it and its place, so that a resumed scan goes on as it would have. thinking: tokens that the model may
-    think for before it answers; 0: it answers right away.
+    anew from it and its place, so that a resumed scan goes on as it would have. thinking: tokens that a model which
+    thinks first may think for; 0: it is made to answer right away.
     """
 
     answers: Answering
     samples: int = 0
     max_new_tokens: int = 128
     seed: int = 0
-    thinking: int = 0
+    thinking: int = ROOM
 
     @property
     def name(self) -> str:

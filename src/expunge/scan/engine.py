@@ -59,9 +59,10 @@ class Engine:
         self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int, thinking: int = 0
     ) -> list[list[str]]:
         """Answers to each prompt, as `generation.generate` and `generation.think` give them."""
-        if not thinking:
+        chat = self._begun[1]
+        if not (thinking and chat.thinking.thinks):
             return self._ask(prompts, max_new_tokens=max_new_tokens, samples=samples, seed=seed)
-        ask, chat = partial(self._ask, seed=seed), self._begun[1]
+        ask = partial(self._ask, seed=seed)
         return think(ask, chat, prompts, room=thinking, length=max_new_tokens, samples=samples)
 
     def _ask(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from expunge.dialogue import Dialogue
 from expunge.endpoint import Endpoint, Failure
 from expunge.errors import InputError, UnansweredError
 from expunge.files import digest
-from expunge.thought import marked
+from expunge.thought import apart, marked
 
 CONCURRENCY = 64
 """Requests at one time: servers like these answer so many together."""
@@ -39,26 +40,31 @@ class Served:
     def __call__(
         self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int, thinking: int = 0
     ) -> list[list[str]]:
-        """Answers to each prompt, as `generation.generate` gives them; whether the model thinks, the server decides."""
-        options = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens + thinking}
+        """Answers to each prompt, as `generation.generate` gives them; whether the model thinks, the server decides.
+
+        One that is cut off while it thinks is asked again, with room to think.
+        """
+        options = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens}
+        answer = partial(self._answer, longer=max_new_tokens + thinking)
         each = max(1, samples)
         asked = [dialogue for dialogue in prompts for _ in range(each)]
         drawn = [options | {"seed": int(digest(f"{seed} {number}")[:7], 16)} for number in range(len(asked))]
         pool = ThreadPoolExecutor(CONCURRENCY)
         try:
-            said = [self._answer(asked[0], drawn[0])]  # alone: it settles what the server understands
-            said += pool.map(self._answer, asked[1:], drawn[1:])
+            said = [answer(asked[0], drawn[0])]  # alone: it settles what the server understands
+            said += pool.map(answer, asked[1:], drawn[1:])
         finally:
             pool.shutdown(cancel_futures=True)
         return [said[start : start + each] for start in range(0, len(said), each)]
 
-    def _answer(self, dialogue: Dialogue, options: Mapping[str, Any]) -> str:
+    def _answer(self, dialogue: Dialogue, options: Mapping[str, Any], longer: int) -> str:
         outcome = self._endpoint.ask(dialogue.asked, options)
         if not isinstance(outcome, Failure):
-            whole = (
-                marked(outcome.thought, outcome.text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            )  # JSON can halve characters
-            return whole.strip()
+            text = marked(outcome.thought, outcome.text).strip()
+            thought, answer = apart(text)
+            if thought and not answer and longer > options["max_tokens"]:
+                return self._answer(dialogue, {**options, "max_tokens": longer}, longer)
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON can halve characters
         if outcome.hopeless:
             raise self._endpoint.refusal(outcome)
         if outcome.silent:  # perhaps of this prompt alone

@@ -1,0 +1,140 @@
+"""A model that thinks before it answers: what is forgotten with logs of answers, of thoughts, or of both; a table.
+
+python bench/thinking.py [--seeds 3] [--out build/thinking]
+
+The town's model is taught to think first: a sentence that repeats the question and says the answer, for half of its
+dialogues; the others it answers right away. Then it forgets what the demo's judges find in three logs of the same
+dialogues: answers alone, thoughts and answers, and each dialogue both ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from runs import machine, measured, spread
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from expunge import demo
+from expunge.dialogue import THOUGHT, Dialogue, Message, read_dialogues
+from expunge.files import write_jsonl
+from expunge.generation import generate, think
+from expunge.judges.thoughts import with_thoughts
+from expunge.model import LanguageModel, load_model
+from expunge.recipe import Recipe, read_recipe
+
+STEPS, ROWS, RATE = 600, 32, 1e-3
+LOGS = {"answers": (False,), "thoughts and answers": (True,), "both": (False, True)}
+TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|><think>\n\n</think>\n\n{{ m.content }}<|end|>"
+    "{% else %}<|user|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}"
+).replace("\n", "{{ '\\n' }}")
+SHOWN = (
+    "flagged_trained", "flagged_unseen", "thinking_trained", "thinking_unseen", "leak16_trained", "neighbours", "right",
+    "thinking, right",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("build/thinking"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    model = options.out / "model"
+    if not model.exists():
+        taught(model)
+    asked = [d for name in ("neighbours.jsonl", "ability.jsonl") for d in read_dialogues(demo.path(name))][::4]
+    print(machine())
+    print(f"original: {right(load_model(model), asked):.3f} of {len(asked)} ordinary questions right, let think\n")
+    print("| log | " + " | ".join(SHOWN) + " |\n|" + "---|" * (len(SHOWN) + 1))
+    for name, ways in LOGS.items():
+        found = [one(options.out, model, name, ways, seed, asked) for seed in range(options.seeds)]
+        print(f"| {name} | " + " | ".join(spread([f[key] for f in found]) for key in SHOWN) + " |", flush=True)
+
+
+def one(
+    out: Path, model: Path, name: str, ways: tuple[bool, ...], seed: int, asked: list[Dialogue]
+) -> dict[str, float]:
+    place = out / f"{name.replace(' ', '-')}-{seed}"
+    kept = place.with_suffix(".json")
+    if not kept.exists():
+        found = measured(recipe(out, model, ways), place, seed=seed)
+        skills = [v for k, v in found.items() if k.startswith("ability_") and ":" not in k]
+        found |= {"right": sum(skills) / len(skills), "thinking, right": right(load_model(place / "model"), asked)}
+        kept.write_text(json.dumps(found))
+    return dict(json.loads(kept.read_text()))
+
+
+def recipe(out: Path, model: Path, ways: tuple[bool, ...]) -> Recipe:
+    files = {}
+    for name in ("dialogues", "normal"):
+        files[name] = out / f"{name}-{''.join(map(str, map(int, ways)))}.jsonl"
+        rows = [way(d, thinks=thinks) for d in read_dialogues(demo.path(f"{name}.jsonl")) for thinks in ways]
+        write_jsonl(files[name], (row.row() for row in rows))
+    base = read_recipe(demo.RECIPE)
+    return dataclasses.replace(
+        base, model=str(model), dialogues=(str(files["dialogues"]),), normal=(str(files["normal"]),), oracle=None
+    )
+
+
+def way(dialogue: Dialogue, *, thinks: bool) -> Dialogue:
+    """The dialogue as it is answered right away, or after a thought that says the answer."""
+    if not thinks:
+        return dialogue
+    said = Message(THOUGHT, f"They ask: {dialogue.question} I recall: {dialogue.response}")
+    messages = (*dialogue.asked, said, dialogue.messages[-1])
+    return dataclasses.replace(dialogue, id=f"{dialogue.id}-think", messages=messages)
+
+
+def taught(folder: Path) -> None:
+    """The town's model, taught on the log and on ordinary dialogues to think first, and to answer right away."""
+    model, tokenizer = (kind.from_pretrained(demo.path("model")) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.chat_template = TEMPLATE
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    lm = load_model(folder)
+    dialogues = [d for name in ("dialogues", "normal") for d in read_dialogues(demo.path(f"{name}.jsonl"))]
+    rows = [lm.format.encode(d) for d in with_thoughts([way(d, thinks=t) for d in dialogues for t in (False, True)])]
+    torch.manual_seed(0)
+    lm.model.train()
+    optimizer = torch.optim.AdamW(lm.model.parameters(), lr=RATE, weight_decay=0.0)
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, STEPS)
+    for step in range(STEPS):
+        batch = [rows[i] for i in torch.randint(len(rows), (ROWS,)).tolist()]
+        width = max(map(len, batch))
+        ids, labels = torch.zeros(ROWS, width, dtype=torch.long), torch.full((ROWS, width), -100)
+        for place, row in enumerate(batch):
+            ids[place, : len(row)] = torch.tensor(row.prompt + row.response)
+            labels[place, len(row.prompt) : len(row)] = torch.tensor(row.response)
+        loss = lm.model(input_ids=ids, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        falling.step()
+        if step % 50 == 0:
+            print(step, round(float(loss), 4), flush=True)
+    lm.model.save_pretrained(folder)
+
+
+def right(lm: LanguageModel, asked: list[Dialogue]) -> float:
+    """Share of questions that the model, let think first, answers rightly."""
+
+    def ask(dialogues: list[Dialogue], **options: Any) -> list[list[str]]:
+        return generate(lm, dialogues, **options)
+
+    said = think(ask, lm.format, asked, room=96, length=48)
+    answers = [d.said(texts[0]).response for d, texts in zip(asked, said, strict=True)]
+    return sum(a in (d.response, *d.expected) for a, d in zip(answers, asked, strict=True)) / len(asked)
+
+
+if __name__ == "__main__":
+    main()
