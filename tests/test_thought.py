@@ -28,10 +28,14 @@ from expunge.judges.privacy import PrivacyJudge
 from expunge.judges.thoughts import judge_with_thoughts, with_thoughts
 from expunge.judges.verdict import Judged, Verdict, read_verdicts
 from expunge.model import LanguageModel, load_model
+from expunge.pipeline import run
+from expunge.recipe import Recipe
 from expunge.scan import Asking, Loaded, scan
 from expunge.selection import read_forget, split
 from expunge.span import Span
+from expunge.steps import FORGET
 from expunge.thought import Thinking, apart, marked
+from expunge.training.config import UnlearnConfig
 
 USER = Message("user", "Who?")
 ANSWERED = Dialogue((USER, Message("assistant", "Ann Lee.")), id="a")
@@ -407,3 +411,24 @@ def test_a_model_that_thinks_unknown_to_its_template_is_not_passed(thinker: Lang
     old = tuple(Judged(d, (Verdict("privacy", 1.0, "request", "1"),)) for d in (ANSWERED,))
     with pytest.raises(InputError, match="still thinking"):
         read(deep, Sets(old), [], samples=0, seed=0)
+
+
+def test_a_whole_run_forgets_thoughts_and_answers(folder: Path, tmp_path: Path) -> None:
+    """From a log with thoughts to the audit's claim; killed steps and figures are other tests'."""
+    log, normal = tmp_path / "log.jsonl", tmp_path / "normal.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    ordinary = [{"prompt": f"{n}?", "response": f"<think>It is {n}.</think>{n}."} for n in ("One", "Two", "Six")]
+    normal.write_text("".join(json.dumps(row) + "\n" for row in ordinary))
+    config = UnlearnConfig.of("default", max_steps=4, judge_every=2, settle_steps=0)
+    recipe = Recipe(str(folder), (str(log),), ("privacy",), normal=(str(normal),), config=config, audit_samples=0)
+    found = run(recipe, tmp_path / "run")
+    assert [item.dialogue.id for item in read_verdicts(tmp_path / "run" / FORGET)] == ["1#thought"]
+    claims = {claim.name: claim for claim in found.claims}
+    assert claims["thinking"].of
+    assert {m.key for m in found.measures if m.key.startswith("thinking")} == {
+        "thinking_trained",
+        "thinking_trained_leak",
+    }
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Let think first" in page
+    assert "ann.lee@mail.org" not in page
