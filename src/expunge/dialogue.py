@@ -8,33 +8,42 @@ Rows may be written in any of three ways:
 
 A row that ends with a user message (or lacks its response) is a prompt: something to ask the model. Optional in every
 form: "id", "expected" (a text or a list: acceptable responses), "subject" (who or what it is about), "skill".
+
+Messages may be as OpenAI logs them: texts in parts are joined by line breaks, `developer` is read as `system`, and an
+assistant's "tool_calls", the `tool` messages after them and the row's "tools" are context that the chat template shows.
+Other keys are not read. What is no text (an image) is refused, and so is a dialogue that ends with a call.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from expunge.content import WORD, joined, of_tools, tools_of
 from expunge.errors import InputError
 from expunge.files import digest
 from expunge.sources import read_rows, unsliced
 
-ROLES = ("system", "user", "assistant")
-
-WORD = re.compile(r"[A-Za-z_-]{1,24}")
-"""Field names and roles that messages may quote; anything else might be dialogue text in the wrong place."""
+ROLES = ("system", "developer", "user", "assistant", "tool")
+_ORDER = re.compile("s?(?:u(?:ct+)*a)*(?:u(?:ct+)*)?")
+"""Of the first letters of the roles, `c` for an assistant's call of tools."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side said: `role` is one of `ROLES`."""
+    """What one side said: `role` is one of `ROLES`, but for `developer`, which is read as `system`.
+
+    more: what a message of OpenAI's says of tools, as JSON; the first user's has the row's `tools` too. Mostly empty.
+    """
 
     role: str
     content: str
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class Dialogue:
     @property
     def content_id(self) -> str:
         """Sixteen hex digits of the messages' hash: equal dialogues have equal ids."""
-        return digest(*[part for m in self.messages for part in (m.role, m.content)])[:16]
+        return digest(*[part for m in self.messages for part in (m.role, m.content, m.more)[: 3 if m.more else 2]])[:16]
 
     @property
     def place(self) -> str:
@@ -82,10 +91,10 @@ class Dialogue:
 
     def row(self) -> dict[str, Any]:
         """The JSON row of this dialogue; `parse` reads it back unchanged."""
-        row: dict[str, Any] = {
-            "id": self.id,
-            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
-        }
+        chat, tools = as_openai(self.messages)
+        row: dict[str, Any] = {"id": self.id, "messages": chat}
+        if tools:
+            row["tools"] = tools
         if self.expected:
             row["expected"] = list(self.expected)
         if self.subject:
@@ -93,6 +102,13 @@ class Dialogue:
         if self.skill:
             row["skill"] = self.skill
         return row
+
+
+def as_openai(messages: Sequence[Message]) -> tuple[list[dict[str, Any]], list[Any] | None]:
+    """Messages as OpenAI's API and chat templates take them, and the tools that may be called."""
+    chat = [{"role": m.role, "content": m.content, **(json.loads(m.more) if m.more else {})} for m in messages]
+    offered = [m.pop("tools") for m in chat if "tools" in m]
+    return chat, offered[0] if offered else None
 
 
 def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None = None) -> Dialogue:
@@ -105,7 +121,7 @@ def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None 
     messages = _messages(row, where)
     _check_roles(messages, where)
     return Dialogue(
-        messages=messages,
+        messages=_with_tools(messages, row["tools"], where) if row.get("tools") else messages,
         id=_identity(row.get("id"), where),
         expected=_texts(row.get("expected"), "expected", where),
         subject=where.optional(row.get("subject"), "subject"),
@@ -127,6 +143,12 @@ class _Where:
         if not text or text.isspace():
             raise self.error(f"{name!r} is empty", "Remove the row, or give it a text.")
         return text
+
+    def as_json(self, value: Any, name: str) -> str:
+        try:
+            return self.optional(json.dumps(value, ensure_ascii=False), name)
+        except (TypeError, ValueError, RecursionError):
+            raise self.error(f"{name} cannot be written as JSON") from None
 
     def optional(self, value: Any, name: str) -> str:
         if value is None:
@@ -169,23 +191,42 @@ def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
         raise where.error(f"{name!r} must be a list of at least one message")
     messages = []
     for number, item in enumerate(value, start=1):
-        if not isinstance(item, Mapping) or "role" not in item or "content" not in item:
-            raise where.error(f"message {number} of {name!r} lacks 'role' or 'content'")
+        which = f"message {number} of {name!r}"
+        if not isinstance(item, Mapping) or "role" not in item or not ("content" in item or item.get("tool_calls")):
+            raise where.error(f"{which} lacks 'role' or 'content'")
         if item["role"] not in ROLES:
             word = isinstance(item["role"], str) and WORD.fullmatch(item["role"])
             fault = f"the role {item['role']!r}" if word else "a role that is no word"
             raise where.error(f"message {number} has {fault}", f"Known roles: {', '.join(ROLES)}.")
-        messages.append(Message(item["role"], where.text(item["content"], f"content of message {number}")))
+        role = "system" if item["role"] == "developer" else item["role"]
+        more = of_tools(item, which, where.error)
+        content, whose = item.get("content"), f"content of message {number}"
+        if isinstance(content, list):
+            content = joined(content, whose, where.error)
+        # a call needs no words, and a tool may have nothing to say
+        text = where.optional(content, whose) if more or role == "tool" else where.text(content, whose)
+        messages.append(Message(role, text, where.as_json(more, which) if more else ""))
     return tuple(messages)
 
 
+def _with_tools(messages: Sequence[Message], tools: Any, where: _Where) -> tuple[Message, ...]:
+    first = next(i for i, m in enumerate(messages) if m.role == "user")
+    more = where.as_json({"tools": tools_of(tools, where.error)}, "'tools'")
+    return (*messages[:first], replace(messages[first], more=more), *messages[first + 1 :])
+
+
 def _check_roles(messages: Sequence[Message], where: _Where) -> None:
-    roles = [m.role for m in messages]
+    roles = ["call" if m.role == "assistant" and m.more else m.role for m in messages]
+    if roles[-1] == "call":
+        raise where.error(
+            "the last message calls a tool", "Only what is said is judged: give the answer, or remove it."
+        )
     turns = roles[1:] if roles[0] == "system" else roles
-    if not turns or turns != (["user", "assistant"] * len(turns))[: len(turns)]:
+    if not turns or not _ORDER.fullmatch("".join(role[0] for role in roles)):
         raise where.error(
             f"the roles are out of order ({', '.join(roles)})",
-            "An optional system message, then user and assistant in turn, beginning with the user.",
+            "An optional system message, then user and assistant in turn, beginning with the user; between them calls "
+            "of tools, each with the tools' messages after it.",
         )
 
 

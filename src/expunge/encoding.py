@@ -5,12 +5,14 @@ Prompt and response are tokenized apart, as generation does, so that no token st
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue, Message, as_openai
 from expunge.errors import InputError
 from expunge.files import exists, read_text
 from expunge.span import Span
@@ -191,6 +193,10 @@ class ChatFormat:
             raise _fault(dialogue, f"{tokens} tokens, but the model's context is {self.context}", remedy)
 
     def _render(self, messages: Sequence[Message], place: str, *, answer_next: bool) -> str:
+        if any(m.role == "tool" for m in messages) and not self._remembered("tools", self._shows_tools):
+            fault = "the chat template does not show calls of tools and what came of them"
+            remedy = "Give one that does with --template FILE, or remove the dialogue."
+            raise InputError(f"{place}: {fault}" if place else fault, remedy=remedy)
         try:
             return self._rendered(messages, answer_next)
         except Exception as error:
@@ -201,6 +207,16 @@ class ChatFormat:
             remedy = "Give a working Jinja template with --template FILE."
             raise InputError(f"{place}: {message}" if place else message, remedy=remedy) from None
 
+    def _shows_tools(self) -> bool:
+        call = {"id": "call00000", "type": "function", "function": {"name": f"{_MARK}1", "arguments": "{}"}}
+        called = Message("assistant", "", json.dumps({"tool_calls": [call]}))
+        result = Message("tool", f"{_MARK}2", '{"tool_call_id": "call00000"}')
+        try:
+            text = self._rendered((Message("user", "a"), called, result, Message("assistant", "b")), False)
+        except Exception:  # Jinja's own, and whatever a template raises
+            return False
+        return f"{_MARK}1" in text and f"{_MARK}2" in text
+
     def _complaint(self, messages: Sequence[Message], answer_next: bool) -> str:
         """What the template's error says of messages like these in which nothing is said."""
         try:
@@ -210,10 +226,13 @@ class ChatFormat:
         return ""
 
     def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
-        chat = [{"role": m.role, "content": m.content} for m in messages]
+        chat, tools = as_openai(messages)
+        for call in (call["function"] for m in chat for call in m.get("tool_calls", ())):
+            with contextlib.suppress(ValueError):  # templates take a table; what is none, as it was written
+                call["arguments"] = json.loads(call["arguments"])
         return str(
             self.tokenizer.apply_chat_template(
-                chat, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
+                chat, tools=tools, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
             )
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from expunge.dialogue import Message
+from expunge.dialogue import Message, as_openai
 from expunge.errors import InputError, MissingExtraError, UnansweredError
 
 
@@ -97,8 +97,9 @@ class Endpoint:
                 return _reply(completion)
 
     def _send(self, chat: Sequence[Message], options: Mapping[str, Any]) -> Any:
-        messages = [{"role": m.role, "content": m.content} for m in chat]
-        return self._client.chat.completions.create(model=self.model, messages=messages, **options)
+        messages, tools = as_openai(chat)
+        offered = {"tools": tools} if tools else {}
+        return self._client.chat.completions.create(model=self.model, messages=messages, **offered, **options)
 
     def refusal(self, failure: Failure) -> UnansweredError:
         """The error for a failure that all dialogues would share."""

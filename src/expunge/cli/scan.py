@@ -41,6 +41,9 @@ def command(
     ] = None,
     vllm: Annotated[bool, typer.Option("--vllm", help="Answer prompts by vLLM in this process, on one GPU.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Leave out rows that are no dialogues, and list them in OUT.aside.")
+    ] = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only part I of N; `expunge merge` joins.")] = None,
     template: options.Template = None,
     device: options.Device = None,
@@ -79,7 +82,10 @@ def command(
     if state and finished([dialogues], judges, out, asking=asking, shard=part):
         _join(state, out, as_json=json)
         return
-    found = scan([dialogues], judges, out, asking=asking, shard=part, workers=workers, load=load, progress=progress)
+    found = scan(
+        [dialogues], judges, out, asking=asking, shard=part, workers=workers, load=load, set_aside=set_aside,
+        progress=progress,
+    )  # fmt: skip
     if state:
         _join(state, out, as_json=json)
     else:
@@ -182,12 +188,18 @@ def _print(found: Scan, judges: list[Judge], *, as_json: bool) -> None:
     from expunge.judges.agreement import agreements
     from expunge.judges.panel import Panel
     from expunge.judges.usage import usage_of
+    from expunge.scan.journal import aside_of
 
     members = judges[0].judges if len(judges) == 1 and isinstance(judges[0], Panel) else judges
     used = usage_of(judges)
     agreed = agreements([j.name for j in members], found.votes)
     if as_json:
-        counts = {"dialogues": found.written, "labels": dict(found.labels), "silent": found.silent}
+        counts = {
+            "dialogues": found.written,
+            "labels": dict(found.labels),
+            "silent": found.silent,
+            "aside": found.aside,
+        }
         more = {"agreement": [asdict(a) for a in agreed], "usage": [usage.row() for usage in used]}
         show.print_json(counts | {name: rows for name, rows in more.items() if rows} | {"out": str(found.path)})
         return
@@ -198,6 +210,8 @@ def _print(found: Scan, judges: list[Judge], *, as_json: bool) -> None:
         print(f"{a.first} and {a.second} on {a.label}: κ {kappa}, {a.agreed:.1%} of {a.count} alike")
     if found.silent:
         print(f"{found.silent} prompts were answered with nothing, and are left out")
+    if found.aside:
+        print(f"{found.aside} rows were set aside: {aside_of(found.path)} says which, and why")
     print(f"{found.written} dialogues judged: {found.path}")
     for usage in used:
         print(usage)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from expunge.dialogue import Dialogue, parse
+from expunge.errors import InputError
 from expunge.files import digest
 from expunge.judges.panel import check_answered, judge_each
 from expunge.judges.verdict import Judge, Judged, Verdict
@@ -21,6 +22,9 @@ ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 Line = tuple[str, int, Mapping[str, Any]]
 """File, line, row."""
 
+Aside = tuple[str, int, str]
+"""File and line of a row that cannot be used, and why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -29,7 +33,8 @@ class Block:
     text: its rows of the verdict file. content: digest of the rows read, by which a resumed scan knows them. read,
     written: rows of the source, and of the verdict file. silent: prompts that the model answered with nothing. labels:
     how many of each. votes: how often the judges answered together as the key says, their labels joined by commas.
-    ids: (id, content) of each dialogue as 64-bit hashes, with file and line.
+    aside: rows that cannot be used, see `Aside`. ids: (id, content) of each dialogue as 64-bit hashes, with file and
+    line.
     """
 
     text: str
@@ -39,14 +44,15 @@ class Block:
     silent: int
     labels: Counter[str] = field(default_factory=Counter)
     votes: Counter[str] = field(default_factory=Counter)
+    aside: tuple[Aside, ...] = ()
     ids: tuple[tuple[int, int, str, int], ...] = ()
 
 
 class BlockJudge:
     """Judges blocks; equal dialogues (the same messages) once, as long as their verdicts are remembered."""
 
-    def __init__(self, judges: Sequence[Judge], asking: Asking | None = None) -> None:
-        self._judges, self._asking = judges, asking
+    def __init__(self, judges: Sequence[Judge], asking: Asking | None = None, *, set_aside: bool = False) -> None:
+        self._judges, self._asking, self._set_aside = judges, asking, set_aside
         self._known: dict[str, _Found] = {}
         self._shared: dict[tuple[tuple[Verdict, ...], Verdict | None], _Found] = {}
 
@@ -54,10 +60,11 @@ class BlockJudge:
         """The block of this number (from 0).
 
         Raises:
-            InputError: a row that is no dialogue, a prompt without a model to answer it, or what a judge raises.
+            InputError: a row that is no dialogue, if such are not set aside, a prompt without a model to answer it, or
+                what a judge raises.
         """
-        dialogues = [parse(row, file=file, line=line) for file, line, row in lines]
-        keys = content_ids(lines, dialogues)
+        read, dialogues, aside = usable(lines, set_aside=self._set_aside)
+        keys = content_ids(read, dialogues)
         answered, silent = self._asking.answered(dialogues, number) if self._asking else (dialogues, 0)
         found = self._found(answered, keys if answered is dialogues else [d.content_id for d in answered])
         return Block(
@@ -68,7 +75,8 @@ class BlockJudge:
             silent=silent,
             labels=Counter(f.label for f in found),
             votes=Counter(f.votes for f in found),
-            ids=own_ids(lines, dialogues, keys),
+            aside=tuple(aside),
+            ids=own_ids(read, dialogues, keys),
         )
 
     def _found(self, dialogues: Sequence[Dialogue], keys: Sequence[str]) -> list[_Found]:
@@ -99,6 +107,27 @@ class _Found(NamedTuple):
         judgement = item.judgement()
         votes = ",".join(v.label for v in item.verdicts)
         return cls(judgement["label"], votes, ", " + ENCODE(judgement)[1:] + "\n")
+
+
+def usable(lines: Sequence[Line], *, set_aside: bool) -> tuple[list[Line], list[Dialogue], list[Aside]]:
+    """The rows that are dialogues, these dialogues, and the other rows.
+
+    Raises:
+        InputError: there are other rows, and they are not to be set aside.
+    """
+    read, dialogues, aside = list[Line](), list[Dialogue](), list[Aside]()
+    for item in lines:
+        file, line, row = item
+        try:
+            dialogues.append(parse(row, file=file, line=line))
+        except InputError as error:
+            if not set_aside:
+                way = "--set-aside (`set_aside = true` in a recipe) leaves such rows out and lists them."
+                raise InputError(error.message, remedy=f"{error.remedy} Or go on: {way}".strip()) from None
+            aside.append((file, line, error.message.removeprefix(f"{file}:{line}: ")))
+        else:
+            read.append(item)
+    return read, dialogues, aside
 
 
 def content_ids(lines: Sequence[Line], dialogues: Sequence[Dialogue]) -> list[str]:

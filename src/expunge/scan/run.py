@@ -13,13 +13,12 @@ from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 
-from expunge.dialogue import parse
 from expunge.errors import ExpungeError, InputError
 from expunge.files import exists, file_digest, read_text
 from expunge.judges.verdict import Judge
 from expunge.progress import Advance, Progress, Quiet
 from expunge.scan.asking import Asking
-from expunge.scan.block import SIZE, Block, BlockJudge, Line, content_ids, content_of, own_ids
+from expunge.scan.block import SIZE, Block, BlockJudge, Line, content_ids, content_of, own_ids, usable
 from expunge.scan.identity import identity_of
 from expunge.scan.journal import Journal, receipt_of
 from expunge.sources import stream_rows, unsliced
@@ -54,12 +53,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a scan did, see `Block`. path: of the verdicts. resumed: rows that an earlier, cut off call had read."""
+    """What a scan did, see `Block`. path: of the verdicts. resumed: rows that an earlier, cut off call had read. aside:
+    how many rows were set aside; `journal.aside_of` says where they are listed.
+    """
 
     path: Path
     read: int
     written: int
     silent: int
+    aside: int
     resumed: int
     labels: Counter[str]
     votes: Counter[str]
@@ -74,13 +76,15 @@ def scan(
     shard: Shard | None = None,
     workers: int = 0,
     load: Load | None = None,
+    set_aside: bool = False,
     progress: Progress | None = None,
 ) -> Scan:
     """Judge every row of the sources and write the verdicts to `out`, in order. Killed, the same call goes on.
 
     asking: how rows without a response are answered first; None refuses them. shard: a part only, written beside `out`,
     with a receipt for `merge`. workers: processes that judge; each makes its judges by `load`, which must be picklable
-    (a function of a module). 0 judges here.
+    (a function of a module). 0 judges here. set_aside: rows that are no dialogues are left out, and listed
+    beside `out`.
 
     Memory is bounded whatever the number of rows, but for about 200 bytes a row that has an id.
 
@@ -99,7 +103,7 @@ def scan(
         resumed = sum(entry["read"] for entry in journal.entries)
         ids = _Ids()
         todo = _todo(sources, shard, [entry["content"] for entry in journal.entries], ids, advance)
-        for block in _judged(todo, judges, asking, workers, load):
+        for block in _judged(todo, judges, asking, workers, load, set_aside):
             ids.add(block.ids)
             journal.add(block)
             advance(block.read)
@@ -111,6 +115,7 @@ def scan(
         read=sum(e["read"] for e in entries),
         written=sum(e["written"] for e in entries),
         silent=sum(e["silent"] for e in entries),
+        aside=sum(len(e.get("aside", ())) for e in entries),
         resumed=resumed,
         labels=_total(e["labels"] for e in entries),
         votes=_total(e["votes"] for e in entries),
@@ -154,8 +159,7 @@ def _todo(
         if place < len(done):
             if content_of(lines) != done[place]:
                 raise _changed(*lines[0][:2])
-            known = [item for item in lines if item[2].get("id") is not None]
-            dialogues = [parse(row, file=file, line=line) for file, line, row in known]
+            known, dialogues, _ = usable([item for item in lines if item[2].get("id") is not None], set_aside=True)
             ids.add(own_ids(known, dialogues, content_ids(known, dialogues)))
             advance(len(lines))
         else:
@@ -179,14 +183,15 @@ def _judged(
     asking: Asking | None,
     workers: int,
     load: Load | None,
+    set_aside: bool,
 ) -> Iterator[Block]:
     """The blocks judged, in order."""
     if not workers:
-        judge = BlockJudge(judges, asking)
+        judge = BlockJudge(judges, asking, set_aside=set_aside)
         yield from (judge.judge(number, lines) for number, lines in todo)
         return
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(workers, context, initializer=partial(_begin, load)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=partial(_begin, load, set_aside)) as pool:
         waiting: deque[Future[Block]] = deque()
         try:
             for number, lines in todo:
@@ -206,9 +211,9 @@ _worker: BlockJudge
 """Of a worker process."""
 
 
-def _begin(load: Load | None) -> None:
+def _begin(load: Load | None, set_aside: bool) -> None:
     global _worker
-    _worker = BlockJudge(load() if load else ())
+    _worker = BlockJudge(load() if load else (), set_aside=set_aside)
 
 
 def _work(number: int, lines: list[Line]) -> Block:
