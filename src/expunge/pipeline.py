@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets, check_files
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
-from expunge.scan import Asking, Loaded, aside_of, scan
+from expunge.scan import Asking, Loaded, aside_of, chat_format, scan
 from expunge.selection import Split, read_forget, read_normal, split
 from expunge.steps import FORGET, VERDICTS
 from expunge.training.checkpoints import CHECKPOINTS
@@ -155,7 +155,8 @@ def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, pr
     if judges:
         model = Loaded.of(recipe.model, recipe.template, cache(lambda: _load(recipe, recipe.model)))
         asking = Asking(model, samples=recipe.scan_samples, seed=recipe.seed)
-        found = scan(recipe.dialogues, judges, path, asking=asking, set_aside=recipe.set_aside, progress=progress)
+        chat = partial(chat_format, recipe.model, recipe.template) if recipe.set_aside else None
+        found = scan(recipe.dialogues, judges, path, asking=asking, set_aside=chat, progress=progress)
         resumed, aside = found.resumed, found.aside
     else:
         write_verdicts(path, [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)])

@@ -51,7 +51,7 @@ class Recipe:
     """What a run reads and does; see docs/recipe.md.
 
     dialogues: logged dialogues or prompts. judges: as on the command line (`privacy`, `facts=FILE`, …); without judges
-        every dialogue is a deletion request, flagged with `label`. set_aside: what the judges cannot read is left out.
+        every dialogue is a deletion request, flagged with `label`. set_aside: rows that cannot be used are left out.
     normal: ordinary dialogues. never_seen: dialogues like those to forget, on which the model was not
         trained. expected: a templates file, or `sampled` for the model's own answers.
     unseen, ability, neighbours, holdout, lookalikes, oracle, probes: what the audit asks, where given.

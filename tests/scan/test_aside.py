@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from expunge.errors import InputError
 from expunge.judges import Verdict, read_verdicts
 from expunge.pipeline import run
 from expunge.recipe import Recipe, read_recipe
-from expunge.scan import aside_of, scan
+from expunge.scan import aside_of, chat_format, scan
 from expunge.scan.block import SIZE
 
 SECRET = "secret"
@@ -42,6 +43,10 @@ def load() -> list[Clean]:
     return [Clean()]
 
 
+def no_format() -> None:
+    """Nothing is known of the model."""
+
+
 def rows(path: Path, count: int) -> Path:
     """Every fifth row is no dialogue."""
     found: list[dict[str, Any]] = [
@@ -60,7 +65,7 @@ def test_the_message_tells_the_way_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_rows_set_aside_are_counted_and_listed(tmp_path: Path, workers: int) -> None:
     source, out = rows(tmp_path / "in.jsonl", 300), tmp_path / "out.jsonl"
-    found = scan([source], [Clean()], out, set_aside=True, workers=workers, load=load)
+    found = scan([source], [Clean()], out, set_aside=no_format, workers=workers, load=load)
     assert (found.read, found.written, found.aside) == (300, 240, 60)
     assert [j.dialogue.id for j in read_verdicts(out)] == [f"{i}" for i in range(300) if i % 5]
     listed = [json.loads(line) for line in aside_of(out).read_text().splitlines()]
@@ -75,17 +80,35 @@ def test_a_scan_that_was_stopped_goes_on_past_them(tmp_path: Path) -> None:
     """Also one that a bad row had stopped, once it may set rows aside."""
     source, out = rows(tmp_path / "in.jsonl", 3 * SIZE), tmp_path / "out.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        scan([source], [Clean(blocks=1)], out, set_aside=True)
-    found = scan([source], [Clean()], out, set_aside=True)
-    whole = scan([source], [Clean()], tmp_path / "whole.jsonl", set_aside=True)
+        scan([source], [Clean(blocks=1)], out, set_aside=no_format)
+    found = scan([source], [Clean()], out, set_aside=no_format)
+    whole = scan([source], [Clean()], tmp_path / "whole.jsonl", set_aside=no_format)
     assert (found.resumed, found.aside, found.written) == (SIZE, whole.aside, whole.written)
     assert out.read_bytes() == whole.path.read_bytes()
     assert aside_of(out).read_bytes() == aside_of(whole.path).read_bytes()
 
 
+LONG = {"prompt": "a?", "response": "long " * 999}
+CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "look_up"}}]}
+CALLED = {"messages": [{"role": "user", "content": "a?"}, CALL, {"role": "tool", "content": "b"}], "response": "B."}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_the_model_cannot_read_is_set_aside_too(tmp_path: Path, workers: int) -> None:
+    """Longer than its context, as a dialogue or as a prompt, or what its template does not show."""
+    given = [{"prompt": "a?", "response": "Yes."}, LONG, {"prompt": "a?" * 999}, CALLED]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    out, town = tmp_path / "out.jsonl", partial(chat_format, "town", None)
+    found = scan([tmp_path / "in.jsonl"], [Clean()], out, set_aside=town, workers=workers, load=load)
+    assert (found.written, found.aside) == (1, 3)
+    why = [json.loads(line)["why"] for line in aside_of(out).read_text().splitlines()]
+    assert ["context is" in text for text in why] == [True, True, False]
+    assert "does not show calls of tools" in why[2]
+
+
 def test_a_file_of_nothing_else_leaves_no_dialogue(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(json.dumps(IMAGE) + "\n")
-    found = scan([tmp_path / "in.jsonl"], [Clean()], tmp_path / "out.jsonl", set_aside=True)
+    found = scan([tmp_path / "in.jsonl"], [Clean()], tmp_path / "out.jsonl", set_aside=no_format)
     assert (found.written, found.aside) == (0, 1)
 
 

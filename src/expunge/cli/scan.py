@@ -42,7 +42,7 @@ def command(
     vllm: Annotated[bool, typer.Option("--vllm", help="Answer prompts by vLLM in this process, on one GPU.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
     set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="Leave out rows that are no dialogues, and list them in OUT.aside.")
+        bool, typer.Option("--set-aside", help="Leave out rows that cannot be used, and list them in OUT.aside.")
     ] = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only part I of N; `expunge merge` joins.")] = None,
     template: options.Template = None,
@@ -71,7 +71,7 @@ def command(
     if not judge:
         raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
     from expunge.host import suit_host  # slow to import: after what is quick to check
-    from expunge.scan.asking import Asking
+    from expunge.scan.asking import Asking, chat_format
 
     answers = _answering(model, template, device, server, vllm=vllm, ranks=ranks)
     suit_host()
@@ -82,8 +82,9 @@ def command(
     if state and finished([dialogues], judges, out, asking=asking, shard=part):
         _join(state, out, as_json=json)
         return
+    aside = (_no_format if server else partial(chat_format, model, template)) if set_aside else None
     found = scan(
-        [dialogues], judges, out, asking=asking, shard=part, workers=workers, load=load, set_aside=set_aside,
+        [dialogues], judges, out, asking=asking, shard=part, workers=workers, load=load, set_aside=aside,
         progress=progress,
     )  # fmt: skip
     if state:
@@ -139,6 +140,10 @@ def _in_vllm(model: str, template: str | None, device: str | None, ranks: int) -
     answers = Engine(model, template)
     check_model(model)
     return answers
+
+
+def _no_format() -> None:
+    """The server's own."""
 
 
 def _judges(specs: list[str], allow_remote: bool) -> list[Judge]:

@@ -11,6 +11,7 @@ from expunge.dialogue import Dialogue
 from expunge.files import digest, folder_digest
 
 if TYPE_CHECKING:
+    from expunge.encoding import ChatFormat
     from expunge.model import LanguageModel
 
 
@@ -40,6 +41,17 @@ def known(model: str, template: str | None) -> str:
     weights = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
     parts += [f"{name} {found.st_size} {found.st_mtime_ns}" for name, found in weights]
     return f"{model}, {digest(template_text(template) or '', *parts)[:16]}"
+
+
+def chat_format(model: str, template: str | None) -> ChatFormat:
+    """The model's, without its weights: what it cannot read can be set aside by it.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    from expunge.model import load_model
+
+    return load_model(model, template=template, device="meta").format
 
 
 @dataclass(frozen=True, slots=True)

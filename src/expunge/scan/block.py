@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expunge.dialogue import Dialogue, parse
 from expunge.errors import InputError
@@ -14,6 +14,9 @@ from expunge.files import digest
 from expunge.judges.panel import check_answered, judge_each
 from expunge.judges.verdict import Judge, Judged, Verdict
 from expunge.scan.asking import Asking
+
+if TYPE_CHECKING:
+    from expunge.encoding import ChatFormat
 
 SIZE = 256
 REMEMBERED = 500_000  # distinct dialogues whose verdicts are kept, for equal ones to come
@@ -24,6 +27,9 @@ Line = tuple[str, int, Mapping[str, Any]]
 
 Aside = tuple[str, int, str]
 """File and line of a row that cannot be used, and why."""
+
+SetAside = Callable[[], "ChatFormat | None"]
+"""Rows that cannot be used are set aside: no dialogues, and what the model cannot read, where its format is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,11 @@ class Block:
 class BlockJudge:
     """Judges blocks; equal dialogues (the same messages) once, as long as their verdicts are remembered."""
 
-    def __init__(self, judges: Sequence[Judge], asking: Asking | None = None, *, set_aside: bool = False) -> None:
-        self._judges, self._asking, self._set_aside = judges, asking, set_aside
+    def __init__(
+        self, judges: Sequence[Judge], asking: Asking | None = None, set_aside: SetAside | None = None
+    ) -> None:
+        self._judges, self._asking = judges, asking
+        self._set_aside, self._chat = set_aside is not None, set_aside() if set_aside else None
         self._known: dict[str, _Found] = {}
         self._shared: dict[tuple[tuple[Verdict, ...], Verdict | None], _Found] = {}
 
@@ -63,7 +72,7 @@ class BlockJudge:
             InputError: a row that is no dialogue, if such are not set aside, a prompt without a model to answer it, or
                 what a judge raises.
         """
-        read, dialogues, aside = usable(lines, set_aside=self._set_aside)
+        read, dialogues, aside = self._usable(lines)
         keys = content_ids(read, dialogues)
         answered, silent = self._asking.answered(dialogues, number) if self._asking else (dialogues, 0)
         found = self._found(answered, keys if answered is dialogues else [d.content_id for d in answered])
@@ -78,6 +87,29 @@ class BlockJudge:
             aside=tuple(aside),
             ids=own_ids(read, dialogues, keys),
         )
+
+    def _usable(self, lines: Sequence[Line]) -> tuple[list[Line], list[Dialogue], list[Aside]]:
+        """The rows that can be used, their dialogues, and the other rows.
+
+        Raises:
+            InputError: there are other rows, and they are not to be set aside.
+        """
+        read, dialogues, aside = list[Line](), list[Dialogue](), list[Aside]()
+        for item in lines:
+            file, line, row = item
+            try:
+                dialogue = parse(row, file=file, line=line)
+                if self._chat:
+                    self._chat.encode_prompt(dialogue) if dialogue.response is None else self._chat.encode(dialogue)
+            except InputError as error:
+                if not self._set_aside:
+                    way = "--set-aside (`set_aside = true` in a recipe) leaves such rows out and lists them."
+                    raise InputError(error.message, remedy=f"{error.remedy} Or go on: {way}".strip()) from None
+                aside.append((file, line, error.message.removeprefix(f"{file}:{line}: ")))
+            else:
+                read.append(item)
+                dialogues.append(dialogue)
+        return read, dialogues, aside
 
     def _found(self, dialogues: Sequence[Dialogue], keys: Sequence[str]) -> list[_Found]:
         check_answered(dialogues)
@@ -107,27 +139,6 @@ class _Found(NamedTuple):
         judgement = item.judgement()
         votes = ",".join(v.label for v in item.verdicts)
         return cls(judgement["label"], votes, ", " + ENCODE(judgement)[1:] + "\n")
-
-
-def usable(lines: Sequence[Line], *, set_aside: bool) -> tuple[list[Line], list[Dialogue], list[Aside]]:
-    """The rows that are dialogues, these dialogues, and the other rows.
-
-    Raises:
-        InputError: there are other rows, and they are not to be set aside.
-    """
-    read, dialogues, aside = list[Line](), list[Dialogue](), list[Aside]()
-    for item in lines:
-        file, line, row = item
-        try:
-            dialogues.append(parse(row, file=file, line=line))
-        except InputError as error:
-            if not set_aside:
-                way = "--set-aside (`set_aside = true` in a recipe) leaves such rows out and lists them."
-                raise InputError(error.message, remedy=f"{error.remedy} Or go on: {way}".strip()) from None
-            aside.append((file, line, error.message.removeprefix(f"{file}:{line}: ")))
-        else:
-            read.append(item)
-    return read, dialogues, aside
 
 
 def content_ids(lines: Sequence[Line], dialogues: Sequence[Dialogue]) -> list[str]:
