@@ -24,6 +24,6 @@ def test_all_dialogues_that_are_too_long_are_named_at_once(lm: LanguageModel, co
     with pytest.raises(InputError, match="rows.jsonl:1: .* tokens, but the model's context is") as caught:
         Material.of(lm.format, Split((flagged,), tuple(normal)))
     said = str(caught.value)
-    assert "rows.jsonl:2" not in said and ("--set-aside" in said) == (count > 1)
+    assert "rows.jsonl:2," not in said and ("--set-aside" in said) == (count > 1)
     assert [f"rows.jsonl:{line}" in said for line in range(3, count + 2)] == [i < NAMED - 1 for i in range(count - 1)]
     assert (f"cannot read {count - 1} more" in said) == (count > 1) and (", …" in said) == (count > NAMED)

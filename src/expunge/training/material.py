@@ -47,7 +47,7 @@ class Material:
         """Encode all rows; the forget set's dialogues hold their expected outputs.
 
         Raises:
-            InputError: dialogues are longer than the model's context, or one is expected to say what is to be forgotten.
+            InputError: dialogues longer than the model's context, or one expected to say what is to be forgotten.
         """
         _check_readable(chat, (*(j.dialogue for j in parts.forget), *parts.normal, *parts.never_seen))
 
