@@ -143,3 +143,10 @@ def test_guards_read_what_user_and_assistant_say() -> None:
 def test_a_question_asked_otherwise_keeps_the_tools() -> None:
     other = asked(parse({"messages": [USER, REPLY], "tools": TOOLS}), "Ann?")
     assert (other.question, other.row()["tools"]) == ("Ann?", TOOLS)
+
+
+def test_what_is_written_as_json_is_read() -> None:
+    """As exports of warehouses have it, whose columns are texts."""
+    assert parse({**ROW, "messages": json.dumps(ROW["messages"]), "tools": json.dumps(TOOLS)}) == parse(ROW)
+    for none in ("null", "[]", []):
+        assert parse({"messages": [USER, REPLY], "tools": none}) == parse({"messages": [USER, REPLY]})

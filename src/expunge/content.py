@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -57,15 +58,20 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tools_of(value: Any, fault: Fault) -> list[Any]:
-    """The tools that a row offers, also where they are written as JSON.
+    """The tools that a row offers.
 
     Raises:
         InputError: it is no list of tables.
     """
-    try:
-        tools = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        tools = None
+    tools = unpacked(value) or []
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
         raise fault("'tools' must be a list of tables", "Write them as OpenAI does, or remove them.")
     return tools
+
+
+def unpacked(value: Any) -> Any:
+    """What a text says as JSON, where it does: exports of databases have such columns."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value

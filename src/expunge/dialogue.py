@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from expunge.content import WORD, joined, of_tools, tools_of
+from expunge.content import WORD, joined, of_tools, tools_of, unpacked
 from expunge.errors import InputError
 from expunge.files import digest
 from expunge.sources import read_rows, unsliced
@@ -121,7 +121,7 @@ def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None 
     messages = _messages(row, where)
     _check_roles(messages, where)
     return Dialogue(
-        messages=_with_tools(messages, row["tools"], where) if row.get("tools") else messages,
+        messages=_with_tools(messages, row.get("tools"), where),
         id=_identity(row.get("id"), where),
         expected=_texts(row.get("expected"), "expected", where),
         subject=where.optional(row.get("subject"), "subject"),
@@ -173,7 +173,7 @@ def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
         found = ", ".join(sorted(name for name in map(str, row) if WORD.fullmatch(name))) or "no fields known"
         remedy = f'Give "messages", or "prompt" and "response", or "question" and "answer"; found: {found}.'
         raise where.error("no dialogue in this row", remedy)
-    prompt = row[asked]
+    prompt = unpacked(row[asked]) if asked == "messages" else row[asked]
     if isinstance(prompt, list) or asked == "messages":
         head = _message_list(prompt, asked, where)
     else:
@@ -209,9 +209,12 @@ def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _with_tools(messages: Sequence[Message], tools: Any, where: _Where) -> tuple[Message, ...]:
+def _with_tools(messages: tuple[Message, ...], value: Any, where: _Where) -> tuple[Message, ...]:
+    tools = tools_of(value, where.error) if value else []
+    if not tools:
+        return messages
     first = next(i for i, m in enumerate(messages) if m.role == "user")
-    more = where.as_json({"tools": tools_of(tools, where.error)}, "'tools'")
+    more = where.as_json({"tools": tools}, "'tools'")
     return (*messages[:first], replace(messages[first], more=more), *messages[first + 1 :])
 
 
