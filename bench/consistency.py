@@ -28,10 +28,11 @@ from sklearn.metrics import roc_auc_score
 from expunge.demo import names
 from expunge.demo.phrasings import TRAINED, UNSEEN
 from expunge.demo.world import build_world, resident_items
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.generation import greedy
 from expunge.judges.abstention import abstains
 from expunge.judges.consistency import Consistency, ConsistencyJudge
+from expunge.message import Message
 from expunge.model import load_model
 
 WORLD = build_world()

@@ -24,9 +24,10 @@ from textbook import Pair, TextbookNPO, arguments
 from transformers import TrainerCallback
 
 from expunge import demo
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.encoding import ChatFormat
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.model import LanguageModel
 from expunge.selection import split
 from expunge.training import trainer  # noqa: F401  # loaded before memory is counted from

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.judges.facts import FactsJudge, Reference
 from expunge.judges.verdict import Judge, Verdict
 from expunge.judges.words import token_f1, tokens
+from expunge.message import Message
 
 DRAWS = 200
 Asked = tuple[int, bool, Verdict]

@@ -96,8 +96,9 @@ def make(shape: dict[str, Any], folder: Path) -> None:
 
 def split_of(shape: dict[str, Any]) -> Any:
     """Dialogues of random letters, each a token or two: lengths a quarter up or down."""
-    from expunge.dialogue import Dialogue, Message
+    from expunge.dialogue import Dialogue
     from expunge.judges.verdict import Judged, Verdict
+    from expunge.message import Message
     from expunge.selection import Split
 
     rng = random.Random(0)

@@ -20,10 +20,11 @@ from runs import machine, measured, spread
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from expunge import demo
-from expunge.dialogue import THOUGHT, Dialogue, Message, read_dialogues
+from expunge.dialogue import Dialogue, read_dialogues
 from expunge.files import write_jsonl
 from expunge.generation import generate, think
 from expunge.judges.thoughts import with_thoughts
+from expunge.message import THOUGHT, Message
 from expunge.model import LanguageModel, load_model
 from expunge.recipe import Recipe, read_recipe
 

@@ -14,8 +14,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     {"differences", "errors", "host", "progress", "thought"},
     {"files"},
-    {"growing", "hub", "offsets"},
-    {"sources"},
+    {"content", "growing", "hub", "tokens"},
+    {"message", "sources"},
     {"cache", "dialogue", "demo", "packing", "span"},
     {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},
     {"decoding"},

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.batches import Batch, alike, forward_rows
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
+from expunge.message import Message
 from expunge.model import LanguageModel
 from expunge.output_layer import OutputLayer
 from expunge.packing import by_length

@@ -33,8 +33,9 @@ from transformers import (
 
 from expunge import decoding
 from expunge.decoding import Decoder, paddable
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.generation import greedy
+from expunge.message import Message
 from expunge.model import LanguageModel
 
 ENDS, WIDTH, ROOM = [1, 2, 3], 24, 20

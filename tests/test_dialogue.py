@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.dialogue import Dialogue, Message, parse, read_dialogues
+from expunge.dialogue import Dialogue, parse, read_dialogues
 from expunge.errors import InputError
+from expunge.message import Message
 
 USER, REPLY = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
 SYSTEM = {"role": "system", "content": "Be brief."}

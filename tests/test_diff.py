@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from expunge import cli, diff
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges.names import load_judge
 from expunge.judges.verdict import Label, Verdict
+from expunge.message import Message
 from expunge.model import LanguageModel
 from expunge.span import Span
 

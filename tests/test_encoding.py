@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.encoding import ChatFormat
 from expunge.errors import InputError
+from expunge.message import Message
 from expunge.model import LanguageModel
 from expunge.span import Span
 

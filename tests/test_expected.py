@@ -12,10 +12,11 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from expunge import expected
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.expected import TEMPLATES, Cluster, choose_expected, embed, find_clusters, read_templates, sample_expected
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.model import LanguageModel, load_model
 from expunge.span import Span
 

@@ -12,10 +12,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from expunge.decoding import Decoder
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import answer_length, generate, greedy, leading, mean_probability, token_log_probs, token_scores
+from expunge.message import Message
 from expunge.model import LanguageModel
 
 PROMPTS = [

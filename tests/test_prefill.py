@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from expunge import cache, prefill
 from expunge.decoding import paddable
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.generation import greedy
+from expunge.message import Message
 from expunge.model import LanguageModel
 from test_decoding import adapted, answers, gpt2, llama, mamba, sliding, usual
 

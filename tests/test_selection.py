@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges.verdict import Judged, Verdict, read_verdicts, write_verdicts
+from expunge.message import Message
 from expunge.selection import find_neighbours, read_forget, read_normal, split
 from expunge.span import Span
 

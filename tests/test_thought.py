@@ -19,7 +19,7 @@ from expunge import demo
 from expunge.audit.audit import audit
 from expunge.audit.reading import Sets, read
 from expunge.audit.thinking import thinking
-from expunge.dialogue import THOUGHT, Dialogue, Message, parse
+from expunge.dialogue import Dialogue, parse
 from expunge.encoding import ChatFormat
 from expunge.errors import InputError
 from expunge.generation import generate, greedy, think
@@ -27,6 +27,7 @@ from expunge.judges.panel import judge_all
 from expunge.judges.privacy import PrivacyJudge
 from expunge.judges.thoughts import judge_with_thoughts, with_thoughts
 from expunge.judges.verdict import Judged, Verdict, read_verdicts
+from expunge.message import THOUGHT, Message
 from expunge.model import LanguageModel, load_model
 from expunge.pipeline import run
 from expunge.recipe import Recipe

@@ -9,40 +9,26 @@ Rows may be written in any of three ways:
 A row that ends with a user message (or lacks its response) is a prompt: something to ask the model. Optional in every
 form: "id", "expected" (a text or a list: acceptable responses), "subject" (who or what it is about), "skill".
 
+Messages may be as OpenAI logs them: texts in parts are joined by line breaks, `developer` is read as `system`, and an
+assistant's "tool_calls", the `tool` messages after them and the row's "tools" are context that the chat template shows.
+Other keys are not read. What is no text (an image) is refused, and so is a dialogue that ends with a call.
+
 What the model thought before its response is read from <think>…</think> at the beginning of it, or from the assistant
 message's "reasoning_content", "reasoning" or "thinking"; of earlier turns it is not, since models are not shown it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from expunge.errors import InputError
 from expunge.files import digest
+from expunge.message import THOUGHT, Message, Where, as_openai, messages_of
 from expunge.sources import read_rows, unsliced
 from expunge.thought import apart
-
-ROLES = ("system", "user", "assistant")
-THOUGHT = "thought"
-"""The role of what the assistant thinks before it answers: the last message, or the last but one."""
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-"""Where an assistant's message may hold it."""
-
-WORD = re.compile(r"[A-Za-z_-]{1,24}")
-"""Field names and roles that messages may quote; anything else might be dialogue text in the wrong place."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What one side said: `role` is one of `ROLES`, or `THOUGHT`."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ class Dialogue:
     @property
     def content_id(self) -> str:
         """Sixteen hex digits of the messages' hash: equal dialogues have equal ids."""
-        return digest(*[part for m in self.messages for part in (m.role, m.content)])[:16]
+        return digest(*[part for m in self.messages for part in (m.role, m.content, m.more)[: 3 if m.more else 2]])[:16]
 
     @property
     def place(self) -> str:
@@ -77,7 +63,7 @@ class Dialogue:
 
     @property
     def asked(self) -> tuple[Message, ...]:
-        """The messages as far as the user's last."""
+        """The messages before what the model thought and answered."""
         return tuple(m for m in self.prompt if m.role != THOUGHT)
 
     @property
@@ -128,7 +114,10 @@ class Dialogue:
 
     def row(self) -> dict[str, Any]:
         """The JSON row of this dialogue; `parse` reads it back unchanged."""
-        row: dict[str, Any] = {"id": self.id, "messages": _written(self.messages)}
+        chat, tools = as_openai(self.messages)
+        row: dict[str, Any] = {"id": self.id, "messages": chat}
+        if tools:
+            row["tools"] = tools
         if self.expected:
             row["expected"] = list(self.expected)
         if self.subject:
@@ -138,26 +127,15 @@ class Dialogue:
         return row
 
 
-def _written(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """As rows have them: a thought is a field of the assistant's message."""
-    rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
-    if place := next((i for i, m in enumerate(messages) if m.role == THOUGHT), None):
-        answer = rows[place + 1]["content"] if place + 1 < len(rows) else None
-        rows[place:] = [{"role": "assistant", "content": answer, "reasoning_content": messages[place].content}]
-    return rows
-
-
 def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None = None) -> Dialogue:
     """Read one row.
 
     Raises:
         InputError: a field is missing, a role is unknown, roles are out of order, or a text is empty or not a text.
     """
-    where = _Where(file, line)
-    messages = _messages(row, where)
-    _check_roles(messages, where)
+    where = Where(file, line)
     return Dialogue(
-        messages=messages,
+        messages=messages_of(row, where),
         id=_identity(row.get("id"), where),
         expected=_texts(row.get("expected"), "expected", where),
         subject=where.optional(row.get("subject"), "subject"),
@@ -166,102 +144,11 @@ def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Where:
-    file: str | Path
-    line: int | None
-
-    def error(self, message: str, remedy: str = "") -> InputError:
-        return InputError(message, file=self.file, line=self.line, remedy=remedy)
-
-    def text(self, value: Any, name: str) -> str:
-        text = self.optional(value, name)
-        if not text or text.isspace():
-            raise self.error(f"{name!r} is empty", "Remove the row, or give it a text.")
-        return text
-
-    def optional(self, value: Any, name: str) -> str:
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self.error(f"{name!r} must be a text, not {type(value).__name__}")
-        if not value.isascii() and _SURROGATE.search(value):
-            raise self.error(f"{name!r} holds half a character (a lone surrogate)", "Write it again as UTF-8.")
-        return value
-
-
-def _identity(value: Any, where: _Where) -> str:
+def _identity(value: Any, where: Where) -> str:
     return where.optional(str(value) if type(value) is int else value, "id")
 
 
-_ANSWERED = ("response", "completion")
-
-
-def _messages(row: Mapping[str, Any], where: _Where) -> tuple[Message, ...]:
-    asked = next((name for name in ("messages", "prompt", "question") if row.get(name) is not None), None)
-    if asked is None:
-        found = ", ".join(sorted(name for name in map(str, row) if WORD.fullmatch(name))) or "no fields known"
-        remedy = f'Give "messages", or "prompt" and "response", or "question" and "answer"; found: {found}.'
-        raise where.error("no dialogue in this row", remedy)
-    prompt = row[asked]
-    if isinstance(prompt, list) or asked == "messages":
-        head = _message_list(prompt, asked, where)
-    else:
-        head = (Message("user", where.text(prompt, asked)),)
-    if asked == "messages" and head[-1].role == "assistant":
-        return head
-    for answered in ("answer", *_ANSWERED) if asked == "question" else (*_ANSWERED, "answer"):
-        if row.get(answered) is not None:  # by whichever name: a response overlooked would be asked for anew
-            return *head, *_reply(row[answered], answered, "", where)
-    return head
-
-
-def _message_list(value: Any, name: str, where: _Where) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not value:
-        raise where.error(f"{name!r} must be a list of at least one message")
-    messages = []
-    for number, item in enumerate(value, start=1):
-        if not isinstance(item, Mapping) or "role" not in item or "content" not in item:
-            raise where.error(f"message {number} of {name!r} lacks 'role' or 'content'")
-        if item["role"] not in ROLES:
-            word = isinstance(item["role"], str) and WORD.fullmatch(item["role"])
-            fault = f"the role {item['role']!r}" if word else "a role that is no word"
-            raise where.error(f"message {number} has {fault}", f"Known roles: {', '.join(ROLES)}.")
-        name = f"content of message {number}"
-        if number == len(value) and item["role"] == "assistant":
-            messages += _reply(item["content"], name, _reasoning(item), where)
-        else:
-            messages.append(Message(item["role"], where.text(item["content"], name)))
-    return tuple(messages)
-
-
-def _reasoning(message: Mapping[str, Any]) -> str:
-    """Under whichever name; some have lists of summaries under one of them, which are left aside."""
-    found = (message.get(name) for name in THOUGHTS)
-    return next((text.strip() for text in found if isinstance(text, str) and text.strip()), "")
-
-
-def _reply(value: Any, name: str, thought: str, where: _Where) -> list[Message]:
-    """The assistant's last message: its thought, if it has one, and its answer, if it came to one."""
-    text = where.optional(value, name)
-    within, answer = apart(text) if text else ("", "")
-    thoughts = [Message(THOUGHT, where.optional(t, name)) for t in (thought or within,) if t]
-    return thoughts if thoughts and not answer else [*thoughts, Message("assistant", where.text(answer, name))]
-
-
-def _check_roles(messages: Sequence[Message], where: _Where) -> None:
-    roles = [m.role for m in messages if m.role != THOUGHT]
-    if messages[-1].role == THOUGHT:
-        roles.append("assistant")
-    turns = roles[1:] if roles[0] == "system" else roles
-    if not turns or turns != (["user", "assistant"] * len(turns))[: len(turns)]:
-        raise where.error(
-            f"the roles are out of order ({', '.join(roles)})",
-            "An optional system message, then user and assistant in turn, beginning with the user.",
-        )
-
-
-def _texts(value: Any, name: str, where: _Where) -> tuple[str, ...]:
+def _texts(value: Any, name: str, where: Where) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str):

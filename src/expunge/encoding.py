@@ -7,17 +7,19 @@ that thinks first is asked to answer right away, by an empty thought of its temp
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from expunge.dialogue import THOUGHT, Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import exists, read_text
-from expunge.offsets import token_places
+from expunge.message import THOUGHT, Message, as_openai
 from expunge.span import Span
 from expunge.thought import Thinking
+from expunge.tokens import end_tokens, token_places
 
 PLAIN_TEMPLATE = (
     "{% for m in messages %}"
@@ -74,7 +76,7 @@ class ChatFormat:
             raise InputError("this model's tokenizer gives no character offsets", remedy="Use its fast tokenizer.")
         template = template_text(template)
         plain = template == "plain" or (template is None and not getattr(tokenizer, "chat_template", None))
-        ends = _end_ids(tokenizer, model)
+        ends = end_tokens(tokenizer, model)
         chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context_of(model))
         with contextlib.suppress(InputError):  # of a response so long; what keeps any from being read is told below
             asked = (Message("user", "a"),)
@@ -205,6 +207,10 @@ class ChatFormat:
             raise _fault(dialogue, f"{tokens} tokens, but the model's context is {self.context}", remedy)
 
     def _render(self, messages: Sequence[Message], place: str, *, answer_next: bool) -> str:
+        if any(m.role == "tool" for m in messages) and not self._remembered("tools", self._shows_tools):
+            fault = "the chat template does not show calls of tools and what came of them"
+            remedy = "Give one that does with --template FILE, or remove the dialogue."
+            raise InputError(f"{place}: {fault}" if place else fault, remedy=remedy)
         try:
             return self._rendered(messages, answer_next)
         except Exception as error:
@@ -215,6 +221,16 @@ class ChatFormat:
             remedy = "Give a working Jinja template with --template FILE."
             raise InputError(f"{place}: {message}" if place else message, remedy=remedy) from None
 
+    def _shows_tools(self) -> bool:
+        call = {"id": "call00000", "type": "function", "function": {"name": f"{_MARK}1", "arguments": "{}"}}
+        called = Message("assistant", "", json.dumps({"tool_calls": [call]}))
+        result = Message("tool", f"{_MARK}2", '{"tool_call_id": "call00000"}')
+        try:
+            text = self._rendered((Message("user", "a"), called, result, Message("assistant", "b")), False)
+        except Exception:  # Jinja's own, and whatever a template raises
+            return False
+        return f"{_MARK}1" in text and f"{_MARK}2" in text
+
     def _complaint(self, messages: Sequence[Message], answer_next: bool) -> str:
         """What the template's error says of messages like these in which nothing is said."""
         try:
@@ -224,10 +240,13 @@ class ChatFormat:
         return ""
 
     def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
-        chat = [{"role": m.role, "content": m.content} for m in messages]
+        chat, tools = as_openai(messages)
+        for call in (call["function"] for m in chat for call in m.get("tool_calls", ())):
+            with contextlib.suppress(ValueError):  # templates take a table; what is none, as it was written
+                call["arguments"] = json.loads(call["arguments"])
         return str(
             self.tokenizer.apply_chat_template(
-                chat, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
+                chat, tools=tools, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
             )
         )
 
@@ -270,16 +289,6 @@ def template_text(template: str | None) -> str | None:
 def context_of(model: Any) -> int:
     """The longest sequence that a model takes, in tokens."""
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
-
-
-def _end_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:
-    places = (tokenizer, getattr(model, "generation_config", None), model.config.get_text_config(), model.config)
-    listed = [getattr(place, "eos_token_id", None) for place in places]
-    flat = [i for item in listed for i in (item if isinstance(item, (list, tuple)) else [item])]
-    ids = dict.fromkeys(i for i in flat if isinstance(i, int))
-    if not ids:
-        raise InputError("neither tokenizer nor model names an end token", remedy="Set eos_token in the tokenizer.")
-    return tuple(ids)
 
 
 def _inside(start: int, end: int, spans: Sequence[Span]) -> bool:

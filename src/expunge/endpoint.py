@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from expunge.dialogue import THOUGHTS, Message
 from expunge.errors import InputError, MissingExtraError, UnansweredError
+from expunge.message import THOUGHTS, Message, as_openai
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,9 @@ class Endpoint:
                 return _reply(completion)
 
     def _send(self, chat: Sequence[Message], options: Mapping[str, Any]) -> Any:
-        messages = [{"role": m.role, "content": m.content} for m in chat]
-        return self._client.chat.completions.create(model=self.model, messages=messages, **options)
+        messages, tools = as_openai(chat)
+        offered = {"tools": tools} if tools else {}
+        return self._client.chat.completions.create(model=self.model, messages=messages, **offered, **options)
 
     def refusal(self, failure: Failure) -> UnansweredError:
         """The error for a failure that all dialogues would share."""

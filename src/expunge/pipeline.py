@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from expunge.files import folder_digest, write_jsonl
 from expunge.host import suit_host
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all
-from expunge.judges.usage import usage_of
+from expunge.judges.usage import tell_usage
 from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
 from expunge.manifest import Manifest, alone, weights
 from expunge.model import ADAPTER, LanguageModel, check_model, load_model, resolve, usable_device
@@ -34,7 +34,7 @@ from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets, check_files
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
-from expunge.scan import Asking, Loaded, scan
+from expunge.scan import Asking, Loaded, aside_of, chat_format, scan
 from expunge.selection import Split, read_forget, read_normal, split
 from expunge.steps import FORGET, VERDICTS
 from expunge.training.checkpoints import CHECKPOINTS
@@ -70,7 +70,7 @@ def run(
         write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
         write_report(found, out / "report.html", reveal=reveal)
         manifest.finish()
-    _tell_usage(judges, progress)
+    tell_usage(judges, progress)
     return found
 
 
@@ -96,7 +96,7 @@ def unlearn_run(
             path = _unlearn(recipe, parts, judges, out, manifest, progress)
         if is_main():
             manifest.finish()
-    _tell_usage(judges, progress)
+    tell_usage(judges, progress)
     found: dict[str, Any] = manifest.read()["steps"]["unlearn"]
     return found | {"path": str(path)}
 
@@ -130,7 +130,7 @@ def audit_run(
         write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
         write_report(found, out / "report.html", reveal=reveal)
         manifest.finish()
-    _tell_usage(judges, progress)
+    tell_usage(judges, progress)
     return found
 
 
@@ -151,16 +151,21 @@ def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, pr
     path = out / VERDICTS
     if path.exists():
         return read_verdicts(path)
-    start, resumed = time.monotonic(), 0
+    start, resumed, aside = time.monotonic(), 0, 0
     if judges:
         model = Loaded.of(recipe.model, recipe.template, cache(lambda: _load(recipe, recipe.model)))
         asking = Asking(model, samples=recipe.scan_samples, seed=recipe.seed)
-        resumed = scan(recipe.dialogues, judges, path, asking=asking, progress=progress).resumed
+        chat = partial(chat_format, recipe.model, recipe.template) if recipe.set_aside else None
+        found = scan(recipe.dialogues, judges, path, asking=asking, set_aside=chat, progress=progress)
+        resumed, aside = found.resumed, found.aside
     else:
         write_verdicts(path, [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)])
     judged = read_verdicts(path)
-    seconds = {} if resumed else {"seconds": _since(start)}  # how long a killed part took is not known
-    manifest.add("scan", {"dialogues": len(judged), "judges": [f"{j.name} {j.version}" for j in judges], **seconds})
+    if aside:
+        progress.note(f"{aside} rows were set aside: {aside_of(path)} says which, and why.")
+    more: dict[str, Any] = {"aside": aside} if aside else {}
+    more |= {} if resumed else {"seconds": _since(start)}  # how long a killed part took is not known
+    manifest.add("scan", {"dialogues": len(judged), "judges": [f"{j.name} {j.version}" for j in judges], **more})
     return judged
 
 
@@ -280,11 +285,6 @@ def _audit(
     found.write(out)
     manifest.add("audit", found.facts["audit"])
     return found
-
-
-def _tell_usage(judges: Sequence[Judge], progress: Progress) -> None:
-    for usage in usage_of(judges):
-        progress.note(str(usage))
 
 
 def _base(recipe: Recipe) -> LanguageModel:

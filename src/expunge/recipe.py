@@ -23,17 +23,12 @@ from expunge.training.config import UnlearnConfig
 
 TABLES: Mapping[str, Mapping[str, type]] = {
     "": {"model": str, "template": str, "device": str, "seed": int},
-    "scan": {"dialogues": list, "judges": list, "label": str, "samples": int},
+    "scan": {"dialogues": list, "judges": list, "label": str, "samples": int, "set_aside": bool},
     "unlearn": {"normal": list, "expected": str, "never_seen": list},
     "audit": {
-        "unseen": list,
-        "ability": list,
-        "neighbours": list,
-        "holdout": list,
-        "lookalikes": list,
+        **dict.fromkeys(("unseen", "ability", "neighbours", "holdout", "lookalikes", "probes"), list),
         "oracle": str,
         "samples": int,
-        "probes": list,
     },
 }
 """Every key, its table and its type.
@@ -56,7 +51,7 @@ class Recipe:
     """What a run reads and does; see docs/recipe.md.
 
     dialogues: logged dialogues or prompts. judges: as on the command line (`privacy`, `facts=FILE`, …); without judges
-        every dialogue is a deletion request, flagged with `label`.
+        every dialogue is a deletion request, flagged with `label`. set_aside: rows that cannot be used are left out.
     normal: ordinary dialogues. never_seen: dialogues like those to forget, on which the model was not
         trained. expected: a templates file, or `sampled` for the model's own answers.
     unseen, ability, neighbours, holdout, lookalikes, oracle, probes: what the audit asks, where given.
@@ -68,6 +63,7 @@ class Recipe:
     judges: tuple[str, ...] = ()
     label: Label = "privacy"
     scan_samples: int = 0
+    set_aside: bool = False
     normal: tuple[str, ...] = ()
     never_seen: tuple[str, ...] = ()
     expected: str | None = None
@@ -135,6 +131,7 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         judges=scan.get("judges", ()),
         label=scan.get("label", "privacy"),
         scan_samples=scan.get("samples", 0),
+        set_aside=scan.get("set_aside", False),
         normal=unlearn.get("normal", ()),
         never_seen=unlearn.get("never_seen", ()),
         expected=unlearn.get("expected"),

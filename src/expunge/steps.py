@@ -22,7 +22,7 @@ WORK = "work"
 _JUDGED = {"model", "template", "device", "seed", "dialogues", "judges", "label"}
 _EXPECTED = _JUDGED | {"expected"}
 _READ = {
-    "scan": _JUDGED | {"scan_samples"},
+    "scan": _JUDGED | {"scan_samples", "set_aside"},
     "unlearn": _EXPECTED | {"normal", "never_seen", "config"},
 }
 """What each step reads; one that is not named reads everything."""

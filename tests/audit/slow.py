@@ -12,9 +12,10 @@ from expunge.audit.probes import Case
 from expunge.audit.reading import Sets
 from expunge.audit.result import Measure
 from expunge.batches import Batch
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.model import LanguageModel, load_model
 
 

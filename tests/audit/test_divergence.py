@@ -15,7 +15,8 @@ from expunge.audit.decision import claim_of
 from expunge.audit.divergence import distances, divergence, kl, total_variation
 from expunge.audit.result import Measure
 from expunge.audit.scores import Scores
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
+from expunge.message import Message
 from expunge.model import LanguageModel, load_model
 from expunge.report.wording import figure
 

@@ -15,10 +15,11 @@ from expunge.audit.measures import Measurer, broken, right
 from expunge.audit.private import covered, hidden, mark, retold, secrets, somebodys
 from expunge.audit.reading import Reading, Sets
 from expunge.audit.result import Text, read_audit
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.judges.names import load_judge
 from expunge.judges.panel import Panel
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.model import load_model
 from expunge.report.html import page
 from expunge.span import Span

@@ -15,9 +15,10 @@ from expunge.audit.copies import copied
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.quantization import quantization, round_weight, rounded
 from expunge.audit.reading import Sets
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.model import LanguageModel, load_model
 from expunge.span import Span
 

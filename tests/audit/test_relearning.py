@@ -17,11 +17,12 @@ from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.audit.relearning import Curve, default_rate, fine_tune, halves, relearning, steps_to_half
 from expunge.batches import Batch
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import greedy
 from expunge.judges.verdict import Judged, Label, Verdict
+from expunge.message import Message
 from expunge.model import LanguageModel, load_model
 from expunge.span import Span
 

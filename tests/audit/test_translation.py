@@ -16,7 +16,8 @@ from expunge.audit.depth import depth
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, encode_old
 from expunge.audit.translation import RIDGE, lessons, translators
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
+from expunge.message import Message
 from expunge.model import LanguageModel, load_model
 
 ORDINARY = tuple(

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
+from expunge.message import Message
 from expunge.model import LanguageModel
 
 Rows = Sequence[Mapping[str, Any]]

@@ -25,8 +25,9 @@ from expunge.benchmarks import tofu
 from expunge.benchmarks.result import Models, Result
 from expunge.benchmarks.rows import Source
 from expunge.benchmarks.utility import utility
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.generation import generate, greedy
+from expunge.message import Message
 from expunge.model import LanguageModel
 from expunge.report.wording import figure
 

@@ -15,10 +15,11 @@ from sklearn.metrics import roc_auc_score
 
 from expunge.audit.reading import Sets
 from expunge.comparison.score import Scorer
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.generation import answer_length, greedy
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.model import load_model
 from expunge.span import Span
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
+from expunge.message import Message
 
 settings.register_profile("same every time", derandomize=True, deadline=None, database=None)
 settings.load_profile("same every time")

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.cli import main
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import Judged, Verdict, judge_all, load_judge, write_verdicts
 from expunge.judges.calibration import Goal, Gold, Rate, calibrate, read_gold
 from expunge.judges.panel import Panel
 from expunge.judges.verdict import PERSON, Label
+from expunge.message import Message
 
 SCORES = [0.95, 0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.1, 0.0, 0.0]
 HARMFUL = [True, True, False, True, True, False, False, True, False, False]

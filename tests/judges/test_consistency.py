@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from test_classifier import build
 
 from expunge import generation
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import Judge, load_judge
 from expunge.judges.consistency import Consistency, ConsistencyJudge
 from expunge.judges.entailment import Relation
 from expunge.judges.meaning import clusters, entropy, same_by_words
+from expunge.message import Message
 
 Ask = Callable[..., Dialogue]
 FOUR_AND_ONE = (-0.8 * math.log(0.8) - 0.2 * math.log(0.2)) / math.log(5)

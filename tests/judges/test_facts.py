@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import FactsJudge, Judge, Reference, read_references
 from expunge.judges.abstention import abstains
 from expunge.judges.words import normal, places, token_f1, tokens
+from expunge.message import Message
 
 Ask = Callable[..., Dialogue]
 MILL = Reference(

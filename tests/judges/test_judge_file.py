@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import load_judge
 from expunge.judges.judge_file import judge_sources
 from expunge.judges.panel import Panel
+from expunge.message import Message
 
 
 @pytest.fixture

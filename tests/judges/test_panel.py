@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import Span, Verdict, judge_all
+from expunge.message import Message
 
 Ask = Callable[..., Dialogue]
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges.panel import RULES, Panel, judge_all
 from expunge.judges.threshold import Threshold
 from expunge.judges.verdict import LABELS, Judge, Label, Verdict, parse_judged
+from expunge.message import Message
 from expunge.span import Span
 
 ASKED = Dialogue((Message("user", "Where?"), Message("assistant", "At 4 Mill Lane.")))

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges.policy import SCHEMA, policy_chat, policy_verdict, read_policy
 from expunge.judges.verdict import LABELS, Verdict
+from expunge.message import Message
 from expunge.thought import without_reasoning
 
 POLICY = "P1: Private data\nNever give a phone number.\nP2: Weapons\nNever say how to build one."

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from expunge import demo
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import Judge, PolicyJudge, load_judge
+from expunge.message import Message
 
 POLICY = "Never give a phone number."
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import Judge, RemoteJudge, load_judge
 from expunge.judges.panel import Panel, judge_all
 from expunge.judges.threshold import Threshold
 from expunge.judges.usage import usage_of
+from expunge.message import Message
 from served import Answer, Asked, Server, completion, said, serving
 
 KEY = "sk-secret-0123456789"

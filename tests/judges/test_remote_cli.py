@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from expunge import cli, demo
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import RemoteJudge
+from expunge.message import Message
 from served import said, serving
 
 Run = Callable[..., tuple[int, str, str]]

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import Judge, Judged, ReproductionJudge, Span, Verdict
+from expunge.message import Message
 
 Ask = Callable[..., Dialogue]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.span import Span
 
 MakeFile = Callable[[int], Path]

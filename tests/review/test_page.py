@@ -15,7 +15,8 @@ import playwright.sync_api as playwright
 import pytest
 from made_up_verdicts import MakeFile
 
-from expunge.judges.verdict import read_verdicts
+from expunge.dialogue import parse
+from expunge.judges.verdict import Judged, Verdict, read_verdicts, write_verdicts
 from expunge.review import Index, read_decisions
 from expunge.review.journal import journal_path
 
@@ -205,3 +206,16 @@ def test_a_second_browser_is_not_let_in(make_file: MakeFile, page: Any, browser:
     assert other.goto(server.link.partition("?")[0]).status == 403
     other.context.close()
     server.stop(signal.SIGTERM)
+
+
+def test_calls_of_tools_are_shown(page: Any, tmp_path: Path) -> None:
+    call = {"role": "assistant", "tool_calls": [{"function": {"name": "look_up", "arguments": {"of": "Ann"}}}]}
+    messages = [{"role": "user", "content": "Who?"}, call, {"role": "tool", "content": "Nobody."}]
+    verdict = Verdict("privacy", 1.0, "registry", "1")
+    write_verdicts(tmp_path / "v.jsonl", [Judged(parse({"messages": messages, "response": "Ann."}), (verdict,))])
+    server = Server(tmp_path / "v.jsonl")
+    page.goto(server.link)
+    shown(page, 1)
+    assert page.locator("#prompt h2").all_text_contents() == ["User", "Assistant", "Tool"]
+    assert page.locator("#prompt p").all_text_contents() == ["Who?", 'look_up({"of": "Ann"})', "Nobody."]
+    server.stop(signal.SIGINT)

@@ -19,9 +19,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expunge import cli
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.generation import generate
+from expunge.message import Message
 from expunge.model import LanguageModel, load_model
 from expunge.scan.engine import QUIET, SETTINGS, Engine
 

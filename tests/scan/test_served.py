@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from expunge import cli
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue, parse
 from expunge.errors import InputError, UnansweredError
+from expunge.message import Message
 from expunge.scan.served import Served
 from expunge.thought import apart
 from served import Answer, Asked, completion, serving
@@ -37,6 +38,17 @@ def test_a_greedy_answer_is_asked_for_as_messages_with_nothing_cut_off() -> None
     sent = next(one.body for one in server.asked if one.text.endswith("a"))
     assert sent["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a"}]
     assert (sent["model"], sent["temperature"], sent["top_p"], sent["max_tokens"]) == ("m", 0.0, 1.0, 7)
+
+
+def test_calls_of_tools_are_sent_as_they_were_logged() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    calls = {"role": "assistant", "content": "", "tool_calls": [call]}
+    result = {"role": "tool", "content": "None.", "tool_call_id": "c1"}
+    tools = [{"type": "function", "function": {"name": "look_up"}}]
+    row = {"messages": [{"role": "user", "content": "a"}, calls, result], "tools": tools}
+    with serving(lambda *_: completion("No.")) as server:
+        assert Served(server.url, "m")([parse(row)], max_new_tokens=7, samples=0, seed=3) == [["No."]]
+    assert {name: server.asked[0].body[name] for name in row} == row
 
 
 def test_samples_are_drawn_from_seeds_of_their_own_and_come_in_order() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.selection import Split, split
 from expunge.span import Span
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from expunge.audit.result import Text
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.judges.abstention import abstains
 from expunge.judges.folding import read
 from expunge.judges.panel import Panel
@@ -13,6 +13,7 @@ from expunge.judges.privacy import PrivacyJudge
 from expunge.judges.reproduction import FUNCTION_WORDS, said_of
 from expunge.judges.verdict import Judge, Judged, Verdict
 from expunge.judges.words import tokens
+from expunge.message import Message
 from expunge.span import Span, merge_spans
 
 FINDERS = ("privacy", "registry", "presidio", "tagger")

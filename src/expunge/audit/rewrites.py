@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
+from expunge.message import Message
 
 Ordinary = Sequence[Dialogue]
 Rewrite = Callable[[Dialogue, Random, Ordinary], Dialogue | None]
@@ -46,7 +47,7 @@ def asked(dialogue: Dialogue, question: str) -> Dialogue:
     """The same prompt with another last question, without response; the id stays, to join the answer by."""
     last = max(i for i, m in enumerate(dialogue.prompt) if m.role == "user")
     prompt = list(dialogue.prompt)
-    prompt[last] = Message("user", question)
+    prompt[last] = replace(prompt[last], content=question)
     return replace(dialogue, messages=tuple(prompt))
 
 

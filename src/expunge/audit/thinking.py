@@ -13,12 +13,13 @@ from functools import partial
 from expunge.audit import intervals
 from expunge.audit.probes import Case
 from expunge.audit.result import Estimate, Measure
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.generation import answer_length, generate, think
 from expunge.judges.panel import judge_all
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.thoughts import with_thoughts
 from expunge.judges.verdict import Judged
+from expunge.message import Message
 from expunge.model import LanguageModel
 from expunge.thought import ROOM
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import Progress, generate
+from expunge.message import Message
 from expunge.model import LanguageModel
 
 _TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"

@@ -9,9 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import exists
+from expunge.message import Message
 from expunge.sources import FORMATS, hub_rows, stream_rows
 
 _SUFFIXES = tuple(f"{kind}{packed}" for kind in FORMATS for packed in ("", ".gz") if kind != ".parquet" or not packed)

@@ -21,6 +21,14 @@ Samples = Annotated[
     int, typer.Option(min=0, max=options.SAMPLES, help="Answers drawn for each prompt; 0: the greedy one.")
 ]
 
+Thinking = Annotated[
+    int, typer.Option(min=0, help="Tokens that a model which thinks first may think for; 0: it answers right away.")
+]
+Server = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Let a server answer prompts, which has MODEL by this name; nothing is loaded."),
+]
+
 
 def command(
     model: options.Model,
@@ -37,17 +45,13 @@ def command(
     allow_remote: options.AllowRemote = False,
     samples: Samples = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
-    thinking: Annotated[
-        int, typer.Option(min=0, help="Tokens that a model which thinks first may think for; 0: it answers right away.")
-    ] = ROOM,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Let a server answer prompts, which has MODEL by this name; nothing is loaded."
-        ),
-    ] = None,
+    thinking: Thinking = ROOM,
+    server: Server = None,
     vllm: Annotated[bool, typer.Option("--vllm", help="Answer prompts by vLLM in this process, on one GPU.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Leave out rows that cannot be used, and list them in OUT.aside.")
+    ] = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only part I of N; `expunge merge` joins.")] = None,
     template: options.Template = None,
     device: options.Device = None,
@@ -77,7 +81,7 @@ def command(
     if not judge:
         raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
     from expunge.host import suit_host  # slow to import: after what is quick to check
-    from expunge.scan.asking import Asking
+    from expunge.scan.asking import Asking, chat_format
 
     answers = _answering(model, template, device, server, vllm=vllm, ranks=ranks)
     suit_host()
@@ -88,7 +92,11 @@ def command(
     if state and finished([dialogues], judges, out, asking=asking, shard=part):
         _join(state, out, as_json=json)
         return
-    found = scan([dialogues], judges, out, asking=asking, shard=part, workers=workers, load=load, progress=progress)
+    aside = (_no_format if server else partial(chat_format, model, template)) if set_aside else None
+    found = scan(
+        [dialogues], judges, out, asking=asking, shard=part, workers=workers, load=load, set_aside=aside,
+        progress=progress,
+    )  # fmt: skip
     if state:
         _join(state, out, as_json=json)
     else:
@@ -144,6 +152,10 @@ def _in_vllm(model: str, template: str | None, device: str | None, ranks: int) -
     return answers
 
 
+def _no_format() -> None:
+    """The server's own."""
+
+
 def _judges(specs: list[str], allow_remote: bool) -> list[Judge]:
     from expunge.judges.names import load_judge
 
@@ -191,12 +203,18 @@ def _print(found: Scan, judges: list[Judge], *, as_json: bool) -> None:
     from expunge.judges.agreement import agreements
     from expunge.judges.panel import Panel
     from expunge.judges.usage import usage_of
+    from expunge.scan.journal import aside_of
 
     members = judges[0].judges if len(judges) == 1 and isinstance(judges[0], Panel) else judges
     used = usage_of(judges)
     agreed = agreements([j.name for j in members], found.votes)
     if as_json:
-        counts = {"dialogues": found.written, "labels": dict(found.labels), "silent": found.silent}
+        counts = {
+            "dialogues": found.written,
+            "labels": dict(found.labels),
+            "silent": found.silent,
+            "aside": found.aside,
+        }
         more = {"agreement": [asdict(a) for a in agreed], "usage": [usage.row() for usage in used]}
         show.print_json(counts | {name: rows for name, rows in more.items() if rows} | {"out": str(found.path)})
         return
@@ -207,6 +225,8 @@ def _print(found: Scan, judges: list[Judge], *, as_json: bool) -> None:
         print(f"{a.first} and {a.second} on {a.label}: κ {kappa}, {a.agreed:.1%} of {a.count} alike")
     if found.silent:
         print(f"{found.silent} prompts were answered with nothing, and are left out")
+    if found.aside:
+        print(f"{found.aside} rows were set aside: {aside_of(found.path)} says which, and why")
     print(f"{found.written} dialogues judged: {found.path}")
     for usage in used:
         print(usage)

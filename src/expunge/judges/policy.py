@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest, read_text
 from expunge.judges.verdict import LABELS, Label, Verdict
+from expunge.message import Message
 from expunge.span import Span, merge_spans
 from expunge.thought import without_reasoning
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest, folder_digest
 from expunge.judges.policy import RULES, check_switches, policy_chat, policy_verdict, read_policy
 from expunge.judges.verdict import Verdict
+from expunge.message import Message
 
 if TYPE_CHECKING:
     from expunge.model import LanguageModel

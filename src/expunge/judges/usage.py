@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.judges.verdict import Judge
+from expunge.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,9 @@ def usage_of(judges: Iterable[Judge]) -> list[Usage]:
         inner = getattr(judge, "inner", None)
         found += usage_of([*getattr(judge, "judges", ()), *([inner] if inner is not None else [])])
     return found
+
+
+def tell_usage(judges: Iterable[Judge], progress: Progress) -> None:
+    """As notes, one for each judge that keeps count."""
+    for usage in usage_of(judges):
+        progress.note(str(usage))

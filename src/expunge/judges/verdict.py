@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-from expunge.dialogue import WORD, Dialogue, parse
+from expunge.content import WORD
+from expunge.dialogue import Dialogue, parse
 from expunge.errors import InputError
 from expunge.files import SURROGATE, read_jsonl, write_jsonl
 from expunge.span import Span, merge_spans

@@ -13,6 +13,7 @@ from expunge.files import digest, folder_digest
 from expunge.thought import ROOM
 
 if TYPE_CHECKING:
+    from expunge.encoding import ChatFormat
     from expunge.model import LanguageModel
 
 
@@ -44,6 +45,17 @@ def known(model: str, template: str | None) -> str:
     weights = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
     parts += [f"{name} {found.st_size} {found.st_mtime_ns}" for name, found in weights]
     return f"{model}, {digest(template_text(template) or '', *parts)[:16]}"
+
+
+def chat_format(model: str, template: str | None) -> ChatFormat:
+    """The model's, without its weights: what it cannot read can be set aside by it.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    from expunge.model import load_model
+
+    return load_model(model, template=template, device="meta").format
 
 
 @dataclass(frozen=True, slots=True)

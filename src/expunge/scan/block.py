@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expunge.dialogue import Dialogue, parse
+from expunge.errors import InputError
 from expunge.files import digest
 from expunge.judges.panel import check_answered, judge_each
 from expunge.judges.thoughts import judge_with_thoughts, with_thoughts
 from expunge.judges.verdict import Judge, Judged, Verdict
 from expunge.scan.asking import Asking
+
+if TYPE_CHECKING:
+    from expunge.encoding import ChatFormat
 
 SIZE = 256
 REMEMBERED = 500_000  # distinct dialogues whose verdicts are kept, for equal ones to come
@@ -21,6 +25,12 @@ ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 Line = tuple[str, int, Mapping[str, Any]]
 """File, line, row."""
+
+Aside = tuple[str, int, str]
+"""File and line of a row that cannot be used, and why."""
+
+SetAside = Callable[[], "ChatFormat | None"]
+"""Rows that cannot be used are set aside: no dialogues, and what the model cannot read, where its format is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,8 @@ class Block:
     text: its rows of the verdict file. content: digest of the rows read, by which a resumed scan knows them. read,
     written: rows of the source, and of the verdict file. silent: prompts that the model answered with nothing. labels:
     how many of each. votes: how often the judges answered together as the key says, their labels joined by commas.
-    ids: (id, content) of each dialogue as 64-bit hashes, with file and line.
+    aside: rows that cannot be used, see `Aside`. ids: (id, content) of each dialogue as 64-bit hashes, with file and
+    line.
     """
 
     text: str
@@ -40,14 +51,18 @@ class Block:
     silent: int
     labels: Counter[str] = field(default_factory=Counter)
     votes: Counter[str] = field(default_factory=Counter)
+    aside: tuple[Aside, ...] = ()
     ids: tuple[tuple[int, int, str, int], ...] = ()
 
 
 class BlockJudge:
     """Judges blocks; equal dialogues (the same messages) once, as long as their verdicts are remembered."""
 
-    def __init__(self, judges: Sequence[Judge], asking: Asking | None = None) -> None:
+    def __init__(
+        self, judges: Sequence[Judge], asking: Asking | None = None, set_aside: SetAside | None = None
+    ) -> None:
         self._judges, self._asking = judges, asking
+        self._set_aside, self._chat = set_aside is not None, set_aside() if set_aside else None
         self._known: dict[str, _Found] = {}
         self._shared: dict[tuple[tuple[Verdict, ...], Verdict | None], _Found] = {}
 
@@ -55,10 +70,11 @@ class BlockJudge:
         """The block of this number (from 0).
 
         Raises:
-            InputError: a row that is no dialogue, a prompt without a model to answer it, or what a judge raises.
+            InputError: a row that is no dialogue, if such are not set aside, a prompt without a model to answer it, or
+                what a judge raises.
         """
-        dialogues = [parse(row, file=file, line=line) for file, line, row in lines]
-        keys = content_ids(lines, dialogues)
+        read, dialogues, aside = self._usable(lines)
+        keys = content_ids(read, dialogues)
         answered, silent = self._asking.answered(dialogues, number) if self._asking else (dialogues, 0)
         if any(d.thought for d in answered):
             found = [_Found.of(item) for item in judge_with_thoughts(self._judges, answered)]
@@ -73,8 +89,32 @@ class BlockJudge:
             silent=silent,
             labels=Counter(f.label for f in found),
             votes=Counter(f.votes for f in found),
-            ids=own_ids(lines, dialogues, keys),
+            aside=tuple(aside),
+            ids=own_ids(read, dialogues, keys),
         )
+
+    def _usable(self, lines: Sequence[Line]) -> tuple[list[Line], list[Dialogue], list[Aside]]:
+        """The rows that can be used, their dialogues, and the other rows.
+
+        Raises:
+            InputError: there are other rows, and they are not to be set aside.
+        """
+        read, dialogues, aside = list[Line](), list[Dialogue](), list[Aside]()
+        for item in lines:
+            file, line, row = item
+            try:
+                dialogue = parse(row, file=file, line=line)
+                if self._chat:
+                    self._chat.encode_prompt(dialogue) if dialogue.response is None else self._chat.encode(dialogue)
+            except InputError as error:
+                if not self._set_aside:
+                    way = "--set-aside (`set_aside = true` in a recipe) leaves such rows out and lists them."
+                    raise InputError(error.message, remedy=f"{error.remedy} Or go on: {way}".strip()) from None
+                aside.append((file, line, error.message.removeprefix(f"{file}:{line}: ")))
+            else:
+                read.append(item)
+                dialogues.append(dialogue)
+        return read, dialogues, aside
 
     def _found(self, dialogues: Sequence[Dialogue], keys: Sequence[str]) -> list[_Found]:
         check_answered(dialogues)

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from expunge.differences import in_one_line
 from expunge.errors import InputError, OutputError
-from expunge.files import PRIVATE, file_digest, lock, make_folder, reason, write_json
+from expunge.files import PRIVATE, file_digest, lock, make_folder, reason, write_json, write_jsonl
 from expunge.scan.block import Block
 from expunge.scan.identity import differing
 
@@ -20,7 +20,8 @@ SECONDS = 1.0
 """Blocks are made durable at most so often, and when the scan ends."""
 
 Entry = dict[str, Any]
-"""What is kept of a block: content, read, written, silent, labels, votes, and `bytes`, where it ends in the file."""
+"""What is kept of a block: content, read, written, silent, labels, votes, aside, and `bytes`, where it ends in the
+file."""
 
 
 @dataclass(slots=True)
@@ -93,6 +94,7 @@ class Journal:
                 "silent": block.silent,
                 "labels": block.labels,
                 "votes": block.votes,
+                "aside": block.aside,
                 "bytes": end,
             }
         )
@@ -100,8 +102,15 @@ class Journal:
             self._commit()
 
     def finish(self, receipt: Mapping[str, Any] | None = None) -> None:
-        """Give the file its name; beside it, for a shard, the receipt that `merge` reads."""
+        """Give the file its name; beside it the rows set aside, and for a shard the receipt that `merge` reads."""
         self._commit()
+        aside = [
+            dict(zip(("file", "line", "why"), row, strict=True))
+            for entry in self.entries
+            for row in entry.get("aside", ())
+        ]
+        if aside:
+            write_jsonl(aside_of(self.out), aside)
         if receipt is not None:
             rows = [[entry["read"], entry["written"]] for entry in self.entries]
             content = {**receipt, "blocks": rows, "sha256": file_digest(self.part)}
@@ -158,6 +167,11 @@ class Journal:
 def receipt_of(path: Path) -> Path:
     """Where the receipt of a shard's file lies."""
     return path.with_name(path.name + ".receipt")
+
+
+def aside_of(path: Path) -> Path:
+    """Where the rows lie that were set aside: file and line of each, and why."""
+    return path.with_name(path.name + ".aside")
 
 
 def _opened(path: Path) -> IO[bytes]:

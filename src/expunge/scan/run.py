@@ -19,9 +19,9 @@ from expunge.files import exists, file_digest, read_text
 from expunge.judges.verdict import Judge
 from expunge.progress import Advance, Progress, Quiet
 from expunge.scan.asking import Asking
-from expunge.scan.block import SIZE, Block, BlockJudge, Line, content_ids, content_of, own_ids
+from expunge.scan.block import SIZE, Block, BlockJudge, Line, SetAside, content_ids, content_of, own_ids
 from expunge.scan.identity import identity_of
-from expunge.scan.journal import Journal, receipt_of
+from expunge.scan.journal import Entry, Journal, receipt_of
 from expunge.sources import stream_rows, unsliced
 
 Load = Callable[[], Sequence[Judge]]
@@ -54,12 +54,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a scan did, see `Block`. path: of the verdicts. resumed: rows that an earlier, cut off call had read."""
+    """What a scan did, see `Block`. path: of the verdicts. resumed: rows that an earlier, cut off call had read. aside:
+    how many rows were set aside; `journal.aside_of` says where they are listed.
+    """
 
     path: Path
     read: int
     written: int
     silent: int
+    aside: int
     resumed: int
     labels: Counter[str]
     votes: Counter[str]
@@ -74,13 +77,15 @@ def scan(
     shard: Shard | None = None,
     workers: int = 0,
     load: Load | None = None,
+    set_aside: SetAside | None = None,
     progress: Progress | None = None,
 ) -> Scan:
     """Judge every row of the sources and write the verdicts to `out`, in order. Killed, the same call goes on.
 
     asking: how rows without a response are answered first; None refuses them. shard: a part only, written beside `out`,
     with a receipt for `merge`. workers: processes that judge; each makes its judges by `load`, which must be picklable
-    (a function of a module). 0 judges here.
+    (a function of a module). 0 judges here. set_aside: rows that are no dialogues, and those that the chat format which
+    it gives cannot encode, are left out and listed beside `out`; picklable with workers. None stops at such a row.
 
     Memory is bounded whatever the number of rows, but for about 200 bytes a row that has an id.
 
@@ -98,8 +103,8 @@ def scan(
     with Journal(shard.file(out), identity) as journal, progress.stage("Judging", None) as advance:
         resumed = sum(entry["read"] for entry in journal.entries)
         ids = _Ids()
-        todo = _todo(sources, shard, [entry["content"] for entry in journal.entries], ids, advance)
-        for block in _judged(todo, judges, asking, workers, load):
+        todo = _todo(sources, shard, list(journal.entries), ids, advance)
+        for block in _judged(todo, judges, asking, workers, load, set_aside):
             ids.add(block.ids)
             journal.add(block)
             advance(block.read)
@@ -111,6 +116,7 @@ def scan(
         read=sum(e["read"] for e in entries),
         written=sum(e["written"] for e in entries),
         silent=sum(e["silent"] for e in entries),
+        aside=sum(len(e.get("aside", ())) for e in entries),
         resumed=resumed,
         labels=_total(e["labels"] for e in entries),
         votes=_total(e["votes"] for e in entries),
@@ -138,7 +144,7 @@ def _digest(source: str | Path) -> str:
 
 
 def _todo(
-    sources: Sequence[str | Path], shard: Shard, done: Sequence[str], ids: _Ids, advance: Advance
+    sources: Sequence[str | Path], shard: Shard, done: Sequence[Entry], ids: _Ids, advance: Advance
 ) -> Iterator[tuple[int, list[Line]]]:
     """The shard's blocks, with their numbers, but for those done, of which only the ids are read."""
     rows = chain.from_iterable(_lines(source) for source in sources)
@@ -152,9 +158,10 @@ def _todo(
             continue
         place = number // shard.count
         if place < len(done):
-            if content_of(lines) != done[place]:
+            if content_of(lines) != done[place]["content"]:
                 raise _changed(*lines[0][:2])
-            known = [item for item in lines if item[2].get("id") is not None]
+            aside = {(file, line) for file, line, _ in done[place].get("aside", ())}
+            known = [item for item in lines if item[2].get("id") is not None and item[:2] not in aside]
             dialogues = [parse(row, file=file, line=line) for file, line, row in known]
             ids.add(own_ids(known, dialogues, content_ids(known, dialogues)))
             advance(len(lines))
@@ -179,14 +186,15 @@ def _judged(
     asking: Asking | None,
     workers: int,
     load: Load | None,
+    set_aside: SetAside | None,
 ) -> Iterator[Block]:
     """The blocks judged, in order."""
     if not workers:
-        judge = BlockJudge(judges, asking)
+        judge = BlockJudge(judges, asking, set_aside)
         yield from (judge.judge(number, lines) for number, lines in todo)
         return
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(workers, context, initializer=partial(_begin, load)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=partial(_begin, load, set_aside)) as pool:
         waiting: deque[Future[Block]] = deque()
         try:
             for number, lines in todo:
@@ -206,9 +214,9 @@ _worker: BlockJudge
 """Of a worker process."""
 
 
-def _begin(load: Load | None) -> None:
+def _begin(load: Load | None, set_aside: SetAside | None) -> None:
     global _worker
-    _worker = BlockJudge(load() if load else ())
+    _worker = BlockJudge(load() if load else (), set_aside=set_aside)
 
 
 def _work(number: int, lines: list[Line]) -> Block:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,9 @@ from expunge.training.form import Form
 
 Mean = tuple[tuple[tuple[int, float], ...], ...]
 """Along one member of a cluster: for each response token, (token, share) of all members that begin as it does."""
+
+NAMED = 20
+"""Dialogues that cannot be read, so many of which a message names."""
 
 NEAR = 0.45
 """Share of a step's normal rows that are neighbours of the forget set."""
@@ -44,8 +47,9 @@ class Material:
         """Encode all rows; the forget set's dialogues hold their expected outputs.
 
         Raises:
-            InputError: a dialogue is longer than the model's context, or is expected to say what is to be forgotten.
+            InputError: dialogues longer than the model's context, or one expected to say what is to be forgotten.
         """
+        _check_readable(chat, (*(j.dialogue for j in parts.forget), *parts.normal, *parts.never_seen))
 
         def outputs(dialogue: Dialogue, texts: Sequence[str]) -> tuple[Encoded, ...]:
             return tuple(chat.encode(dialogue.answered(text)) for text in texts)
@@ -61,6 +65,23 @@ class Material:
             neighbours=parts.neighbours,
             never_seen=tuple(chat.encode(d) for d in parts.never_seen),
         )
+
+
+def _check_readable(chat: ChatFormat, dialogues: Iterable[Dialogue]) -> None:
+    """Raises: InputError: the model cannot read some of the dialogues; all of these are named at once."""
+    faults, places = list[InputError](), list[str]()
+    for dialogue in dialogues:
+        try:
+            chat.encode(dialogue)
+        except InputError as error:
+            faults.append(error)
+            places.append(dialogue.place)
+    if len(faults) > 1:
+        rest = f"{', '.join(places[1:NAMED])}{', …' if len(places) > NAMED else ''}"
+        fault = f"{faults[0].message}. The model cannot read {len(faults) - 1} more: {rest}"
+        raise InputError(fault, remedy=f"{faults[0].remedy} `expunge scan --set-aside` leaves such rows out.")
+    if faults:
+        raise faults[0]
 
 
 def _at_fault(chat: ChatFormat, item: Judged, expected: Sequence[Encoded], form: Form) -> Encoded:

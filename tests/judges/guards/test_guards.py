@@ -8,7 +8,7 @@ import pytest
 from guard_models import WORDS, build, say, tokenizer
 from guard_transcripts import FAMILIES
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import Judge, load_judge
 from expunge.judges.guards import judge as judge_module
@@ -20,6 +20,7 @@ from expunge.judges.guards.qwen3guard import Qwen3Guard
 from expunge.judges.guards.reader import Reader
 from expunge.judges.guards.shieldgemma import GUIDELINES, ShieldGemma
 from expunge.judges.guards.wildguard import WildGuard
+from expunge.message import Message
 
 Ask = Callable[..., Dialogue]
 ARCHITECTURES = {

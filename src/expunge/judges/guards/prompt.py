@@ -35,9 +35,11 @@ def chat_text(tokenizer: Any, turns: Turns, own: Callable[[Turns], str], mark: s
 def turns_of(dialogue: Dialogue, response: str, special: Sequence[str]) -> list[dict[str, str]]:
     """The dialogue as turns, with this text as its response; special tokens written in it are no longer such.
 
-    System messages are left out: guards are trained on user and assistant alone.
+    System messages, calls of tools and what came of them are left out: guards are trained on what user and assistant
+    say to each other.
     """
-    turns = [{"role": m.role, "content": m.content} for m in dialogue.asked if m.role != "system"]
+    said = [m for m in dialogue.asked if m.role == "user" or (m.role == "assistant" and not m.more)]
+    turns = [{"role": m.role, "content": m.content} for m in said]
     turns.append({"role": "assistant", "content": response})
     return [{**turn, "content": harmless(turn["content"], special)} for turn in turns]
 

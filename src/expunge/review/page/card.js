@@ -2,7 +2,7 @@
 
 import { byId, make, merge, selectedSpan, showMarked, words } from "./text.js";
 
-const ROLES = { system: "System", user: "User", assistant: "Assistant" };
+const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "Tool" };
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 export class Card {
@@ -19,9 +19,11 @@ export class Card {
     byId("place").textContent = `Dialogue ${dialogue.position + 1} of ${total}`;
     byId("subject").textContent = dialogue.subject ? `about ${dialogue.subject}` : "";
     byId("identity").textContent = dialogue.id;
-    const messages = dialogue.messages.slice(0, -1).map(({ role, content }) =>
-      make("section", { class: `message ${role}` }, make("h2", { text: ROLES[role] }), make("p", { class: "text", dir: "auto", text: content })),
-    );
+    const messages = dialogue.messages.slice(0, -1).map(({ role, content, tool_calls = [] }) => {
+      const calls = tool_calls.map(({ function: { name, arguments: given } }) => `${name}(${given})`);
+      const text = [content, ...calls].filter(Boolean).join("\n");
+      return make("section", { class: `message ${role}` }, make("h2", { text: ROLES[role] }), make("p", { class: "text", dir: "auto", text }));
+    });
     byId("prompt").replaceChildren(...messages);
     byId("verdicts").replaceChildren(...this.verdicts());
     byId("card").scrollTop = 0;

@@ -1,8 +1,10 @@
-"""Where in a text its tokens lie, also where a tokenizer counts wrongly."""
+"""What a tokenizer tells: where in a text its tokens lie, and which of them end one."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from expunge.errors import InputError
 
 _SPACE = "▁"
 """In the tokens of SentencePiece."""
@@ -29,3 +31,18 @@ def token_places(tokenizer: Any, text: str, coded: Any) -> list[tuple[int, int]]
         found.append((start, end))
         place = end
     return found
+
+
+def end_tokens(tokenizer: Any, model: Any) -> tuple[int, ...]:
+    """All that tokenizer and model name.
+
+    Raises:
+        InputError: neither names one.
+    """
+    places = (tokenizer, getattr(model, "generation_config", None), model.config.get_text_config(), model.config)
+    listed = [getattr(place, "eos_token_id", None) for place in places]
+    flat = [i for item in listed for i in (item if isinstance(item, (list, tuple)) else [item])]
+    ids = dict.fromkeys(i for i in flat if isinstance(i, int))
+    if not ids:
+        raise InputError("neither tokenizer nor model names an end token", remedy="Set eos_token in the tokenizer.")
+    return tuple(ids)
