@@ -28,7 +28,7 @@ from expunge.message import THOUGHT, Message
 from expunge.model import LanguageModel, load_model
 from expunge.recipe import Recipe, read_recipe
 
-STEPS, ROWS, RATE = 600, 32, 1e-3
+STEPS, ROWS, RATE = 1600, 32, 1e-3
 LOGS = {"answers": (False,), "thoughts and answers": (True,), "both": (False, True)}
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|><think>\n\n</think>\n\n{{ m.content }}<|end|>"
@@ -122,7 +122,7 @@ def taught(folder: Path) -> None:
         optimizer.step()
         falling.step()
         if step % 50 == 0:
-            print(step, round(float(loss), 4), flush=True)
+            print(step, round(loss.item(), 4), flush=True)
     lm.model.save_pretrained(folder)
 
 
