@@ -12,7 +12,7 @@ from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges.verdict import Judged, Verdict, read_verdicts, write_verdicts
 from expunge.message import Message
-from expunge.selection import find_neighbours, read_forget, read_normal, split
+from expunge.selection import find_neighbours, read_forget, read_kept, read_normal, split
 from expunge.span import Span
 
 
@@ -143,6 +143,15 @@ def test_a_normal_dialogue_needs_its_response(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"(?s)normal\.jsonl:2: a normal dialogue needs its response.*Add it"):
         read_normal([path])
     assert len(read_normal([f"{path}[:1]", f"{path}[:1]"])) == 2
+
+
+def test_what_a_scan_flagged_is_not_kept(tmp_path: Path) -> None:
+    path, clean = tmp_path / "v.jsonl", judged(GOOD, "clean")
+    write_verdicts(path, [clean, judged(said("q", "a"), "unknown"), BAD])
+    with pytest.raises(InputError, match=r"(?s)v\.jsonl:3: this dialogue is flagged, and would be kept.*jq"):
+        read_kept([path])
+    assert len(read_kept([f"{path}[:2]"])) == 2
+    assert read_kept([write(tmp_path / "normal.jsonl", {"question": "q", "answer": "a"})])
 
 
 VERDICT = {"label": "privacy", "score": 1, "judge": "j", "version": "1"}

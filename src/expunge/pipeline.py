@@ -35,7 +35,7 @@ from expunge.questions import audit_sets, check_files
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
 from expunge.scan import Asking, Loaded, aside_of, chat_format, scan
-from expunge.selection import Split, read_forget, read_normal, split
+from expunge.selection import Split, read_forget, read_kept, read_normal, split
 from expunge.steps import FORGET, VERDICTS
 from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.processes import asked, is_main, join, main_first
@@ -58,7 +58,7 @@ def run(
     progress = progress or Quiet()
     suit_host()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
-    normal, _ = read_normal(recipe.normal), _never_seen(recipe)
+    normal, _ = read_kept(recipe.normal), _never_seen(recipe)
     check_files(recipe, normal)
     with alone(out):
         manifest = Manifest.begin(out, recipe)
@@ -85,7 +85,7 @@ def unlearn_run(
     suit_host()
     judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
     judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
-    normal = read_normal(recipe.normal)
+    normal = read_kept(recipe.normal)
     join(cpu=usable_device(recipe.device).type == "cpu")
     with alone(out) if is_main() else nullcontext():
         with main_first():

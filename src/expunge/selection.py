@@ -15,7 +15,7 @@ from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues
 from expunge.errors import InputError
 from expunge.judges.thoughts import with_thoughts
 from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
-from expunge.sources import read_rows, unsliced
+from expunge.sources import read_rows, stream_rows, unsliced
 
 WORD = r"(?u)\b\w+\b"
 
@@ -109,6 +109,24 @@ def read_normal(paths: Iterable[str | Path]) -> list[Dialogue]:
                 f"{dialogue.place}: a normal dialogue needs its response", remedy="Add it, or remove the row."
             )
     return dialogues
+
+
+def read_kept(paths: Sequence[str | Path]) -> list[Dialogue]:
+    """`read_normal` of what must not change.
+
+    Raises:
+        InputError: as `read_normal`, or a scan's row that is flagged: it would be kept for good.
+    """
+    found = read_normal(paths)
+    for path in paths:
+        file, _ = unsliced(path)
+        for line, row in stream_rows(path):
+            if "verdicts" not in row:
+                break  # no scan's file
+            if parse_judged(row, file=file, line=line).flagged:
+                remedy = "Leave such rows out, as jq -c 'select(.label == \"clean\")' does."
+                raise InputError("this dialogue is flagged, and would be kept", file=file, line=line, remedy=remedy)
+    return found
 
 
 def refuse_contradictions(forget: Sequence[Judged], normal: Sequence[Dialogue]) -> None:

@@ -106,6 +106,16 @@ def test_what_the_model_cannot_read_is_set_aside_too(tmp_path: Path, workers: in
     assert "does not show calls of tools" in why[2]
 
 
+def test_prompts_that_nobody_answers_are_set_aside(tmp_path: Path) -> None:
+    """As with workers."""
+    given = [{"prompt": "a?", "response": "Yes."}, {"prompt": "b?"}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    with pytest.raises(InputError, match=r"(?s)in.jsonl:2: there is no response to judge.*--set-aside"):
+        scan([tmp_path / "in.jsonl"], [Clean()], tmp_path / "out.jsonl")
+    found = scan([tmp_path / "in.jsonl"], [Clean()], tmp_path / "out.jsonl", set_aside=no_format)
+    assert (found.written, found.aside) == (1, 1)
+
+
 def test_a_file_of_nothing_else_leaves_no_dialogue(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(json.dumps(IMAGE) + "\n")
     found = scan([tmp_path / "in.jsonl"], [Clean()], tmp_path / "out.jsonl", set_aside=no_format)

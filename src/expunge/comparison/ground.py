@@ -22,7 +22,7 @@ from expunge.pipeline import judged_split
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets
 from expunge.recipe import Recipe
-from expunge.selection import Split, read_forget, read_normal
+from expunge.selection import Split, read_forget, read_kept, read_normal
 from expunge.steps import WORK
 from expunge.training.material import Material
 
@@ -67,7 +67,7 @@ class Ground:
         progress = progress or Quiet()
         suit_host()
         judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
-        normal = read_normal(recipe.normal)
+        normal = read_kept(recipe.normal)
         with nullcontext() if exists(out / WORK) else alone(out):  # until what all share is settled
             manifest = Manifest.begin(out, recipe)
             with manifest.kept():

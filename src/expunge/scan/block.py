@@ -104,6 +104,8 @@ class BlockJudge:
             file, line, row = item
             try:
                 dialogue = parse(row, file=file, line=line)
+                if not self._asking:
+                    check_answered([dialogue])
                 if self._chat:
                     self._chat.encode_prompt(dialogue) if dialogue.response is None else self._chat.encode(dialogue)
             except InputError as error:
@@ -117,7 +119,6 @@ class BlockJudge:
         return read, dialogues, aside
 
     def _found(self, dialogues: Sequence[Dialogue], keys: Sequence[str]) -> list[_Found]:
-        check_answered(dialogues)
         fresh = {key: d for key, d in zip(keys, dialogues, strict=True) if key not in self._known}
         for key, item in zip(fresh, judge_each(self._judges, list(fresh.values())), strict=True):
             said = (item.verdicts, item.decision)
