@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from expunge.errors import InputError
+from expunge.errors import InputError, did_you_mean
 from expunge.judges.own import own_judge
 from expunge.judges.verdict import Judge
 
@@ -60,10 +59,8 @@ def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_rem
         InputError: as `load_judge`; also for an option that the judge does not have.
     """
     if name not in BUILT_IN:
-        close = get_close_matches(name, BUILT_IN, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(
-            f"unknown judge {name!r}.{hint} Built in: {', '.join(BUILT_IN)}",
+            f"unknown judge {name!r}.{did_you_mean(name, BUILT_IN)} Built in: {', '.join(BUILT_IN)}",
             remedy="NAME, NAME=SOURCE, FILE.toml, or path/to/file.py:Name for your own.",
         )
     kind = BUILT_IN[name]
@@ -90,9 +87,8 @@ def _made(judge: Callable[..., Judge], *arguments: Any, options: Mapping[str, An
     known = [p.name for p in settings]
     for option in options:
         if option not in known:
-            close = get_close_matches(option, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"unknown option {option!r}.{hint}", remedy=f"Known: {', '.join(known) or 'none'}.")
+            fault = f"unknown option {option!r}.{did_you_mean(option, known)}"
+            raise InputError(fault, remedy=f"Known: {', '.join(known) or 'none'}.")
     lacking = [p.name for p in settings if p.default is p.empty and p.name not in options]
     if lacking:
         remedy = "Set it in a judge file, FILE.toml, and name that as the judge."
