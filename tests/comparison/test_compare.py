@@ -151,7 +151,7 @@ def test_other_judges_under_the_same_name_are_refused(
         def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
             return [Verdict("privacy", 1.0, self.name, self.version) for _ in dialogues]
 
-    monkeypatch.setattr("expunge.comparison.ground.load_judge", lambda *_, **__: Mine())
+    monkeypatch.setattr("expunge.comparison.ground.load_judges", lambda *_, **__: [Mine()])
     what = replace(read_recipe(recipe), judges=("mine=folder",))
     for _ in range(2):
         assert len(Ground.of(what, tmp_path / "out").parts.forget) == 4

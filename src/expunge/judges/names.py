@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -50,6 +50,11 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     if equals and not source:
         raise InputError(f"the source after '{name}=' is missing")
     return named_judge(name, source, {}, allow_remote=allow_remote)
+
+
+def load_judges(specs: Iterable[str], *, allow_remote: bool = False) -> list[Judge]:
+    """Several; see `load_judge`."""
+    return [load_judge(spec, allow_remote=allow_remote) for spec in specs]
 
 
 def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_remote: bool = False) -> Judge:

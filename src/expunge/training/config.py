@@ -181,6 +181,11 @@ class UnlearnConfig:
             _known(name, sorted({name for t in (*terms, *optional) for name in t.options} - {"ignorance"}), "option")
 
     @property
+    def result(self) -> str:
+        """Name of the folder in which a training leaves what it has trained."""
+        return "adapter" if self.lora_rank else "model"
+
+    @property
     def weights(self) -> dict[str, float]:
         """Of the terms, by name."""
         names = ("negative", "positive", "normal", "hidden")
