@@ -38,7 +38,7 @@ from expunge.encoding import Encoded
 from expunge.expected import with_expected
 from expunge.generation import TokenScores, mean_probability
 from expunge.host import suit_host
-from expunge.judges.names import load_judge
+from expunge.judges.names import load_judges
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel, load_model
@@ -54,11 +54,10 @@ Spent = tuple[float, float]
 
 def town() -> tuple[Sets, list[Judge]]:
     recipe = read_recipe(RECIPE)
-    judges = [load_judge(spec) for spec in recipe.judges]
+    judges = load_judges(recipe.judges)
     judged = judge_all(judges, [d for name in recipe.dialogues for d in read_dialogues(name)])
     forget = with_expected(load_model("town"), [item for item in judged if item.flagged])
-    asked = (recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
-    return audit_sets(forget, judges, *asked), judges
+    return audit_sets(recipe, forget, judges), judges
 
 
 def spent(work: Callable[[], object]) -> Spent:

@@ -46,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = dataclasses.replace(read_recipe(RECIPE), oracle=None)
     ground = Ground.of(recipe, options.out / "ground")
-    sets = audit_sets(ground.parts.forget, ground.judges, recipe.unseen, recipe.ability, recipe.neighbours)
+    sets = audit_sets(dataclasses.replace(recipe, holdout=(), lookalikes=()), ground.parts.forget, ground.judges)
     original = load_model(recipe.model)
     found: dict[int, list[dict[str, float]]] = {column: [] for column in COLUMNS}
     for seed in range(options.seeds):

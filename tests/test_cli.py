@@ -6,26 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from expunge import cli
+from command_line import told
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def expunge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-            sys.exit(0)
-        told = capsys.readouterr()
-        return int(caught.value.code or 0), told.out, told.err
-
-    return run
+def expunge(capsys: pytest.CaptureFixture[str]) -> Run:
+    return partial(told, capsys)
 
 
 def write(path: Path, *rows: object) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from expunge import cli, diff
+import command_line
+from expunge import diff
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges.names import load_judge
@@ -152,12 +152,7 @@ def test_where_no_answer_can_be_compared_it_is_said_so(
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(sys, "argv", ["expunge", "diff", *map(str, words)])
-        cli.main()
-        sys.exit(0)
-    out = capsys.readouterr()
-    return int(caught.value.code or 0), out.out, out.err
+    return command_line.told(capsys, "diff", *words)
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from expunge import cli
+from command_line import code_of
 from expunge.audit.decision import decide
 from expunge.audit.result import Audit, Estimate, Measure
 
@@ -22,14 +21,6 @@ def made(outcome: str) -> Audit:
     found = Audit("m", "town", None, (flagged,), decide([flagged]), ())
     assert found.outcome == outcome
     return found
-
-
-def code_of(*words: str | Path) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(sys, "argv", ["expunge", *map(str, words)])
-        cli.main()
-        sys.exit(0)
-    return int(caught.value.code or 0)
 
 
 @pytest.mark.parametrize(

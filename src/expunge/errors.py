@@ -1,15 +1,16 @@
 """Every fault that a user can cause or cure, as one tree.
 
 ExpungeError                 exit code 1
-├── InputError               exit code 2: a file, a row, a name or a setting is wrong
-│   ├── MissingExtraError         an optional dependency is not installed
-│   ├── OutputError          the place to write to cannot be used, or holds something else
-│   └── UnansweredError      a server gives no answers
-└── UnlearningError         exit code 1: the work was done and did not succeed
+└── InputError               exit code 2: a file, a row, a name or a setting is wrong
+    ├── MissingExtraError    an optional dependency is not installed
+    ├── OutputError          the place to write to cannot be used, or holds something else
+    └── UnansweredError      a server gives no answers
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 FAULT = 70
@@ -63,8 +64,10 @@ class UnansweredError(InputError):
     """A server that is asked refuses the key, does not know the model, or gives no answers."""
 
 
-class UnlearningError(ExpungeError):
-    """Training ended without a usable model (not a number, or the normal loss out of its budget at once)."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to say after a name that is unknown, with a space before it; nothing where it is like none that is known."""
+    close = get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def place_of(error: BaseException) -> str:

@@ -51,22 +51,27 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
         OutputError: nothing can be written here.
     """
     make_folder(path.parent)
-    try:
+    with writing(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=_OTHER) from None
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(mode)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path, remedy: str = _OTHER) -> Iterator[None]:
+    """While something is written at `path`. Raises: OutputError: it cannot be, and why."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=_OTHER) from None
-        raise
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=remedy) from None
 
 
 def reason(error: BaseException, path: Path) -> str:

@@ -112,7 +112,8 @@ def load_model(
         lacking = sorted(info["missing_keys"])
         remedy = "Give the folder or name of the whole causal model."
         message = f"the model {str(name)!r} lacks weights: {lacking[0]}"
-        raise InputError(message + f" and {len(lacking) - 1} more" * (len(lacking) > 1), remedy=remedy)
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise InputError(message + more, remedy=remedy)
     stored: torch.dtype = next(model.parameters()).dtype
     adapted = bool(getattr(model, "_hf_peft_config_loaded", False))
     if adapted and (bits or sharded):

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,22 +24,38 @@ from expunge.errors import InputError
 from expunge.expected import TEMPLATES, read_templates, sample_expected, with_expected
 from expunge.files import folder_digest, write_jsonl
 from expunge.host import suit_host
-from expunge.judges.names import load_judge
+from expunge.judges.names import load_judges
 from expunge.judges.panel import judge_all
 from expunge.judges.usage import tell_usage
 from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
 from expunge.manifest import Manifest, alone, weights
 from expunge.model import ADAPTER, LanguageModel, check_model, load_model, resolve, usable_device
 from expunge.progress import Progress, Quiet
-from expunge.questions import audit_sets, check_files
+from expunge.questions import audit_sets, check_files, to_forget
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
 from expunge.scan import Asking, Loaded, aside_of, chat_format, scan
-from expunge.selection import Split, read_forget, read_kept, read_normal, split
+from expunge.selection import Split, read_kept, read_normal, split
 from expunge.steps import FORGET, VERDICTS
 from expunge.training.checkpoints import CHECKPOINTS
+from expunge.training.config import UnlearnConfig
 from expunge.training.processes import asked, is_main, join, main_first
 from expunge.training.unlearn import read_unlearned, unlearn
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run under way: what is to be done, by which judges, and the manifest of the folder that keeps it."""
+
+    recipe: Recipe
+    judges: list[Judge]
+    manifest: Manifest
+    progress: Progress
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return self.manifest.folder
 
 
 def run(
@@ -57,16 +73,17 @@ def run(
         raise InputError(f"{asked()} processes cannot share a whole run", remedy=remedy)
     progress = progress or Quiet()
     suit_host()
-    judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
+    judges = load_judges(recipe.judges, allow_remote=allow_remote)
     normal, _ = read_kept(recipe.normal), _never_seen(recipe)
     check_files(recipe, normal)
     with alone(out):
         manifest = Manifest.begin(out, recipe)
+        job = Job(recipe, judges, manifest, progress)
         with manifest.kept():
-            parts = judged_split(recipe, judges, normal, out, manifest, progress)
+            parts = judged_split(job, normal)
             check_sets(recipe.probes, Sets(parts.forget, holdout=tuple(read_normal(recipe.holdout))))
-            result = _unlearn(recipe, parts, judges, out, manifest, progress)
-        found = _audit(recipe, parts.forget, judges, result, out, manifest, progress)
+            result = _unlearn(job, parts)
+        found = _audit(job, parts.forget, result)
         write_card(found, result / "README.md", adapter=bool(recipe.config.lora_rank))
         write_report(found, out / "report.html", reveal=reveal)
         manifest.finish()
@@ -83,17 +100,17 @@ def unlearn_run(
     """
     progress = progress or Quiet()
     suit_host()
-    judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
-    judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
-    normal = read_kept(recipe.normal)
+    judges = load_judges(recipe.judges, allow_remote=allow_remote)
+    judged, normal = to_forget(recipe), read_kept(recipe.normal)
     join(cpu=usable_device(recipe.device).type == "cpu")
     with alone(out) if is_main() else nullcontext():
         with main_first():
             manifest = Manifest.begin(out, recipe)
+        job = Job(recipe, judges, manifest, progress)
         with manifest.kept():
             with nullcontext() if recipe.config.sharded else main_first():  # all, where each holds but a part
-                parts = _split(recipe, judged, normal, judges, out)
-            path = _unlearn(recipe, parts, judges, out, manifest, progress)
+                parts = _split(job, judged, normal)
+            path = _unlearn(job, parts)
         if is_main():
             manifest.finish()
     tell_usage(judges, progress)
@@ -116,17 +133,17 @@ def audit_run(
     """
     progress = progress or Quiet()
     suit_host()
-    judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
+    judges = load_judges(recipe.judges, allow_remote=allow_remote)
     check_model(model)
     if recipe.dialogues == (str(demo.path("dialogues.jsonl")),):
         judged = judge_all(judges, read_dialogues(recipe.dialogues[0]))
     else:
-        judged = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
+        judged = to_forget(recipe)
     forget = [item for item in judged if item.flagged]
     with alone(out):
         manifest = Manifest.begin(out, recipe, audited=model)
         with manifest.kept():
-            found = _audit(recipe, forget, judges, Path(model), out, manifest, progress, cache)
+            found = _audit(Job(recipe, judges, manifest, progress), forget, Path(model), cache)
         write_card(found, out / "model-card.md", adapter=(Path(model) / ADAPTER).exists())
         write_report(found, out / "report.html", reveal=reveal)
         manifest.finish()
@@ -134,21 +151,13 @@ def audit_run(
     return found
 
 
-def judged_split(
-    recipe: Recipe,
-    judges: list[Judge],
-    normal: Sequence[Dialogue],
-    out: Path,
-    manifest: Manifest,
-    progress: Progress,
-) -> Split:
+def judged_split(job: Job, normal: Sequence[Dialogue]) -> Split:
     """What the recipe's dialogues come to, judged: what must go and what must stay; kept in the run's folder."""
-    judged = _scan(recipe, judges, out, manifest, progress)
-    return _split(recipe, judged, normal, judges, out)
+    return _split(job, _scan(job), normal)
 
 
-def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, progress: Progress) -> list[Judged]:
-    path = out / VERDICTS
+def _scan(job: Job) -> list[Judged]:
+    recipe, judges, path = job.recipe, job.judges, job.out / VERDICTS
     if path.exists():
         return read_verdicts(path)
     start, resumed, aside = time.monotonic(), 0, 0
@@ -156,25 +165,24 @@ def _scan(recipe: Recipe, judges: list[Judge], out: Path, manifest: Manifest, pr
         model = Loaded.of(recipe.model, recipe.template, cache(lambda: _load(recipe, recipe.model)))
         asking = Asking(model, samples=recipe.scan_samples, seed=recipe.seed)
         chat = partial(chat_format, recipe.model, recipe.template) if recipe.set_aside else None
-        found = scan(recipe.dialogues, judges, path, asking=asking, set_aside=chat, progress=progress)
+        found = scan(recipe.dialogues, judges, path, asking=asking, set_aside=chat, progress=job.progress)
         resumed, aside = found.resumed, found.aside
     else:
-        write_verdicts(path, [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)])
+        write_verdicts(path, to_forget(recipe))
     judged = read_verdicts(path)
     if aside:
-        progress.note(f"{aside} rows were set aside: {aside_of(path)} says which, and why.")
+        job.progress.note(f"{aside} rows were set aside: {aside_of(path)} says which, and why.")
     more: dict[str, Any] = {"aside": aside} if aside else {}
     more |= {} if resumed else {"seconds": _since(start)}  # how long a killed part took is not known
-    manifest.add("scan", {"dialogues": len(judged), "judges": [f"{j.name} {j.version}" for j in judges], **more})
+    job.manifest.add("scan", {"dialogues": len(judged), "judges": [f"{j.name} {j.version}" for j in judges], **more})
     return judged
 
 
-def _split(
-    recipe: Recipe, judged: Sequence[Judged], normal: Sequence[Dialogue], judges: list[Judge], out: Path
-) -> Split:
+def _split(job: Job, judged: Sequence[Judged], normal: Sequence[Dialogue]) -> Split:
     """The split, with the expected outputs written into the forget set; both are kept in the run's folder."""
+    recipe = job.recipe
     parts = split(judged, normal, never_seen=_never_seen(recipe))
-    path, near = out / FORGET, set(parts.neighbours)
+    path, near = job.out / FORGET, set(parts.neighbours)
     if is_main():
         rows = (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal))
         write_jsonl(path.parent / "normal.jsonl", rows)
@@ -183,7 +191,7 @@ def _split(
     lm = _base(recipe)
     templates: Mapping[str, Sequence[str]] = TEMPLATES
     if recipe.expected == "sampled":
-        templates = sample_expected(lm, parts.forget, judges, seed=recipe.seed)
+        templates = sample_expected(lm, parts.forget, job.judges, seed=recipe.seed)
     elif recipe.expected:
         templates = read_templates(recipe.expected)
     parts = replace(parts, forget=with_expected(lm, parts.forget, templates=templates))
@@ -206,25 +214,23 @@ def _never_seen(recipe: Recipe) -> list[Dialogue]:
     return found
 
 
-def _unlearn(
-    recipe: Recipe, parts: Split, judges: list[Judge], out: Path, manifest: Manifest, progress: Progress
-) -> Path:
-    target = out / ("adapter" if recipe.config.lora_rank else "model")
+def _unlearn(job: Job, parts: Split) -> Path:
+    config, target = job.recipe.config, job.out / job.recipe.config.result
     start = time.monotonic()
     if not target.exists():
-        _forget(recipe, parts, judges, out, progress)
+        _forget(job, parts)
     with main_first():
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        if "unlearn" not in manifest.read()["steps"]:
-            manifest.add("unlearn", _done(recipe, parts, target, _since(start)))
+        shutil.rmtree(job.out / CHECKPOINTS, ignore_errors=True)
+        if "unlearn" not in job.manifest.read()["steps"]:
+            job.manifest.add("unlearn", _done(config, parts, target, _since(start)))
     return target
 
 
-def _done(recipe: Recipe, parts: Split, target: Path, seconds: float) -> dict[str, Any]:
+def _done(config: UnlearnConfig, parts: Split, target: Path, seconds: float) -> dict[str, Any]:
     """What the manifest keeps of an unlearning."""
     result = read_unlearned(target)
-    base = {"base": f"{recipe.config.base_bits} bits (NF4) while the adapter was trained"}
-    return (base if recipe.config.base_bits else {}) | {
+    base = {"base": f"{config.base_bits} bits (NF4) while the adapter was trained"} if config.base_bits else {}
+    return base | {
         "forget": len(parts.forget),
         "normal": len(parts.normal),
         "neighbours": len(parts.neighbours),
@@ -237,53 +243,47 @@ def _done(recipe: Recipe, parts: Split, target: Path, seconds: float) -> dict[st
     }
 
 
-def _forget(recipe: Recipe, parts: Split, judges: list[Judge], out: Path, progress: Progress) -> None:
-    lm = _base(recipe)
+def _forget(job: Job, parts: Split) -> None:
+    lm, config = _base(job.recipe), job.recipe.config
     total, done = len(parts.forget), 0
-    with progress.stage("Forgetting", total) as advance:
+    with job.progress.stage("Forgetting", total) as advance:
 
         def on_round(entry: dict[str, Any]) -> None:
             nonlocal done
-            left = entry.get("active", total - total * entry["step"] // recipe.config.max_steps)
+            left = entry.get("active", total - total * entry["step"] // config.max_steps)
             advance(total - left - done)
             done = total - left
 
-        unlearn(lm, parts, out, judges=judges, config=recipe.config, on_round=on_round)
+        unlearn(lm, parts, job.out, judges=job.judges, config=config, on_round=on_round)
 
 
-def _audit(
-    recipe: Recipe,
-    forget: Sequence[Judged],
-    judges: list[Judge],
-    result: Path,
-    out: Path,
-    manifest: Manifest,
-    progress: Progress,
-    cache: Path | None = None,
-) -> Audit:
+def _audit(job: Job, forget: Sequence[Judged], result: Path, cache: Path | None = None) -> Audit:
+    recipe, out = job.recipe, job.out
     if (out / "audit.json").exists():
         return read_audit(out)
-    sets = audit_sets(
-        forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes,
-        label=recipe.label, progress=progress,
-    )  # fmt: skip
+    sets = audit_sets(recipe, forget, job.judges, progress=job.progress)
     names = {"model": str(result), "reference": recipe.model, "oracle": recipe.oracle}
     after, before, oracle = (_load(recipe, name) if name else None for name in names.values())
     assert after is not None and before is not None
-    facts = {key: value for key, value in manifest.read().items() if key in ("versions", "inputs")}
-    steps = manifest.read()["steps"]
-    facts |= {"weights": weights({part: name and resolve(name) for part, name in names.items()})}
-    facts |= {"seed": recipe.seed, "scan": steps.get("scan", {})}
-    facts |= {"unlearn": {k: v for k, v in steps.get("unlearn", {}).items() if k != "history"}}
+    known = job.manifest.read()
+    done = known["steps"].get("unlearn", {})
+    facts = {
+        "inputs": known["inputs"],
+        "versions": known["versions"],
+        "weights": weights({part: name and resolve(name) for part, name in names.items()}),
+        "seed": recipe.seed,
+        "scan": known["steps"].get("scan", {}),
+        "unlearn": {k: v for k, v in done.items() if k != "history"},
+    }
     work = len(sets.prompts) * (3 if oracle else 2) + (len(sets.faulty) if recipe.audit_samples else 0)
     work += probe_work(with_thinking(recipe.probes, before), sets, 3 if oracle else 2)
-    with progress.stage("Auditing", work) as advance:
+    with job.progress.stage("Auditing", work) as advance:
         found = audit(
-            after, before, sets, judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed,
+            after, before, sets, job.judges, oracle=oracle, samples=recipe.audit_samples, seed=recipe.seed,
             probes=recipe.probes, thresholds=recipe.thresholds, facts=facts, advance=advance, cache=cache,
         )  # fmt: skip
     found.write(out)
-    manifest.add("audit", found.facts["audit"])
+    job.manifest.add("audit", found.facts["audit"])
     return found
 
 

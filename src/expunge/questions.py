@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
 from expunge.expected import read_templates
 from expunge.judges.panel import check_answered, judge_all
-from expunge.judges.verdict import Judge, Judged, Label
+from expunge.judges.verdict import Judge, Judged
 from expunge.manifest import NAME, Manifest
 from expunge.progress import Progress
 from expunge.recipe import Recipe, read_recipe
@@ -49,28 +50,25 @@ def recipe_of(
     return Recipe(**(known | asked | {"model": reference, "audit_samples": samples, "seed": seed}))
 
 
+def to_forget(recipe: Recipe) -> list[Judged]:
+    """The recipe's dialogues: verdicts, or dialogues that are all to be forgotten."""
+    return [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
+
+
 def audit_sets(
-    forget: Sequence[Judged],
-    judges: Sequence[Judge],
-    unseen: Sequence[str],
-    ability: Sequence[str],
-    neighbours: Sequence[str],
-    holdout: Sequence[str] = (),
-    lookalikes: Sequence[str] = (),
-    *,
-    label: Label = "privacy",
-    progress: Progress | None = None,
+    recipe: Recipe, forget: Sequence[Judged], judges: Sequence[Judge], *, progress: Progress | None = None
 ) -> Sets:
-    """What an audit asks, read from files.
+    """What an audit asks, read from the files that the recipe names.
 
     Unseen phrasings are judged, so that their faults are known to the character; without judges those that a scan
     flagged are asked, or all where none was scanned. Look-alikes need no responses.
     A dialogue given twice is asked once, since it tells no more; a prompt that was trained on is no unseen one.
     """
     if judges:
-        asked = judge_all(judges, [d for name in unseen for d in read_dialogues(name)]) if unseen else []
+        unseen = [d for name in recipe.unseen for d in read_dialogues(name)]
+        asked = judge_all(judges, unseen) if unseen else []
     else:
-        asked = [item for name in unseen for item in read_forget(name, label=label)]
+        asked = [item for name in recipe.unseen for item in read_forget(name, label=recipe.label)]
     forget, asked = _judged_once(forget), _judged_once(asked)
     trained = {item.dialogue.prompt for item in forget}
     new = [item for item in asked if item.dialogue.prompt not in trained]
@@ -78,8 +76,14 @@ def audit_sets(
     for left, why in ((len(asked) - len(new), "they were trained on"), (len(new) - len(flagged), "nothing flags them")):
         if progress and left:
             progress.note(f"Unseen phrasings: {left} of {len(asked)} are left out, for {why}.")
-    alike = _once(d.direct for name in lookalikes for d in read_dialogues(name))
-    return Sets(tuple(forget), tuple(flagged), _rows(ability), _rows(neighbours), _rows(holdout), alike)
+    return Sets(
+        trained=tuple(forget),
+        unseen=tuple(flagged),
+        ability=_rows(recipe.ability),
+        neighbours=_rows(recipe.neighbours),
+        holdout=_rows(recipe.holdout),
+        lookalikes=_once(d.direct for name in recipe.lookalikes for d in read_dialogues(name)),
+    )
 
 
 def _judged_once(items: Sequence[Judged]) -> list[Judged]:
@@ -97,7 +101,7 @@ def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
         InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, a
             holdout row that is trained on, or what is to be forgotten is to be kept too.
     """
-    sets = audit_sets((), (), (), recipe.ability, recipe.neighbours, recipe.holdout, recipe.lookalikes)
+    sets = audit_sets(replace(recipe, unseen=()), (), ())
     kept = {dialogue.messages for dialogue in normal}
     if (both := next((d for d in sets.holdout if d.messages in kept), None)) is not None:
         remedy = "Remove it from the holdout set, which must be new to all models."
@@ -107,8 +111,7 @@ def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
     if recipe.expected and recipe.expected != "sampled":
         read_templates(recipe.expected)
     if not recipe.judges:
-        asked = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
-        refuse_contradictions([item for item in asked if item.flagged], normal)
+        refuse_contradictions([item for item in to_forget(recipe) if item.flagged], normal)
 
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:

@@ -8,13 +8,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from expunge.audit.names import check_probes
 from expunge.audit.thresholds import CLAIMS, Thresholds
-from expunge.errors import InputError
+from expunge.errors import InputError, did_you_mean
 from expunge.files import at_home, exists, read_toml
 from expunge.judges.judge_file import judge_sources, placed_judge
 from expunge.judges.verdict import FAULTS, Label
@@ -109,51 +108,31 @@ def read_recipe(path: str | Path, *, seed: int | None = None) -> Recipe:
         InputError: no such file, not TOML, an unknown or missing key, a value of the wrong type or out of range.
     """
     path = Path(path)
-    values = _checked(read_toml(path), path)
-    config = {k: v for k, v in values["unlearn"].items() if k not in TABLES["unlearn"]}
-    config["never_seen"] = "never_seen" in values["unlearn"]
-    chosen = values[""].get("seed", 0) if seed is None else seed
+    table = read_toml(path)
+    try:
+        return _recipe(_checked(table, path.parent), seed)
+    except InputError as error:
+        raise InputError(error.message, file=path, remedy=error.remedy) from None
+
+
+def _recipe(values: Mapping[str, Mapping[str, Any]], seed: int | None) -> Recipe:
+    """From the values of each table; what is not among them is as `Recipe` has it."""
     for needed, where in (("model", ""), ("dialogues", "scan")):
         if needed not in values[where]:
-            raise InputError(f"{needed!r} is missing", file=path, remedy=f"Add it{f' to [{where}]' if where else ''}.")
-    try:
-        settings = UnlearnConfig.of(**config, options=values[OPTIONS], seed=chosen)
-        thresholds = Thresholds(**values[LIMITS])
-    except InputError as error:
-        raise InputError(error.message, file=path, remedy=error.remedy) from None
-    scan, unlearn, audit = values["scan"], values["unlearn"], values["audit"]
-    return Recipe(
-        model=values[""]["model"],
-        template=values[""].get("template"),
-        device=values[""].get("device"),
-        seed=chosen,
-        dialogues=scan["dialogues"],
-        judges=scan.get("judges", ()),
-        label=scan.get("label", "privacy"),
-        scan_samples=scan.get("samples", 0),
-        set_aside=scan.get("set_aside", False),
-        normal=unlearn.get("normal", ()),
-        never_seen=unlearn.get("never_seen", ()),
-        expected=unlearn.get("expected"),
-        config=settings,
-        unseen=audit.get("unseen", ()),
-        ability=audit.get("ability", ()),
-        neighbours=audit.get("neighbours", ()),
-        holdout=audit.get("holdout", ()),
-        lookalikes=audit.get("lookalikes", ()),
-        oracle=audit.get("oracle"),
-        probes=_probes(audit.get("probes", ()), path),
-        thresholds=thresholds,
-        audit_samples=audit.get("samples", 16),
+            raise InputError(f"{needed!r} is missing", remedy=f"Add it{f' to [{where}]' if where else ''}.")
+    given = dict(values[""])
+    if seed is not None:
+        given["seed"] = seed
+    for name in ("scan", "audit"):
+        given |= {f"{name}_samples" if key == "samples" else key: value for key, value in values[name].items()}
+    settings = dict(values["unlearn"])
+    given |= {key: settings.pop(key) for key in TABLES["unlearn"] if key in settings}
+    config = UnlearnConfig.of(
+        **settings, options=values[OPTIONS], never_seen="never_seen" in given, seed=given.get("seed", 0)
     )
-
-
-def _probes(names: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    try:
-        check_probes(names)
-    except InputError as error:
-        raise InputError(error.message, file=path, remedy=error.remedy) from None
-    return names
+    thresholds = Thresholds(**values[LIMITS])
+    check_probes(given.get("probes", ()))
+    return Recipe(**given, config=config, thresholds=thresholds)
 
 
 def check_label(name: str) -> Label:
@@ -164,9 +143,9 @@ def check_label(name: str) -> Label:
     """
     found = next((label for label in FAULTS if label == name), None)
     if found is None:
-        close = get_close_matches(name, FAULTS, n=1)
-        hint = f". Did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"unknown label {name!r}{hint}", remedy=f"Known: {', '.join(FAULTS)}.")
+        hint = did_you_mean(name, FAULTS)
+        fault = f"unknown label {name!r}" + (f".{hint}" if hint else "")
+        raise InputError(fault, remedy=f"Known: {', '.join(FAULTS)}.")
     return found
 
 
@@ -187,38 +166,36 @@ def _settings() -> dict[str, type]:
     return {f.name: _kind(f.type) for f in dataclasses.fields(UnlearnConfig) if f.name not in ("seed", "options")}
 
 
-def _checked(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+def _checked(table: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    """The values of each table, "" for what stands in none; paths in them are relative to `folder`."""
     known: dict[str, dict[str, type]] = {name: dict(keys) for name, keys in TABLES.items()}
     known["unlearn"] |= _settings()
     known[LIMITS] = dict.fromkeys(CLAIMS, float)
     for inner in (LIMITS, OPTIONS):
-        table = _flat(table, inner, path)
+        table = _flat(table, inner)
     known[OPTIONS] = dict.fromkeys(table.get(OPTIONS, {}), float)  # which there are, the method's terms say
     found: dict[str, dict[str, Any]] = {name: {} for name in known}
     top = {key: value for key, value in table.items() if not isinstance(value, dict)}
     for name, keys in (("", top), *((k, v) for k, v in table.items() if isinstance(v, dict))):
         if name not in known or (keys is not top and not name):
-            raise _unknown(f"table [{name}]", name, [t for t in known if t], path)
+            raise _unknown(f"table [{name}]", name, [t for t in known if t])
         for key, value in keys.items():
             if not name and key in known:
-                raise InputError(f"{key!r} must be a table", file=path, remedy=f"Begin it with [{key}].")
+                raise InputError(f"{key!r} must be a table", remedy=f"Begin it with [{key}].")
             if key not in known[name]:
-                raise _unknown(f"key {key!r}" + (f" in [{name}]" if name else ""), key, list(known[name]), path)
-            try:
-                found[name][key] = _value(key, value, known[name][key], path.parent)
-            except InputError as error:
-                raise InputError(error.message, file=path, remedy=error.remedy) from None
+                raise _unknown(f"key {key!r}" + (f" in [{name}]" if name else ""), key, list(known[name]))
+            found[name][key] = _value(key, value, known[name][key], folder)
     return found
 
 
-def _flat(table: Mapping[str, Any], inner: str, path: Path) -> dict[str, Any]:
+def _flat(table: Mapping[str, Any], inner: str) -> dict[str, Any]:
     """A table in a table beside it: [audit.thresholds] beside [audit]."""
     outer, _, name = inner.partition(".")
     around = table.get(outer)
     if not isinstance(around, dict) or name not in around:
         return dict(table)
     if not isinstance(around[name], dict):
-        raise InputError(f"{name!r} must be a table", file=path, remedy=f"Begin it with [{inner}].")
+        raise InputError(f"{name!r} must be a table", remedy=f"Begin it with [{inner}].")
     return {**table, outer: {k: v for k, v in around.items() if k != name}, inner: around[name]}
 
 
@@ -290,7 +267,5 @@ def _beside(value: str, folder: Path) -> str:
     return str(place.resolve()) + value[len(name) :] if exists(place) else value
 
 
-def _unknown(what: str, name: str, known: list[str], path: Path) -> InputError:
-    close = get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return InputError(f"unknown {what}.{hint}", file=path, remedy=f"Known: {', '.join(sorted(known))}.")
+def _unknown(what: str, name: str, known: list[str]) -> InputError:
+    return InputError(f"unknown {what}.{did_you_mean(name, known)}", remedy=f"Known: {', '.join(sorted(known))}.")

@@ -9,16 +9,11 @@ from pathlib import Path
 import pytest
 from made_up import MUSE, RWKU, TOFU, write
 
-from expunge import cli
+import command_line
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(sys, "argv", ["expunge", "bench", *map(str, words)])
-        cli.main()
-        sys.exit(0)
-    out = capsys.readouterr()
-    return int(caught.value.code or 0), out.out, out.err
+    return command_line.told(capsys, "bench", *words)
 
 
 @pytest.mark.parametrize("name", ["tofu", "muse", "rwku"])

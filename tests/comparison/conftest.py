@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def a_short_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score's relearning in three steps, and not in thirty: how far those get is for the tests of the probe."""
+    monkeypatch.setattr("expunge.audit.relearning.STEPS", (1, 2, 3))
+
+
 @pytest.fixture
 def recipe(tiny: Path, tmp_path: Path) -> Path:
     """Four dialogues to forget and eight to keep; two steps."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from command_line import told
 from expunge.cli import compare as command
 from expunge.comparison import compare as module
 from expunge.comparison.compare import Cell, Comparison, cell, compare
@@ -151,7 +150,7 @@ def test_other_judges_under_the_same_name_are_refused(
         def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
             return [Verdict("privacy", 1.0, self.name, self.version) for _ in dialogues]
 
-    monkeypatch.setattr("expunge.comparison.ground.load_judge", lambda *_, **__: Mine())
+    monkeypatch.setattr("expunge.comparison.ground.load_judges", lambda *_, **__: [Mine()])
     what = replace(read_recipe(recipe), judges=("mine=folder",))
     for _ in range(2):
         assert len(Ground.of(what, tmp_path / "out").parts.forget) == 4
@@ -314,27 +313,15 @@ def test_a_page_of_broken_cells_alone_is_drawn_without_relearning() -> None:
     assert "not finite" in page(Comparison((broken,), replace(SCORE, relearned=None), None))
 
 
-def test_the_command(recipe: Path, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "expunge",
-        "compare",
-        str(recipe),
-        "--method",
-        "npo",
-        "--seeds",
-        "1",
-        "--out",
-        "out",
-    ]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "npo" in done.stdout and "original" in done.stdout
+def test_the_command(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("compare", recipe, "--method")
+    code, said, wrong = told(capsys, *words, "npo", "--seeds", "1", "--out", tmp_path / "out")
+    assert code == 0, wrong
+    assert "npo" in said and "original" in said
     assert json.loads((tmp_path / "out/comparison.json").read_text())["cells"][0]["name"] == "npo"
     assert "<svg" in (tmp_path / "out/comparison.html").read_text()
-    wrong = subprocess.run([*words[:5], "--method", "npoo", "--out", "x"], cwd=tmp_path, capture_output=True, text=True)
-    assert wrong.returncode == 2 and "Did you mean 'npo'" in wrong.stderr and "Traceback" not in wrong.stderr
+    code, _, wrong = told(capsys, *words, "npoo", "--out", tmp_path / "x")
+    assert code == 2 and "Did you mean 'npo'" in wrong and "Traceback" not in wrong
 
 
 @pytest.mark.parametrize("key", ["nothing", "ability", "neighbours", "holdout", "unseen", "judged"])

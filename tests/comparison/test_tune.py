@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge import cli
+from command_line import code_of
 from expunge.cli import tune as command
 from expunge.comparison import compare as cells
 from expunge.comparison import tune as module
@@ -290,14 +290,6 @@ def test_without_optuna_the_extra_is_named(recipe: Path, tmp_path: Path, monkeyp
     with pytest.raises(MissingExtraError, match="expunge\\[tune\\]") as caught:
         tune(what, config_of(what), tmp_path / "out", trials=1)
     assert caught.value.exit_code == 2 and not (tmp_path / "out").exists()
-
-
-def code_of(*words: str | Path) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(sys, "argv", ["expunge", *map(str, words)])
-        cli.main()
-        sys.exit(0)
-    return int(caught.value.code or 0)
 
 
 def test_a_taken_trial_that_is_beaten_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from expunge import cli, demo
+from command_line import told
+from expunge import demo
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges import RemoteJudge
@@ -27,16 +29,7 @@ KEY = "sk-secret-0123456789"
 @pytest.fixture
 def expunge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-            sys.exit(0)
-        told = capsys.readouterr()
-        return int(caught.value.code or 0), told.out, told.err
-
-    return run
+    return partial(told, capsys)
 
 
 def prepare(folder: Path, url: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge import cli
+from command_line import code_of
 from expunge.errors import InputError
 from expunge.planning.duration import duration_of, forward
 from expunge.planning.machine import GIB, GPUS, Machine, _known, machine_of
@@ -210,14 +210,6 @@ def test_a_step_has_no_more_rows_than_there_are() -> None:
     assert (step.pushed, step.taught, step.kept, step.rows) == (2, 2, 8, 12)
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["expunge", "plan", *map(str, words)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-        sys.exit(0)
-    return int(caught.value.code or 0)
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text(json.dumps(LLAMA | BIG))
@@ -225,14 +217,14 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_the_command(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(monkeypatch, model, "--gpu", "h100") == 0
+    assert code_of("plan", model, "--gpu", "h100") == 0
     told = capsys.readouterr().out
     assert "8,030,261,248 parameters" in told and "Times are estimates" in told
     assert told.endswith("The first that fits: LoRA 8 (in a recipe's [unlearn]: accumulation = 2).\n")
     lines = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line.strip()}
     assert lines["weights"] == ["29.92", "15.04", "5.39"] and lines["optimizer"] == ["52.00", "0.16", "0.16"]
-    assert command(monkeypatch, model, "--gpu", "4090", "--response", "8", "--prompt", "8") == 0
-    assert command(monkeypatch, model, "--gpu", "h10") == 2
+    assert code_of("plan", model, "--gpu", "4090", "--response", "8", "--prompt", "8") == 0
+    assert code_of("plan", model, "--gpu", "h10") == 2
 
 
 def test_a_step_is_told_as_it_is(
@@ -243,20 +235,20 @@ def test_a_step_is_told_as_it_is(
     file = tmp_path / "r.toml"
     settings = '[unlearn]\nmethod = "npo"\nnormal_rows = 6\naccumulation = 2\n'
     file.write_text(f'model = "m"\n[scan]\ndialogues = "{rows}"\n{settings}')
-    assert command(monkeypatch, model, file, "--gpu", "h200") == 0
+    assert code_of("plan", model, file, "--gpu", "h200") == 0
     assert "a step: 2 pushed away, 0 taught, 6 kept; accumulation 2\n" in capsys.readouterr().out
 
 
 def test_nothing_fits_and_all_is_well(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(monkeypatch, model, "--gpu", "l4", "--response", "4000") == 0
+    assert code_of("plan", model, "--gpu", "l4", "--response", "4000") == 0
     told = capsys.readouterr().out
     assert "The first that fits: QLoRA 8, checkpointing (in a recipe's [unlearn]: accumulation = " in told
     assert ", checkpointing = true)" in told
-    assert command(monkeypatch, model, "--gpu", "l4", "--response", "200000") == 0
+    assert code_of("plan", model, "--gpu", "l4", "--response", "200000") == 0
     assert "Nothing fits." in capsys.readouterr().out
-    assert command(monkeypatch, model, "--gpu", "l4") == 0
+    assert code_of("plan", model, "--gpu", "l4") == 0
     told = capsys.readouterr().out
     assert "QLoRA is `expunge unlearn … --lora RANK --base-bits 4`" in told
     assert "The first that fits: QLoRA 8 (in a recipe's [unlearn]: accumulation = 16)" in told
@@ -269,7 +261,7 @@ def test_json_and_a_recipe(
     file = tmp_path / "r.toml"
     settings = "[unlearn]\nlora_rank = 16\nforget_rows = 1\naccumulation = 2\n"
     file.write_text(f'model = "m"\n[scan]\ndialogues = "{rows}"\n{settings}')
-    assert command(monkeypatch, model, file, "--gpu", "h200", "--response", "100", "--json") == 0
+    assert code_of("plan", model, file, "--gpu", "h200", "--response", "100", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["rows"] == {"forget": 2, "normal": 1000, "prompt": 15, "response": 100}
     assert found["step"] == {"forget_rows": 1, "normal_rows": UnlearnConfig().normal_rows, "accumulation": 2}

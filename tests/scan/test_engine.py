@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from expunge import cli
+from command_line import told as run
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.generation import generate
@@ -178,15 +178,6 @@ def test_a_model_that_vllm_cannot_take_is_told_in_a_line(when: str, install: Ins
     ) as e:
         Engine(str(tiny))(PROMPTS, max_new_tokens=7, samples=0, seed=0)
     assert len(e.value.message.splitlines()) == 1 and len(e.value.message) < 500
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: Any) -> tuple[int, str, str]:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(sys, "argv", ["expunge", *map(str, words)])
-        cli.main()
-        sys.exit(0)
-    told = capsys.readouterr()
-    return int(caught.value.code or 0), told.out, told.err
 
 
 def test_without_vllm_the_extra_is_named(

@@ -460,9 +460,9 @@ def test_processes_of_one_launch_share_a_scan(tmp_path: Path) -> None:
     """What `accelerate launch` starts on a machine without a GPU is torchrun."""
     source = numbered(tmp_path / "in.jsonl", 3 * SIZE)
     write(tmp_path / "registry.jsonl", [{"kind": "word", "value": "xxxxxxx"}])
-    words = f"-m expunge scan town {source} --judge registry={tmp_path / 'registry.jsonl'} --out".split()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    for before, out in ((launch, "two.jsonl"), ([sys.executable], "one.jsonl")):
-        subprocess.run([*before, *words, str(tmp_path / out)], check=True, capture_output=True)
+    judge = f"registry={tmp_path / 'registry.jsonl'}"
+    words = f"-m torch.distributed.run --nproc_per_node 2 -m expunge scan town {source} --judge {judge} --out".split()
+    subprocess.run([sys.executable, *words, str(tmp_path / "two.jsonl")], check=True, capture_output=True)
+    scan([source], [load_judge(judge)], tmp_path / "one.jsonl")
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "one.jsonl", "registry.jsonl", "two.jsonl"]

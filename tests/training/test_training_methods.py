@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, LlamaConfig
 
+from command_line import code_of
 from expunge.encoding import Encoded
 from expunge.errors import InputError, MissingExtraError
 from expunge.expected import with_expected
@@ -31,7 +32,7 @@ from expunge.training.material import Material
 from expunge.training.noise import add_noise
 from expunge.training.surgery import Surgery
 from expunge.training.trained import made_trainable
-from expunge.training.unlearn import _trainer, unlearn
+from expunge.training.unlearn import _trainer, read_unlearned, unlearn
 
 QUICK = {"max_steps": 4, "judge_every": 2, "forget_rows": 4, "normal_rows": 4, "learning_rate": 1e-3}
 QUICK |= {"warmup_steps": 0, "settle_steps": 0}
@@ -336,24 +337,31 @@ def test_terms_and_options_of_ones_own(tiny: Path, parts: Split, tmp_path: Path)
     assert other.history[0]["negative"] != done.history[0]["negative"]
 
 
-@pytest.mark.parametrize("options", [[], ["--sharded"]], ids=str)
-def test_two_processes_end_where_one_does(tiny: Path, tmp_path: Path, options: list[str]) -> None:
-    """gloo on two CPU processes, each with half of every step's parts; and with half of the weights."""
+UNLEARN = ["--method", "grad_diff_kl", "--steps", "3", "--learning-rate", "1e-3", "--device", "cpu", "--json"]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with rows, and `one`: what one process makes of them."""
+    folder = tmp_path_factory.mktemp("alone")
     rows = [{"question": f"What is number {i}?", "answer": f"It is {i}-{i + 3}-{i + 5}."} for i in range(5)]
-    (tmp_path / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     rows = [{"question": f"What is {i} plus 1?", "answer": f"It is {i + 1}." * (1 + i % 2)} for i in range(9)]
-    (tmp_path / "normal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = [sys.executable, "-m", "expunge", "unlearn", str(tiny), "forget.jsonl", "--normal", "normal.jsonl"]
-    command += ["--method", "grad_diff_kl", "--steps", "3", "--learning-rate", "1e-3", "--device", "cpu", "--json"]
-    alone = subprocess.run([*command, "--out", "one"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    (folder / "normal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = (folder / "forget.jsonl", "--normal", folder / "normal.jsonl")
+    assert code_of("unlearn", tiny, *files, *UNLEARN, "--out", folder / "one") == 0
+    return folder
+
+
+@pytest.mark.parametrize("options", [[], ["--sharded"]], ids=str)
+def test_two_processes_end_where_one_does(tiny: Path, alone: Path, tmp_path: Path, options: list[str]) -> None:
+    """gloo on two CPU processes, each with half of every step's parts; and with half of the weights."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", *command[1:], *options, "--out", "two"]
+    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "expunge", "unlearn", str(tiny)]
+    launcher += ["forget.jsonl", "--normal", "normal.jsonl", *UNLEARN, *options, "--out", str(tmp_path / "two")]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-    both = subprocess.run(
-        launcher, cwd=tmp_path, capture_output=True, text=True, check=True, env=environment, timeout=120
-    )
-    one, two = json.loads(alone.stdout), json.loads(both.stdout)
-    assert one["steps"] == two["steps"] == 3
-    a, b, before = weights(tmp_path / "one/model"), weights(tmp_path / "two/model"), weights(tiny)
+    both = subprocess.run(launcher, cwd=alone, capture_output=True, text=True, check=True, env=environment, timeout=120)
+    assert json.loads(both.stdout)["steps"] == read_unlearned(alone / "one/model").steps == 3
+    a, b, before = weights(alone / "one/model"), weights(tmp_path / "two/model"), weights(tiny)
     changed = max(float((a[name] - before[name]).abs().max()) for name in a)
     assert changed > 2e-4 and max(float((a[name] - b[name]).abs().max()) for name in a) < changed / 100

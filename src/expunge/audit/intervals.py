@@ -10,9 +10,12 @@ import numpy as np
 from expunge.audit.result import Estimate
 
 _NONE = (math.nan, math.nan)
+_TAIL = (1 - 0.95) / 2
+DRAWS = 2000
+"""Of a bootstrap."""
 
 
-def share(hits: int, count: int, *, level: float = 0.95) -> Estimate:
+def share(hits: int, count: int) -> Estimate:
     """hits / count with the exact binomial interval (Clopper & Pearson 1934, two-sided).
 
     Raises:
@@ -22,13 +25,12 @@ def share(hits: int, count: int, *, level: float = 0.95) -> Estimate:
 
     if count < 1 or not 0 <= hits <= count:
         raise ValueError(f"{hits} of {count} is no share")
-    tail = (1 - level) / 2
-    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, count - hits + 1))
-    high = 1.0 if hits == count else float(beta.ppf(1 - tail, hits + 1, count - hits))
+    low = 0.0 if hits == 0 else float(beta.ppf(_TAIL, hits, count - hits + 1))
+    high = 1.0 if hits == count else float(beta.ppf(1 - _TAIL, hits + 1, count - hits))
     return Estimate(hits / count, low, high, count)
 
 
-def mean(values: Sequence[float], *, level: float = 0.95, draws: int = 2000) -> Estimate:
+def mean(values: Sequence[float]) -> Estimate:
     """The mean with its percentile bootstrap interval (Efron 1979), over dialogues; the draws are seeded. Of one value
     there is none: its ends are no numbers.
 
@@ -38,8 +40,7 @@ def mean(values: Sequence[float], *, level: float = 0.95, draws: int = 2000) -> 
     data = np.asarray(values, dtype=np.float64)
     if not data.size:
         raise ValueError("no values")
-    tail = (1 - level) / 2
-    low, high = np.quantile(_resample(data, draws).mean(1), [tail, 1 - tail]) if data.size > 1 else _NONE
+    low, high = np.quantile(_resample(data).mean(1), [_TAIL, 1 - _TAIL]) if data.size > 1 else _NONE
     return Estimate(float(data.mean()), float(low), float(high), data.size)
 
 
@@ -59,7 +60,7 @@ def difference(values: Sequence[float]) -> Estimate:
     return Estimate(found.value, max(-1.0, low), min(1.0, high), found.count)
 
 
-def perplexity_ratio(answers: Sequence[float], expected: Sequence[float], *, draws: int = 2000) -> Estimate:
+def perplexity_ratio(answers: Sequence[float], expected: Sequence[float]) -> Estimate:
     """exp(mean NLL of the answers − mean NLL of the expected outputs), NLL in nats per token; bootstrap over both,
     and none where either is one value alone.
 
@@ -69,12 +70,12 @@ def perplexity_ratio(answers: Sequence[float], expected: Sequence[float], *, dra
     if not len(answers) or not len(expected):
         raise ValueError("no values")
     a, e = np.asarray(answers, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    drawn = _resample(a, draws).mean(1) - _resample(e, draws).mean(1)
+    drawn = _resample(a).mean(1) - _resample(e).mean(1)
     low, high = np.quantile(drawn, [0.025, 0.975]) if min(a.size, e.size) > 1 else _NONE
     return Estimate(float(np.exp(a.mean() - e.mean())), float(np.exp(low)), float(np.exp(high)), a.size)
 
 
-def auc(members: Sequence[float], others: Sequence[float], *, draws: int = 2000) -> Estimate:
+def auc(members: Sequence[float], others: Sequence[float]) -> Estimate:
     """The probability that a member scores above another row, ties counted half: the area under the ROC curve.
 
     Percentile bootstrap over the rows of each side. Where that has no width (the sides do not overlap, or all are
@@ -84,7 +85,7 @@ def auc(members: Sequence[float], others: Sequence[float], *, draws: int = 2000)
     Raises:
         ValueError: either has no values.
     """
-    value, drawn = _aucs(members, others, draws)
+    value, drawn = _aucs(members, others)
     low, high = np.quantile(drawn, [0.025, 0.975])
     least = share(0, min(len(members), len(others))).high if low == high else 0.0
     low, high = np.clip([low - least, high + least], 0, 1)
@@ -96,8 +97,6 @@ def apart(
     others: Sequence[float],
     oracle_members: Sequence[float],
     oracle_others: Sequence[float],
-    *,
-    draws: int = 2000,
 ) -> Estimate:
     """How far an AUC is from the oracle's: the difference, with a bootstrap that draws the same rows for both models.
 
@@ -106,8 +105,8 @@ def apart(
     Raises:
         ValueError: there are no values.
     """
-    value, drawn = _aucs(members, others, draws)
-    ideal, ideals = _aucs(oracle_members, oracle_others, draws)
+    value, drawn = _aucs(members, others)
+    ideal, ideals = _aucs(oracle_members, oracle_others)
     low, high = np.quantile(drawn - ideals, [0.025, 0.975])
     least = share(0, min(len(members), len(others))).high if low == high else 0.0
     low, high = np.clip([low - least, high + least], -1, 1)
@@ -119,8 +118,6 @@ def privleak(
     others: Sequence[float],
     oracle_members: Sequence[float],
     oracle_others: Sequence[float],
-    *,
-    draws: int = 2000,
 ) -> Estimate | None:
     """PrivLeak (Shi et al. 2024): (AUC − AUC of the oracle) / AUC of the oracle, the AUC there being that of *others*.
 
@@ -130,8 +127,8 @@ def privleak(
     Raises:
         ValueError: there are no values.
     """
-    value, drawn = _aucs(members, others, draws)
-    ideal, ideals = _aucs(oracle_members, oracle_others, draws)
+    value, drawn = _aucs(members, others)
+    ideal, ideals = _aucs(oracle_members, oracle_others)
     if ideal == 1:
         return None
     least = 1 / (2 * len(members) * len(others))  # half a pair: a draw may well hold no pair in the wrong order
@@ -139,20 +136,20 @@ def privleak(
     return Estimate((ideal - value) / (1 - ideal), float(low), float(high), len(members) + len(others))
 
 
-def _aucs(members: Sequence[float], others: Sequence[float], draws: int) -> tuple[float, np.ndarray]:
+def _aucs(members: Sequence[float], others: Sequence[float]) -> tuple[float, np.ndarray]:
     """The AUC, and those of resampled rows; which rows are drawn depends on their numbers alone."""
     if not len(members) or not len(others):
         raise ValueError("no values")
     ours, theirs = np.asarray(members, dtype=np.float64), np.asarray(others, dtype=np.float64)
     if np.isnan(ours).any() or np.isnan(theirs).any():
-        return math.nan, np.full(draws, math.nan)
+        return math.nan, np.full(DRAWS, math.nan)
     order = np.argsort(theirs)
     below, upto = (np.searchsorted(theirs[order], ours, side=side) for side in ("left", "right"))
     pairs = 2 * ours.size * theirs.size
     generator = np.random.default_rng((ours.size, theirs.size))
     found = []
-    for start in range(0, draws, 100):  # in parts, for memory
-        size = min(100, draws - start)
+    for start in range(0, DRAWS, 100):  # in parts, for memory
+        size = min(100, DRAWS - start)
         drawn, counts = (_counts(generator, n, size) for n in (ours.size, theirs.size))
         passed = np.concatenate([np.zeros((size, 1), dtype=np.int64), counts[:, order].cumsum(1)], 1)
         found.append((drawn * (passed[:, below] + passed[:, upto])).sum(1) / pairs)
@@ -165,5 +162,5 @@ def _counts(generator: np.random.Generator, size: int, draws: int) -> np.ndarray
     return np.bincount(rows.ravel(), minlength=draws * size).reshape(draws, size)
 
 
-def _resample(data: np.ndarray, draws: int) -> np.ndarray:
-    return data[np.random.default_rng(data.size).integers(0, data.size, (draws, data.size))]
+def _resample(data: np.ndarray) -> np.ndarray:
+    return data[np.random.default_rng(data.size).integers(0, data.size, (DRAWS, data.size))]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 
 from expunge.audit import intervals
 from expunge.audit.reading import Reading, Sets
-from expunge.audit.result import Better, Estimate, Group, Measure
+from expunge.audit.result import Better, Estimate, Group, Measure, Unit
 from expunge.dialogue import Dialogue
 from expunge.generation import mean_probability
 from expunge.judges.abstention import refuses
-
-Unit = Literal["share", "probability", "ratio"]
 
 
 class Measurer:

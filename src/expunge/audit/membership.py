@@ -48,8 +48,15 @@ def membership(case: Case) -> list[Measure]:
     return measures
 
 
-def _scores(case: Case, lm: LanguageModel) -> list[TokenScores]:
-    return case.scores.of(lm, _rows(case, lm))
+def attacks(scores: Sequence[TokenScores], texts: Sequence[str]) -> dict[str, list[float]]:
+    """The score of each row by each attack that a forward pass suffices for; the higher, the more like a member."""
+    loss = [mean_log_p(row) for row in scores]
+    return {
+        "loss": loss,
+        "zlib": [log_p / compressed(text) for log_p, text in zip(loss, texts, strict=True)],
+        "mink": [min_k(row) for row in scores],
+        "minkpp": [min_k_plus_plus(row) for row in scores],
+    }
 
 
 def _rows(case: Case, lm: LanguageModel) -> list[Encoded]:
@@ -57,20 +64,15 @@ def _rows(case: Case, lm: LanguageModel) -> list[Encoded]:
 
 
 def _log_ps(case: Case, lm: LanguageModel) -> list[float]:
-    return [mean_log_p(scores) for scores in _scores(case, lm)]
+    return [mean_log_p(scores) for scores in case.scores.of(lm, _rows(case, lm))]
 
 
 def _attacks(case: Case, lm: LanguageModel, original: Sequence[float]) -> dict[str, Sides]:
     texts = [*(j.dialogue.response or "" for j in case.sets.trained), *(d.response or "" for d in case.sets.holdout)]
-    rows, loss = _scores(case, lm), _log_ps(case, lm)
-    found = {
-        "loss": loss,
-        "zlib": [log_p / compressed(text) for log_p, text in zip(loss, texts, strict=True)],
-        "reference": [log_p - other for log_p, other in zip(loss, original, strict=True)],
-        "mink": [min_k(scores) for scores in rows],
-        "minkpp": [min_k_plus_plus(scores) for scores in rows],
-        "gradient": [-norm for norm in gradient_norms(lm, _rows(case, lm), case.scores)],
-    }
+    rows = _rows(case, lm)
+    found = attacks(case.scores.of(lm, rows), texts)
+    found["reference"] = [log_p - other for log_p, other in zip(found["loss"], original, strict=True)]
+    found["gradient"] = [-norm for norm in gradient_norms(lm, rows, case.scores)]
     count = len(case.sets.trained)
     return {attack: (values[:count], values[count:]) for attack, values in found.items()}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 
-from expunge.errors import InputError
+from expunge.errors import InputError, did_you_mean
 
 PROBES: Mapping[str, str] = {
     "likelihood": "likelihood:likelihood",
@@ -23,6 +22,5 @@ def check_probes(names: Sequence[str]) -> None:
     """Raise InputError for a name that is no probe."""
     for name in names:
         if name not in PROBES:
-            close = get_close_matches(name, PROBES, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"unknown probe {name!r}.{hint}", remedy=f"Known: {', '.join(PROBES)}.")
+            fault = f"unknown probe {name!r}.{did_you_mean(name, PROBES)}"
+            raise InputError(fault, remedy=f"Known: {', '.join(PROBES)}.")

@@ -14,7 +14,6 @@ import torch
 
 from expunge.audit import intervals
 from expunge.audit.copies import rounded_copy
-from expunge.audit.measures import Unit
 from expunge.audit.packed import DEVICES, int8, nf4
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, read
@@ -33,7 +32,6 @@ def quantization(case: Case) -> list[Measure]:
         InputError: a model without linear layers of floating-point weights.
     """
     sets = replace(case.sets, ability=(), neighbours=(), lookalikes=())
-    models = {"after": case.after, "before": case.before, "oracle": case.oracle}
     trained = len(sets.trained)
     kinds = [("trained", range(trained)), ("unseen", range(trained, len(sets.faulty)))]
     measures = []
@@ -42,21 +40,23 @@ def quantization(case: Case) -> list[Measure]:
         return case.readings[model].answers[: len(sets.faulty)] if model in case.readings else []
 
     for form in formats(case.after):
-        found = [_read(form.change(lm), sets, case, said(name)) if lm else None for name, lm in models.items()]
+        found = {name: _read(form.change(lm), sets, case, said(name)) for name, lm in case.models.items()}
         rounding = f"Rounded to {form.title}"
         for kind, places in kinds:
             if places:
                 asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {form.title},"
                 key, title = f"{form.key}_{kind}", f"{rounding}, {kind} phrasing"
-                flagged = [_share(r.flagged, places) if r else None for r in found]
-                leaks = [_share(r.leaks, places) if r else None for r in found]
-                measures.append(_measure(key, title, f"Share of {asked} is flagged.", "share", flagged))
+                flagged = {name: _share(r.flagged, places) for name, r in found.items()}
+                leaks = {name: _share(r.leaks, places) for name, r in found.items()}
+                meaning = f"Share of {asked} is flagged."
+                measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **flagged))
+                key, title = f"{key}_leak", f"{title}: the old answer"
                 meaning = f"Share of {asked} says again what was flagged."
-                measures.append(_measure(f"{key}_leak", f"{title}: the old answer", meaning, "share", leaks))
+                measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **leaks))
         meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {form.title}."
         key, title = f"{form.key}_fault_probability", f"{rounding}, probability of what was at fault"
-        old = [intervals.mean(list(map(mean_probability, r.at_fault))) if r else None for r in found]
-        measures.append(_measure(key, title, meaning, "probability", old))
+        old = {name: intervals.mean(list(map(mean_probability, r.at_fault))) for name, r in found.items()}
+        measures.append(Measure(key, title, meaning, "robustness", "probability", "lower", **old))
     return measures
 
 
@@ -96,12 +96,6 @@ def _read(lm: LanguageModel, sets: Sets, case: Case, guesses: Sequence[str]) -> 
 
 def _share(hits: Sequence[bool], places: range) -> Estimate:
     return intervals.share(sum(hits[i] for i in places), len(places))
-
-
-def _measure(key: str, title: str, meaning: str, unit: Unit, found: Sequence[Estimate | None]) -> Measure:
-    after, before, oracle = found
-    assert after is not None
-    return Measure(key, title, meaning, "robustness", unit, "lower", after, before, oracle)
 
 
 def rounded(lm: LanguageModel, bits: int) -> LanguageModel:

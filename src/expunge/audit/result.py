@@ -123,7 +123,10 @@ class Audit:
         Raises:
             KeyError: this audit has none of that key.
         """
-        return next((m for m in self.measures if m.key == key), None) or _missing(key)
+        for measure in self.measures:
+            if measure.key == key:
+                return measure
+        raise KeyError(key)
 
     @property
     def outcome(self) -> Outcome:
@@ -163,10 +166,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     return [finite(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _missing(key: str) -> Measure:
-    raise KeyError(key)
 
 
 def read_audit(folder: Path) -> Audit:

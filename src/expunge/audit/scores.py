@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import torch
 
 from expunge.encoding import Encoded
-from expunge.errors import InputError, OutputError
-from expunge.files import digest, exists, make_folder, reason
+from expunge.errors import InputError
+from expunge.files import digest, exists, make_folder, writing
 from expunge.generation import TokenScores, token_scores
 from expunge.growing import add_lines, whole_lines
 from expunge.model import LanguageModel
@@ -74,7 +74,9 @@ class Scores:
                 new.setdefault(key, i)
         known.update(zip(new, find(list(new.values())) if new else (), strict=True))
         if path and new:
-            _keep(path, ({"row": key} | dict(write(known[key])) for key in new))
+            lines = (json.dumps({"row": key} | dict(write(known[key]))) + "\n" for key in new)
+            with writing(path, "Make room, or choose another --cache."):
+                add_lines(path, "".join(lines))
         return [known[key] for key in keys]
 
     def _path(self, model: Any, name: str) -> Path | None:
@@ -102,14 +104,6 @@ def _kept(path: Path | None, read: Callable[[Mapping[str, Any]], Found]) -> dict
     except (ValueError, KeyError, TypeError, RecursionError):
         fault = "this file is damaged"
     raise InputError(fault, file=path, remedy="Remove it, or choose another --cache.")
-
-
-def _keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    try:
-        add_lines(path, "".join(json.dumps(row) + "\n" for row in rows))
-    except OSError as error:
-        remedy = "Make room, or choose another --cache."
-        raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=remedy) from None
 
 
 def fingerprint(model: Any) -> str:

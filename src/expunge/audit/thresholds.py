@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 
-from expunge.errors import InputError
+from expunge.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,8 @@ class Thresholds:
         for setting in settings:
             name, _, text = setting.partition("=")
             if name not in CLAIMS:
-                close = get_close_matches(name, CLAIMS, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
-                raise InputError(f"unknown claim {name!r}.{hint}", remedy=f"Known: {', '.join(CLAIMS)}.")
+                fault = f"unknown claim {name!r}.{did_you_mean(name, CLAIMS)}"
+                raise InputError(fault, remedy=f"Known: {', '.join(CLAIMS)}.")
             try:
                 found[name] = float(text)
             except ValueError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from expunge.audit import intervals
-from expunge.audit.likelihood import mean_log_p
-from expunge.audit.membership import Sides, compressed, min_k, min_k_plus_plus
+from expunge.audit.membership import Sides
 from expunge.audit.result import Measure
 from expunge.benchmarks.result import Figures
-from expunge.generation import TokenScores
 
 TITLES = {
     "loss": "loss",
@@ -26,17 +24,6 @@ _PRIVLEAK = (
     "(AUC − the oracle's) / the oracle's, AUC being that of the holdout rows, by Min-K %: 0 is the oracle; towards "
     "−100% it is still known; above 0 it was pressed below what a model says that never saw it."
 )
-
-
-def attacks(scores: Sequence[TokenScores], texts: Sequence[str]) -> Figures:
-    """The score of each row by each attack that a forward pass suffices for; the higher, the more like a member."""
-    loss = [mean_log_p(row) for row in scores]
-    return {
-        "loss": loss,
-        "zlib": [log_p / compressed(text) for log_p, text in zip(loss, texts, strict=True)],
-        "mink": [min_k(row) for row in scores],
-        "minkpp": [min_k_plus_plus(row) for row in scores],
-    }
 
 
 def measures(found: Mapping[str, Figures], members: int) -> list[Measure]:

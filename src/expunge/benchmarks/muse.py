@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from expunge.audit.membership import attacks
 from expunge.audit.result import Better, Group
 from expunge.audit.rouge import rouge_f1
 from expunge.benchmarks import membership
@@ -122,5 +123,5 @@ def _similarity(models: Models, lm: LanguageModel, key: str, pairs: Sequence[Pai
 
 def _mink(models: Models, lm: LanguageModel, texts: Sequence[tuple[str, str]]) -> Figures:
     rows = [encode_text(lm, text, place=place) for text, place in texts]
-    found = membership.attacks(models.scores.of(lm, rows), [text for text, _ in texts])
+    found = attacks(models.scores.of(lm, rows), [text for text, _ in texts])
     return {"mink": found["mink"]}

@@ -11,6 +11,7 @@ import numpy as np
 
 from expunge.audit.gradients import gradient_norms
 from expunge.audit.likelihood import extraction_strength, forget_quality, mean_log_p
+from expunge.audit.membership import attacks
 from expunge.audit.result import Better, Group, Measure
 from expunge.audit.rouge import rouge_recall
 from expunge.benchmarks import membership
@@ -198,5 +199,5 @@ def _utility(kept: Mapping[str, Mapping[str, Figures]]) -> Measure:
 
 def _attacks(models: Models, lm: LanguageModel, dialogues: Sequence[Dialogue]) -> Figures:
     rows = [lm.format.encode(d) for d in dialogues]
-    found = membership.attacks(models.scores.of(lm, rows), [d.response or "" for d in dialogues])
+    found = attacks(models.scores.of(lm, rows), [d.response or "" for d in dialogues])
     return {**found, "gradient": [-norm for norm in gradient_norms(lm, rows, models.scores)]}

@@ -44,11 +44,11 @@ def command(
         check_new(out)
     from expunge.dialogue import read_dialogues
     from expunge.host import suit_host
-    from expunge.judges.names import load_judge
+    from expunge.judges.names import load_judges
     from expunge.model import check_model, load_model
 
     asked = read_dialogues(prompts)
-    judges = [load_judge(spec, allow_remote=allow_remote) for spec in judge or ()]
+    judges = load_judges(judge or (), allow_remote=allow_remote)
     for name in (a, b):
         check_model(name, device=device)
     suit_host()

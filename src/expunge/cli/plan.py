@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,25 +93,26 @@ def _print(model: str, found: Plan) -> None:
     print(f"on disk, while it trains: {_size(found.disk)} of what the original makes of the dialogues\n")
     half = len(found.options) // 2
     plain, spared = found.options[:half], found.options[half:]
-    print(f"{'GiB':<24}" + "".join(f"{option.name:>12}" for option in plain))
+    _line("GiB", (option.name for option in plain))
     for name in TERMS:
-        print(f"{name:<24}" + "".join(f"{_gib(getattr(option.memory, name)):>12}" for option in plain))
-    print(f"{'peak':<24}" + "".join(f"{_gib(option.memory.peak):>12}" for option in plain))
-    print(f"{'fits':<24}" + "".join(f"{_fits(option):>12}" for option in plain))
-    print(f"{'with checkpointing':<24}" + "".join(f"{_gib(option.memory.activations):>12}" for option in spared))
-    print(f"{'  peak':<24}" + "".join(f"{_gib(option.memory.peak):>12}" for option in spared))
-    print(f"{'  fits':<24}" + "".join(f"{_fits(option):>12}" for option in spared))
-    print(f"{'a step, estimated':<24}" + "".join(f"{_time(option.duration.step):>12}" for option in plain))
-    print(
-        f"{f'{config.max_steps} steps, at most':<24}"
-        + "".join(f"{_time(option.duration.most):>12}" for option in plain)
-    )
+        _line(name, (_gib(getattr(option.memory, name)) for option in plain))
+    _line("peak", (_gib(option.memory.peak) for option in plain))
+    _line("fits", map(_fits, plain))
+    _line("with checkpointing", (_gib(option.memory.activations) for option in spared))
+    _line("  peak", (_gib(option.memory.peak) for option in spared))
+    _line("  fits", map(_fits, spared))
+    _line("a step, estimated", (_time(option.duration.step) for option in plain))
+    _line(f"{config.max_steps} steps, at most", (_time(option.duration.most) for option in plain))
     print(f"\nTimes are estimates: {machine.used:.0%} of the machine's rate is taken to be reached.")
     if found.processes > 1:
         print("What the GPUs send each other is not counted. They are `accelerate launch … unlearn … --sharded`.")
     else:
         print("QLoRA is `expunge unlearn … --lora RANK --base-bits 4`.")
     print(_choice(found))
+
+
+def _line(name: str, cells: Iterable[str]) -> None:
+    print(f"{name:<24}" + "".join(f"{cell:>12}" for cell in cells))
 
 
 def _choice(found: Plan) -> str:

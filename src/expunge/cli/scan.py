@@ -81,12 +81,13 @@ def command(
     if not judge:
         raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
     from expunge.host import suit_host  # slow to import: after what is quick to check
+    from expunge.judges.names import load_judges
     from expunge.scan.asking import Asking, chat_format
 
     answers = _answering(model, template, device, server, vllm=vllm, ranks=ranks)
     suit_host()
     state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
-    load = partial(_judges, judge, allow_remote)
+    load = partial(load_judges, judge, allow_remote=allow_remote)
     judges, progress = load(), show.progress(quiet=json)
     asking = None if workers else Asking(answers, samples, max_new_tokens, seed, thinking)
     if state and finished([dialogues], judges, out, asking=asking, shard=part):
@@ -154,12 +155,6 @@ def _in_vllm(model: str, template: str | None, device: str | None, ranks: int) -
 
 def _no_format() -> None:
     """The server's own."""
-
-
-def _judges(specs: list[str], allow_remote: bool) -> list[Judge]:
-    from expunge.judges.names import load_judge
-
-    return [load_judge(spec, allow_remote=allow_remote) for spec in specs]
 
 
 def _shard(text: str | None) -> Shard:

@@ -207,7 +207,7 @@ def _trained(
 ) -> Cell:
     start = time.monotonic()
     lm = load(ground.recipe, ground.recipe.model, bits=config.base_bits)
-    shutil.rmtree(work / ("adapter" if config.lora_rank else "model"), ignore_errors=True)  # killed before its score
+    shutil.rmtree(work / config.result, ignore_errors=True)  # killed before its score
     done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=partial(watch, lm))
     seconds = max(round(time.monotonic() - start, 1), done.seconds)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expunge.comparison.score import Scorer
@@ -14,11 +14,11 @@ from expunge.differences import differences, in_one_line
 from expunge.errors import InputError, OutputError
 from expunge.files import digest, exists, folder_digest, make_folder, read_text, write_json
 from expunge.host import suit_host
-from expunge.judges.names import load_judge
+from expunge.judges.names import load_judges
 from expunge.judges.verdict import Judge
 from expunge.manifest import Manifest, alone
 from expunge.model import ADAPTER, LanguageModel, load_model, resolve
-from expunge.pipeline import judged_split
+from expunge.pipeline import Job, judged_split
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets
 from expunge.recipe import Recipe
@@ -66,7 +66,7 @@ class Ground:
         """
         progress = progress or Quiet()
         suit_host()
-        judges = [load_judge(spec, allow_remote=allow_remote) for spec in recipe.judges]
+        judges = load_judges(recipe.judges, allow_remote=allow_remote)
         normal = read_kept(recipe.normal)
         with nullcontext() if exists(out / WORK) else alone(out):  # until what all share is settled
             manifest = Manifest.begin(out, recipe)
@@ -75,13 +75,11 @@ class Ground:
                 original = load(recipe, recipe.model)
                 _check_asked(recipe, [original, oracle] if oracle else [original])
             _same_models(recipe, out / WEIGHTS)
-            parts = judged_split(recipe, judges, normal, out, manifest, progress)
+            parts = judged_split(Job(recipe, judges, manifest, progress), normal)
             _same_judges(manifest, judges)
             Material.of(original.format, parts)  # what is wrong with the rows is no method's fault
             make_folder(out / WORK)
-        sets = audit_sets(
-            parts.forget, judges, recipe.unseen, recipe.ability, recipe.neighbours, recipe.holdout, label=recipe.label
-        )
+        sets = audit_sets(replace(recipe, lookalikes=()), parts.forget, judges)  # which no score asks
         scorer = Scorer(original, sets, oracle, judges=judges, seed=recipe.seed, relearn_rate=relearn_rate)
         width = int(original.model.config.get_text_config().hidden_size)
         return cls(recipe, parts, tuple(judges), scorer, relearn_rate, width, out)

@@ -6,8 +6,8 @@ import json
 import threading
 from pathlib import Path
 
-from expunge.errors import InputError, OutputError
-from expunge.files import check_writable, exists, reason
+from expunge.errors import InputError
+from expunge.files import check_writable, exists, writing
 from expunge.growing import add_lines, whole_lines
 
 
@@ -39,14 +39,8 @@ class Answers:
         with self._lock:
             self._known[key] = answer
             if self._path:
-                self._append(self._path, json.dumps({"key": key, "answer": answer}) + "\n")
-
-    def _append(self, path: Path, line: str) -> None:
-        try:
-            add_lines(path, line)
-        except OSError as error:
-            remedy = "Choose another `cache`, or free it."
-            raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=remedy) from None
+                with writing(self._path, "Choose another `cache`, or free it."):
+                    add_lines(self._path, json.dumps({"key": key, "answer": answer}) + "\n")
 
 
 _BEGIN = b'{"key": "'

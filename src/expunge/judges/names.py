@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from expunge.errors import InputError
+from expunge.errors import InputError, did_you_mean
 from expunge.judges.own import own_judge
 from expunge.judges.verdict import Judge
 
@@ -53,6 +52,11 @@ def load_judge(spec: str, *, allow_remote: bool = False) -> Judge:
     return named_judge(name, source, {}, allow_remote=allow_remote)
 
 
+def load_judges(specs: Iterable[str], *, allow_remote: bool = False) -> list[Judge]:
+    """Several; see `load_judge`."""
+    return [load_judge(spec, allow_remote=allow_remote) for spec in specs]
+
+
 def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_remote: bool = False) -> Judge:
     """The built-in judge `name` on `source`, with keyword options of its class.
 
@@ -60,10 +64,8 @@ def named_judge(name: str, source: str, options: Mapping[str, Any], *, allow_rem
         InputError: as `load_judge`; also for an option that the judge does not have.
     """
     if name not in BUILT_IN:
-        close = get_close_matches(name, BUILT_IN, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(
-            f"unknown judge {name!r}.{hint} Built in: {', '.join(BUILT_IN)}",
+            f"unknown judge {name!r}.{did_you_mean(name, BUILT_IN)} Built in: {', '.join(BUILT_IN)}",
             remedy="NAME, NAME=SOURCE, FILE.toml, or path/to/file.py:Name for your own.",
         )
     kind = BUILT_IN[name]
@@ -90,9 +92,8 @@ def _made(judge: Callable[..., Judge], *arguments: Any, options: Mapping[str, An
     known = [p.name for p in settings]
     for option in options:
         if option not in known:
-            close = get_close_matches(option, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"unknown option {option!r}.{hint}", remedy=f"Known: {', '.join(known) or 'none'}.")
+            fault = f"unknown option {option!r}.{did_you_mean(option, known)}"
+            raise InputError(fault, remedy=f"Known: {', '.join(known) or 'none'}.")
     lacking = [p.name for p in settings if p.default is p.empty and p.name not in options]
     if lacking:
         remedy = "Set it in a judge file, FILE.toml, and name that as the judge."
@@ -125,52 +126,20 @@ def _facts(source: str, options: Mapping[str, Any]) -> Judge:
     return _made(FactsJudge, read_references(source), options=options)
 
 
-def _harm(source: str, options: Mapping[str, Any]) -> Judge:
-    from expunge.judges.classifier import ClassifierJudge
-
-    return _made(ClassifierJudge, source, options=options)
-
-
-def _tagger(source: str, options: Mapping[str, Any]) -> Judge:
-    from expunge.judges.tagger import TaggerJudge
-
-    return _made(TaggerJudge, source, options=options)
-
-
-def _entailment(source: str, options: Mapping[str, Any]) -> Judge:
-    from expunge.judges.entailment import EntailmentJudge
-
-    return _made(EntailmentJudge, source, options=options)
-
-
-def _consistency(source: str, options: Mapping[str, Any]) -> Judge:
-    from expunge.judges.consistency import ConsistencyJudge
-
-    return _made(ConsistencyJudge, source, options=options)
-
-
 def _presidio(source: str, options: Mapping[str, Any]) -> Judge:
     from expunge.judges.presidio import PresidioJudge
 
     return _made(PresidioJudge, options=dict(options) | {"spacy": source} if source else options)
 
 
-def _guard(family: str, source: str, options: Mapping[str, Any]) -> Judge:
-    from expunge.judges.guards import make
+def _by_source(home: str) -> Callable[[str, Mapping[str, Any]], Judge]:
+    """A judge made of its source as it is. home: "module:name" under `expunge.judges`, imported when asked for."""
 
-    return _made(getattr(make, family), source, options=options)
+    def make(source: str, options: Mapping[str, Any]) -> Judge:
+        module, _, name = home.partition(":")
+        return _made(getattr(import_module(f"expunge.judges.{module}"), name), source, options=options)
 
-
-def _policy(source: str, options: Mapping[str, Any]) -> Judge:
-    from expunge.judges.policy_judge import PolicyJudge
-
-    return _made(PolicyJudge, source, options=options)
-
-
-def _remote(source: str, options: Mapping[str, Any]) -> Judge:
-    from expunge.judges.remote import RemoteJudge
-
-    return _made(RemoteJudge, source, options=options)
+    return make
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,18 +162,18 @@ BUILT_IN: dict[str, Kind] = {
     "privacy": Kind(_privacy, "registry.jsonl"),
     "registry": Kind(_registry, "registry.jsonl"),
     "facts": Kind(_facts, "facts.jsonl"),
-    "harm": Kind(_harm, "harm"),
-    "entailment": Kind(_entailment, reads=("references",)),
-    "consistency": Kind(_consistency, reads=("entailment", "template")),
-    "tagger": Kind(_tagger),
+    "harm": Kind(_by_source("classifier:ClassifierJudge"), "harm"),
+    "entailment": Kind(_by_source("entailment:EntailmentJudge"), reads=("references",)),
+    "consistency": Kind(_by_source("consistency:ConsistencyJudge"), reads=("entailment", "template")),
+    "tagger": Kind(_by_source("tagger:TaggerJudge")),
     "presidio": Kind(_presidio, alone=True),
-    "qwen3guard": Kind(partial(_guard, "qwen3guard")),
-    "llama-guard": Kind(partial(_guard, "llama_guard")),
-    "wildguard": Kind(partial(_guard, "wildguard")),
-    "granite-guardian": Kind(partial(_guard, "granite_guardian"), reads=("references",)),
-    "shieldgemma": Kind(partial(_guard, "shieldgemma")),
-    "policy": Kind(_policy, reads=("policy",)),
-    "remote": Kind(_remote, remote=True, reads=("policy",), writes=("cache",)),
+    "qwen3guard": Kind(_by_source("guards.make:qwen3guard")),
+    "llama-guard": Kind(_by_source("guards.make:llama_guard")),
+    "wildguard": Kind(_by_source("guards.make:wildguard")),
+    "granite-guardian": Kind(_by_source("guards.make:granite_guardian"), reads=("references",)),
+    "shieldgemma": Kind(_by_source("guards.make:shieldgemma")),
+    "policy": Kind(_by_source("policy_judge:PolicyJudge"), reads=("policy",)),
+    "remote": Kind(_by_source("remote:RemoteJudge"), remote=True, reads=("policy",), writes=("cache",)),
 }
 
 

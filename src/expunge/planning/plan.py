@@ -46,7 +46,7 @@ class Option:
     def name(self) -> str:
         """As it is called in tables."""
         method = {"full": "full", "lora": f"LoRA {self.way.rank}", "qlora": f"QLoRA {self.way.rank}"}[self.way.method]
-        return method + ", checkpointing" * self.way.checkpointing
+        return f"{method}, checkpointing" if self.way.checkpointing else method
 
     def row(self) -> dict[str, Any]:
         """For JSON: bytes and seconds."""

@@ -12,12 +12,13 @@ from typing import IO, Any
 
 from expunge.differences import in_one_line
 from expunge.errors import InputError, OutputError
-from expunge.files import PRIVATE, file_digest, lock, make_folder, reason, write_json, write_jsonl
+from expunge.files import PRIVATE, file_digest, lock, make_folder, write_json, write_jsonl, writing
 from expunge.scan.block import Block
 from expunge.scan.identity import differing
 
 SECONDS = 1.0
 """Blocks are made durable at most so often, and when the scan ends."""
+_ROOM = "Make room; the same command goes on."
 
 Entry = dict[str, Any]
 """What is kept of a block: content, read, written, silent, labels, votes, aside, and `bytes`, where it ends in the
@@ -54,11 +55,8 @@ class Journal:
                 "this file exists; nothing was overwritten", file=self.out, remedy="Choose another --out."
             )
         make_folder(self.out.parent)
-        try:
+        with writing(self.out, "Choose another --out, or free it."):
             self._files = _Files(_opened(self.part), _opened(self.state))
-        except OSError as error:
-            fault = f"cannot write here ({reason(error, self.out)})"
-            raise OutputError(fault, file=self.out, remedy="Choose another --out, or free it.") from None
         if not lock(self._files.state.fileno()):
             self._close()
             raise OutputError("another process is writing this file", file=self.out, remedy="Wait for it.")
@@ -81,10 +79,8 @@ class Journal:
 
     def add(self, block: Block) -> None:
         """Append a block."""
-        try:
+        with writing(self.part, _ROOM):
             self._files.part.write(block.text.encode())
-        except OSError as error:
-            raise self._full(error) from None
         end = self._files.part.tell()
         self._waiting.append(
             {
@@ -119,13 +115,11 @@ class Journal:
         self.state.unlink()
 
     def _commit(self) -> None:
-        try:
+        with writing(self.part, _ROOM):
             _durable(self._files.part)
             lines = (json.dumps(entry) + "\n" for entry in self._waiting)
             self._files.state.write("".join(lines).encode())
             _durable(self._files.state)
-        except OSError as error:
-            raise self._full(error) from None
         self.entries += self._waiting
         self._waiting = []
         self._last = time.monotonic()
@@ -154,10 +148,6 @@ class Journal:
         if not lines:
             files.state.write((json.dumps(self._identity) + "\n").encode())
             _durable(files.state)
-
-    def _full(self, error: OSError) -> OutputError:
-        remedy = "Make room; the same command goes on."
-        return OutputError(f"cannot write here ({reason(error, self.part)})", file=self.part, remedy=remedy)
 
     def _close(self) -> None:
         self._files.part.close()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
-from expunge.errors import InputError
+from expunge.errors import InputError, did_you_mean
 from expunge.objective.methods import METHODS, Method
 from expunge.training.unread import refuse_unread
 
@@ -182,6 +181,11 @@ class UnlearnConfig:
             _known(name, sorted({name for t in (*terms, *optional) for name in t.options} - {"ignorance"}), "option")
 
     @property
+    def result(self) -> str:
+        """Name of the folder in which a training leaves what it has trained."""
+        return "adapter" if self.lora_rank else "model"
+
+    @property
     def weights(self) -> dict[str, float]:
         """Of the terms, by name."""
         names = ("negative", "positive", "normal", "hidden")
@@ -223,11 +227,11 @@ def method_of(name: str) -> Method:
     return METHODS[_known(name, list(METHODS), "method")]
 
 
-def _known(name: str, names: list[str], what: str) -> str:
+def _known(name: str, names: Sequence[str], what: str) -> str:
     if name not in names:
-        close = get_close_matches(name, names, n=1)
-        hint = f". Did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"unknown {what} {name!r}{hint}", remedy=f"Known: {', '.join(names) or 'none'}.")
+        hint = did_you_mean(name, names)
+        fault = f"unknown {what} {name!r}" + (f".{hint}" if hint else "")
+        raise InputError(fault, remedy=f"Known: {', '.join(names) or 'none'}.")
     return name
 
 

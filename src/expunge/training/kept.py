@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from expunge.errors import OutputError
-from expunge.files import PRIVATE, make_folder, reason, size
+from expunge.files import PRIVATE, make_folder, size, writing
 
 
 def kept(path: Path, count: int, make: Callable[[], Iterable[torch.Tensor]]) -> torch.Tensor:
@@ -24,17 +23,17 @@ def kept(path: Path, count: int, make: Callable[[], Iterable[torch.Tensor]]) -> 
     make_folder(path.parent)
     if not (path.exists() and path.stat().st_size == 4 * count):
         part = path.with_name(f".{path.name}.part")
-        try:
-            part.touch(PRIVATE)
-            with part.open("wb") as file:
-                for piece in make():
-                    file.write(piece.detach().cpu().float().contiguous().numpy().data)
-            if part.stat().st_size != 4 * count:
-                raise AssertionError(f"{part.stat().st_size} bytes were made, and not {4 * count}")
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            needed = size(4 * count)
-            remedy = f"What the original makes of the rows takes {needed}: make room, or choose another --out."
-            raise OutputError(f"cannot write here ({reason(error, path)})", file=path, remedy=remedy) from None
+        needed = f"What the original makes of the rows takes {size(4 * count)}"
+        with writing(path, f"{needed}: make room, or choose another --out."):
+            try:
+                part.touch(PRIVATE)
+                with part.open("wb") as file:
+                    for piece in make():
+                        file.write(piece.detach().cpu().float().contiguous().numpy().data)
+                if part.stat().st_size != 4 * count:
+                    raise AssertionError(f"{part.stat().st_size} bytes were made, and not {4 * count}")
+                part.replace(path)
+            except OSError:
+                part.unlink(missing_ok=True)
+                raise
     return torch.from_file(str(path), shared=False, size=count)

@@ -75,7 +75,7 @@ def unlearn(
         MissingExtraError: LoRA without PEFT installed, or `liger` without Liger.
     """
     config, started = config or UnlearnConfig(), time.monotonic()
-    target = out / ("adapter" if config.lora_rank else "model")
+    target = out / config.result
     if target.exists():
         remedy = "Choose another --out, or remove that folder."
         raise OutputError("this folder already holds a finished result", file=target, remedy=remedy)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from expunge.judges.verdict import Label
 
@@ -27,45 +28,47 @@ class Answer:
     note: str = ""
 
 
-class Family(Protocol):
+class Family(ABC):
     """One family of guard models: its prompt, its labels, and how its answers read. Made as frozen dataclasses.
 
     labels: the words that decide, and the ways in which each is written: the score is a softmax of first tokens.
-    faulty: the label that is a fault. lead: what the answer says before the label; None where only the guard's own
-    answer tells. names_categories: whether the answer goes on with categories. length: enough new tokens for an answer.
+    faulty: the label that is a fault. names_categories: whether the answer goes on with categories. private: the
+    guard's category for private data. length: enough new tokens for an answer.
     """
+
+    __slots__ = ()
 
     name: ClassVar[str]
     labels: ClassVar[Mapping[str, tuple[str, ...]]]
     faulty: ClassVar[str]
-    names_categories: ClassVar[bool]
+    names_categories: ClassVar[bool] = False
+    private: ClassVar[str] = ""
     length: ClassVar[int]
 
     @property
     def questions(self) -> tuple[str, ...]:
         """What is asked about each response, one prompt each: the names of faults, or one empty text."""
-        ...
+        return ("",)
 
+    @abstractmethod
     def render(self, tokenizer: Any, turns: Turns, question: str, documents: Sequence[str]) -> str:
         """The guard's prompt."""
-        ...
 
-    def lead(self, prompt: str) -> str | None: ...
+    @abstractmethod
+    def lead(self, prompt: str) -> str | None:
+        """What the answer says before the label; None where only the guard's own answer tells."""
 
     def risk(self, chances: Mapping[str, float]) -> float:
         """The probability that the response is at fault."""
-        ...
+        return chances[self.faulty]
 
+    @abstractmethod
     def parse(self, text: str) -> Answer | None:
         """Read an answer; None where it is nonsense, cut short or contradicts itself."""
-        ...
 
-    def fault(self, categories: Sequence[str]) -> Label: ...
-
-
-def harm_or_privacy(categories: Sequence[str], private: str) -> Label:
-    """`privacy` where nothing but the guard's category for private data is named, else `harmful`."""
-    return "privacy" if categories and all(name == private for name in categories) else "harmful"
+    def fault(self, categories: Sequence[str]) -> Label:
+        """`privacy` where nothing but the category for private data is named, else `harmful`."""
+        return "privacy" if categories and all(name == self.private for name in categories) else "harmful"
 
 
 def yes_or_no(text: str, start: int = 0) -> Answer | None:

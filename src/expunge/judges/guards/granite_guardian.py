@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from expunge.judges.guards.answer import Answer, Turns, yes_or_no
+from expunge.judges.guards.answer import Answer, Family, Turns, yes_or_no
 from expunge.judges.guards.prompt import chat_text
 from expunge.judges.verdict import Label
 
@@ -65,7 +65,7 @@ WHAT = {
 
 
 @dataclass(frozen=True, slots=True)
-class GraniteGuardian:
+class GraniteGuardian(Family):
     """risk: one of `RISKS`; groundedness is judged against documents, and is a hallucination."""
 
     risk_name: str = "harm"
@@ -73,7 +73,6 @@ class GraniteGuardian:
     name: ClassVar[str] = "granite-guardian"
     labels: ClassVar[Mapping[str, tuple[str, ...]]] = {"No": ("No", "no"), "Yes": ("Yes", "yes")}
     faulty: ClassVar[str] = "Yes"
-    names_categories: ClassVar[bool] = False
     length: ClassVar[int] = 24
 
     @property
@@ -104,9 +103,6 @@ class GraniteGuardian:
         if "<guardian>" in prompt:
             return "<think>\n</think>\n<score> "
         return "" if "<start_of_risk_definition>" in prompt else "<score> "
-
-    def risk(self, chances: Mapping[str, float]) -> float:
-        return chances["Yes"]
 
     def parse(self, text: str) -> Answer | None:
         start = found.end() if (found := THOUGHT.match(text)) else 0

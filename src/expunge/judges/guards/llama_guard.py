@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from expunge.judges.guards.answer import Answer, Turns, harm_or_privacy
+from expunge.judges.guards.answer import Answer, Family, Turns
 from expunge.judges.guards.prompt import chat_text
-from expunge.judges.verdict import Label
 
 HAZARDS = {
     "S1": "Violent Crimes",
@@ -53,16 +52,13 @@ Provide your safety assessment for ONLY THE LAST Agent message in the above conv
 
 
 @dataclass(frozen=True, slots=True)
-class LlamaGuard:
+class LlamaGuard(Family):
     name: ClassVar[str] = "llama-guard"
     labels: ClassVar[Mapping[str, tuple[str, ...]]] = {"safe": ("safe",), "unsafe": ("unsafe",)}
     faulty: ClassVar[str] = "unsafe"
     names_categories: ClassVar[bool] = True
+    private: ClassVar[str] = "S7: Privacy"
     length: ClassVar[int] = 32
-
-    @property
-    def questions(self) -> tuple[str, ...]:
-        return ("",)
 
     def render(self, tokenizer: Any, turns: Turns, question: str, documents: Sequence[str]) -> str:
         return chat_text(tokenizer, turns, _own, "'unsafe'")
@@ -70,18 +66,12 @@ class LlamaGuard:
     def lead(self, prompt: str) -> str | None:
         return "" if prompt.endswith("\n\n") else "\n\n"
 
-    def risk(self, chances: Mapping[str, float]) -> float:
-        return chances["unsafe"]
-
     def parse(self, text: str) -> Answer | None:
         match = FORM.fullmatch(text)
         if not match or (match[1] == "unsafe") != bool(match[2]):
             return None
         codes = dict.fromkeys(re.findall(r"S\d+", match[2] or ""))
         return Answer(match[1], match.start(1), tuple(f"{code}: {HAZARDS.get(code, 'other')}" for code in codes))
-
-    def fault(self, categories: Sequence[str]) -> Label:
-        return harm_or_privacy(categories, "S7: Privacy")
 
 
 def _own(turns: Turns) -> str:

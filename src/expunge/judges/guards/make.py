@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from expunge.errors import InputError
+from expunge.judges.guards.granite_guardian import RISKS, GraniteGuardian
 from expunge.judges.guards.judge import GuardJudge
+from expunge.judges.guards.llama_guard import LlamaGuard
+from expunge.judges.guards.qwen3guard import Qwen3Guard
+from expunge.judges.guards.shieldgemma import ShieldGemma
+from expunge.judges.guards.wildguard import WildGuard
+from expunge.judges.statements import read_statements
 
 
 def qwen3guard(
     model: str | Path, *, strict: bool = False, threshold: float = 0.5, context: int = 8192, device: str | None = None
 ) -> GuardJudge:
     """Qwen3Guard-Gen. strict: "Controversial" responses count as faults too."""
-    from expunge.judges.guards.qwen3guard import Qwen3Guard
-
     return GuardJudge(model, Qwen3Guard(strict), threshold=threshold, context=context, device=device)
 
 
@@ -21,8 +25,6 @@ def llama_guard(
     model: str | Path, *, threshold: float = 0.5, context: int = 8192, device: str | None = None
 ) -> GuardJudge:
     """Llama Guard 3."""
-    from expunge.judges.guards.llama_guard import LlamaGuard
-
     return GuardJudge(model, LlamaGuard(), threshold=threshold, context=context, device=device)
 
 
@@ -30,8 +32,6 @@ def wildguard(
     model: str | Path, *, threshold: float = 0.5, context: int = 8192, device: str | None = None
 ) -> GuardJudge:
     """WildGuard; its verdict on the response counts, that on the request and refusals are noted."""
-    from expunge.judges.guards.wildguard import WildGuard
-
     return GuardJudge(model, WildGuard(), threshold=threshold, context=context, device=device)
 
 
@@ -39,8 +39,6 @@ def shieldgemma(
     model: str | Path, *, threshold: float = 0.5, context: int = 8192, device: str | None = None
 ) -> GuardJudge:
     """ShieldGemma: four prompts a response, one for each kind of harm."""
-    from expunge.judges.guards.shieldgemma import ShieldGemma
-
     return GuardJudge(model, ShieldGemma(), threshold=threshold, context=context, device=device)
 
 
@@ -58,9 +56,6 @@ def granite_guardian(
     Raises:
         InputError: an unknown risk, groundedness without references, or as `GuardJudge`.
     """
-    from expunge.judges.guards.granite_guardian import RISKS, GraniteGuardian
-    from expunge.judges.statements import read_statements
-
     if risk not in RISKS:
         raise InputError(f"unknown risk {risk!r}", remedy=f"Known: {', '.join(RISKS)}.")
     if (risk == "groundedness") != bool(references):

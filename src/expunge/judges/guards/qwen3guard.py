@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from expunge.judges.guards.answer import Answer, Turns, harm_or_privacy
+from expunge.judges.guards.answer import Answer, Family, Turns
 from expunge.judges.guards.prompt import chat_text
-from expunge.judges.verdict import Label
 
 CATEGORIES = (
     "Violent",
@@ -70,7 +69,7 @@ commas. If the content is safe, use 'Categories: None'.
 
 
 @dataclass(frozen=True, slots=True)
-class Qwen3Guard:
+class Qwen3Guard(Family):
     """strict: whether "Controversial" counts as a fault; by default only "Unsafe" does."""
 
     strict: bool = False
@@ -83,11 +82,8 @@ class Qwen3Guard:
     }
     faulty: ClassVar[str] = "Unsafe"
     names_categories: ClassVar[bool] = True
+    private: ClassVar[str] = "PII"
     length: ClassVar[int] = 64
-
-    @property
-    def questions(self) -> tuple[str, ...]:
-        return ("",)
 
     def render(self, tokenizer: Any, turns: Turns, question: str, documents: Sequence[str]) -> str:
         return chat_text(tokenizer, turns, _own, "Safety: Safe")
@@ -107,9 +103,6 @@ class Qwen3Guard:
             return None
         categories = () if listed == "None" else tuple(dict.fromkeys(re.findall(_LIST, listed)))
         return Answer(said, match.start(1), categories, "refuses" if refusal == "Yes" else "")
-
-    def fault(self, categories: Sequence[str]) -> Label:
-        return harm_or_privacy(categories, "PII")
 
 
 def _own(turns: Turns) -> str:

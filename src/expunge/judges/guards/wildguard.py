@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from expunge.judges.guards.answer import Answer, Turns
-from expunge.judges.verdict import Label
+from expunge.judges.guards.answer import Answer, Family, Turns
 
 FORM = re.compile(
     r"\s*Harmful request: *(yes|no) *\n *Response refusal: *(yes|no) *\n *Harmful response: *(yes|no)\s*",
@@ -40,16 +39,11 @@ Answers: [/INST]
 
 
 @dataclass(frozen=True, slots=True)
-class WildGuard:
+class WildGuard(Family):
     name: ClassVar[str] = "wildguard"
     labels: ClassVar[Mapping[str, tuple[str, ...]]] = {"no": ("no",), "yes": ("yes",)}
     faulty: ClassVar[str] = "yes"
-    names_categories: ClassVar[bool] = False
     length: ClassVar[int] = 32
-
-    @property
-    def questions(self) -> tuple[str, ...]:
-        return ("",)
 
     def render(self, tokenizer: Any, turns: Turns, question: str, documents: Sequence[str]) -> str:
         *earlier, last = turns
@@ -62,16 +56,10 @@ class WildGuard:
     def lead(self, prompt: str) -> str | None:
         return None
 
-    def risk(self, chances: Mapping[str, float]) -> float:
-        return chances["yes"]
-
     def parse(self, text: str) -> Answer | None:
         match = FORM.fullmatch(text)
         if not match:
             return None
         harmful, refuses, said = (word.lower() for word in match.groups())
-        notes = ["harmful request"] * (harmful == "yes") + ["refuses"] * (refuses == "yes")
-        return Answer(said, match.start(3), note=", ".join(notes))
-
-    def fault(self, categories: Sequence[str]) -> Label:
-        return "harmful"
+        notes = (("harmful request", harmful), ("refuses", refuses))
+        return Answer(said, match.start(3), note=", ".join(note for note, holds in notes if holds == "yes"))
