@@ -17,7 +17,7 @@ from expunge.errors import InputError
 from expunge.judges import Verdict, read_verdicts
 from expunge.pipeline import run
 from expunge.recipe import Recipe, read_recipe
-from expunge.scan import aside_of, chat_format, scan
+from expunge.scan import Asking, Loaded, aside_of, chat_format, scan
 from expunge.scan.block import SIZE
 
 SECRET = "secret"
@@ -99,10 +99,13 @@ def test_what_the_model_cannot_read_is_set_aside_too(tmp_path: Path, workers: in
     given = [{"prompt": "a?", "response": "Yes."}, LONG, {"prompt": "a?" * 999}, CALLED]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
     out, town = tmp_path / "out.jsonl", partial(chat_format, "town", None)
-    found = scan([tmp_path / "in.jsonl"], [Clean()], out, set_aside=town, workers=workers, load=load)
+    unasked = None if workers else Asking(Loaded("town", lambda: pytest.fail("nothing is left to be asked")))
+    found = scan(
+        [tmp_path / "in.jsonl"], [Clean()], out, asking=unasked, set_aside=town, workers=workers, load=load
+    )  # fmt: skip
     assert (found.written, found.aside) == (1, 3)
     why = [json.loads(line)["why"] for line in aside_of(out).read_text().splitlines()]
-    assert ["context is" in text for text in why] == [True, True, False]
+    assert ["context is" in text for text in why] == [True, not workers, False]
     assert "does not show calls of tools" in why[2]
 
 

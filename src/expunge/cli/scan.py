@@ -29,6 +29,10 @@ Server = Annotated[
     typer.Option(metavar="URL", help="Let a server answer prompts, which has MODEL by this name; nothing is loaded."),
 ]
 
+SetAside = Annotated[
+    bool, typer.Option("--set-aside", help="Leave out rows that cannot be used, and list them in OUT.aside.")
+]
+
 
 def command(
     model: options.Model,
@@ -49,9 +53,7 @@ def command(
     server: Server = None,
     vllm: Annotated[bool, typer.Option("--vllm", help="Answer prompts by vLLM in this process, on one GPU.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
-    set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="Leave out rows that cannot be used, and list them in OUT.aside.")
-    ] = False,
+    set_aside: SetAside = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only part I of N; `expunge merge` joins.")] = None,
     template: options.Template = None,
     device: options.Device = None,
@@ -94,10 +96,8 @@ def command(
         _join(state, out, as_json=json)
         return
     aside = (_no_format if server else partial(chat_format, model, template)) if set_aside else None
-    found = scan(
-        [dialogues], judges, out, asking=asking, shard=part, workers=workers, load=load, set_aside=aside,
-        progress=progress,
-    )  # fmt: skip
+    how: dict[str, Any] = {"workers": workers, "load": load, "set_aside": aside, "progress": progress}
+    found = scan([dialogues], judges, out, asking=asking, shard=part, **how)
     if state:
         _join(state, out, as_json=json)
     else:
