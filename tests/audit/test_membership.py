@@ -206,6 +206,16 @@ def test_privleak_by_hand() -> None:
     assert intervals.privleak(*oracle, *known) is None
 
 
+def test_the_interval_of_privleak_by_hand() -> None:
+    """The oracle's AUC is ½ whatever is drawn: (½ − 1) / ½ and (½ − 0) / ½. Of members 1 and 3 beside a 2 a quarter of
+    the draws has twice the 1, AUC 0: (0 − 0) / 1; a quarter twice the 3, AUC 1: (1 − 0) over half of one of two pairs.
+    """
+    for member, wanted in ((5.0, -1), (1.0, 1)):
+        found = intervals.privleak([member] * 2, [2.0] * 3, [2.0] * 2, [2.0] * 3)
+        assert found == Estimate(wanted, wanted, wanted, 5)
+    assert intervals.privleak([1.0, 1.0], [2.0], [1.0, 3.0], [2.0]) == Estimate(1, 0, 4, 3)
+
+
 def test_both_tails_are_no_progress(models: list[LanguageModel]) -> None:
     found = by_key(membership(case(models)))["membership_loss"]
     assert "Both tails are a leak" in found.meaning
