@@ -106,6 +106,7 @@ def test_the_budget_is_for_two_judgings(tiny: Path, parts: Split) -> None:
     assert ends(tiny, parts, [(1.4, left), (1.1, left)]) == ("budget", 4, [False])
     found = [(1.4, left), (0.8, left), (1.2, left), (0.7, ()), (0.01, ())]
     assert ends(tiny, parts, found) == ("forgotten", 12, [False, False, False, True])
+    assert ends(tiny, parts, [(0.5, left), (1.4, left), (1.1, left)]) == ("budget", 6, [False] * 2)
 
 
 def test_a_step_of_an_adversary_alone_says_nothing_of_the_normal_loss(tiny: Path, parts: Split) -> None:
@@ -184,9 +185,12 @@ def test_likely_rows_are_active_and_come_back_at_three_times_what_they_left_at(
         assert active._remembered() == {0}
     active._loss.levels = said
     with patch("expunge.training.active.token_log_probs", return_value=[log_p + 1.4 for log_p in said]):
-        assert active._remembered() == set(), "settling: 1.5 nats, three times what a row may be off its level"
+        assert active._remembered() == set(), "1.5 nats while it settles, three times what a row may be off its level"
         active.settling = False
         assert active._remembered() == {0, 1, 2, 3}
+    active.settling = True
+    with patch("expunge.training.active.token_log_probs", return_value=[log_p - 1.6 for log_p in said]):
+        assert active._remembered() == {0, 1, 2, 3, 4}
     untouched = fresh(tiny, parts, tmp_path, replace(CONFIG, negative_weight=0.0))
     assert untouched._remembered() == set(), "nothing pushes them away"
 

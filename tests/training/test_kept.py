@@ -17,10 +17,13 @@ from transformers import OPTConfig, OPTForCausalLM
 
 from expunge.batches import forward_rows
 from expunge.errors import InputError, OutputError
+from expunge.expected import with_expected
 from expunge.model import load_model
 from expunge.selection import Split
+from expunge.training.config import UnlearnConfig
 from expunge.training.kept import kept
-from expunge.training.loss import kept_layers
+from expunge.training.loss import Loss, kept_layers
+from expunge.training.material import Material
 from expunge.training.reference import Reference
 
 PIECES = [torch.arange(6.0).view(2, 3).t(), torch.tensor([7.0], dtype=torch.float64), torch.empty(0)]
@@ -87,6 +90,12 @@ def test_an_output_layer_that_reads_less_than_the_layers_are_wide(tiny: Path, pa
     with pytest.raises(InputError, match="no common width.*\n.*hidden_weight = 0"):
         kept_layers(lm.model)
     assert kept_layers(load_model(tiny).model)[1] == lm.model.config.num_hidden_layers
+
+
+def test_on_a_cpu_nothing_is_computed_in_half_precision(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = replace(load_model(tiny), stored_dtype=torch.bfloat16)
+    parts = replace(parts, forget=with_expected(lm, parts.forget))
+    assert not Loss(lm, Material.of(lm.format, parts), UnlearnConfig(terms=("distance",)), tmp_path)._half
 
 
 def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
