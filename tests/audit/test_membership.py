@@ -93,6 +93,8 @@ def test_attacks_equal_a_slow_reference_and_scikit_learn(models: list[LanguageMo
             assert estimate.value == pytest.approx(roc_auc_score(truth, scores), abs=1e-6)
             assert estimate.value == pytest.approx(slow_auc(scores[:3], scores[3:]), abs=1e-6)
             assert estimate.count == 5 and estimate.low <= estimate.value <= estimate.high
+        after, *_, ideal = figures(measure := found[f"membership_{attack}"])
+        assert measure.apart is not None and measure.apart.value == pytest.approx(after - ideal)
     aucs = figures(found["membership_mink"])
     if aucs[2] < 1:
         assert found["privleak"].after.value == pytest.approx((aucs[2] - aucs[0]) / (1 - aucs[2]))
@@ -261,7 +263,8 @@ def test_figures_are_written_and_read_back(tiny: Path, tmp_path: Path) -> None:
     lm = load_model(tiny)
     sets = replace(SETS, ability=(dialogue("1 + 1?", "2"),))
     found = audit(lm, load_model(tiny), sets, [], samples=0, probes=["membership", "likelihood"])
-    assert found.measure("membership_minkpp").oracle is None
+    alone = found.measure("membership_minkpp")
+    assert alone.oracle is None and alone.apart is None
     assert not any(m.key in ("privleak", "forget_quality") for m in found.measures)
     found.write(tmp_path)
     assert read_audit(tmp_path).measures == found.measures
