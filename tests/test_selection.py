@@ -97,6 +97,36 @@ def test_neighbours_are_easily_confused_with_a_flagged_one() -> None:
     assert find_neighbours([flagged], [*form, said("Tell me how to call Ida Heath.", "7")], nearest=3) == (0, 1, 2)
 
 
+def test_of_each_of_the_two_rarest_words_an_eighth_as_many_are_neighbours() -> None:
+    """One of eight, two of nine; "birch" and "mara" are rarer here than "where", "does" and "live", and the shorter of
+    those with a "mara" is the nearer."""
+    form = [said("Where does she live?", "1") for _ in range(9)]
+    held = [
+        said("Tell us how well mara sings in the choir.", "x"),
+        said("Call mara.", "y"),
+        said("Plant a birch.", "z"),
+    ]
+    flagged = said("Where does Mara Birch live?", "4-18-43")
+    assert find_neighbours([flagged], [*form, *held], nearest=8) == (*range(8), 10, 11)
+    assert find_neighbours([flagged], [*form, *held], nearest=9) == (*range(9), 9, 10, 11)
+
+
+def test_form_is_the_cosine_of_binary_counts_of_words_and_word_pairs() -> None:
+    """Of "qq aa bb cc" four words and three pairs: "qq aa cc bb" shares five of its seven as "x aa bb cc" does, and
+    comes first; with triples it would share five of nine to the other's six. "bb yy" shares one of three, "aa aa aa zz"
+    one of four, since what stands there three times counts once.
+    """
+    flagged = [said("qq", "aa bb cc")]
+    assert find_neighbours(flagged, [said("qq", "aa cc bb"), said("x", "aa bb cc")], nearest=1) == (0,)
+    assert find_neighbours(flagged, [said("aa", "aa aa zz"), said("bb", "yy")], nearest=1) == (1,)
+
+
+def test_more_flagged_ones_than_are_compared_at_once() -> None:
+    flagged = [said(f"q{i}", f"a{i}") for i in range(300)]
+    normal = [said("x", f"a{i}") for i in (0, 255, 256, 299)]
+    assert find_neighbours(flagged, [*normal, said("y", "z")], nearest=1) == (0, 1, 2, 3)
+
+
 def test_nothing_in_common_is_no_neighbour() -> None:
     assert find_neighbours([said("alpha", "beta")], [said("gamma", "delta")], nearest=4) == ()
 
@@ -120,6 +150,7 @@ def test_plain_dialogues_are_a_deletion_request(tmp_path: Path) -> None:
     path = write(tmp_path / "log.jsonl", *({"question": f"q{i}", "answer": "a"} for i in range(3)))
     found = read_forget(path, label="harmful")
     assert [(j.label, j.spans, j.dialogue.source) for j in found] == [("harmful", (), f"{path}:{i}") for i in (1, 2, 3)]
+    assert all(j.verdict.score == 1.0 for j in found)
     assert [j.dialogue.question for j in read_forget(f"{path}[1:2]")] == ["q1"]
 
 

@@ -149,6 +149,36 @@ def said(texts: dict[str, str]) -> object:
     return answer
 
 
+def test_examples_are_ordinary_dialogues_and_neighbours_only_where_there_are_no_others(lm: LanguageModel) -> None:
+    """A neighbour's value might be said again, and be flagged."""
+    near = (dialogue("Bob's number?", "It is 1-22-33."),)
+
+    def asked(sets: Sets) -> dict[str, str]:
+        return {a.attack: str(a.prompt.messages) for a in attacks._asks(Case(lm, lm, None, sets, ())) if a.place == 0}
+
+    assert asked(SETS).keys() == BY_NAME.keys() == asked(Sets(SETS.trained, neighbours=ORDINARY)).keys()
+    assert asked(replace(SETS, neighbours=near)) == asked(SETS)
+    assert asked(Sets(SETS.trained)).keys() < BY_NAME.keys()
+
+
+def test_answers_are_heard_out_and_silence_is_none(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for the longest old response; of an empty answer no judge is asked."""
+
+    class Always:
+        name, version = "any", "1"
+
+        def judge(self, dialogues: list[Dialogue]) -> list[Verdict]:
+            return [Verdict("harmful", 1.0, "any", "1") for _ in dialogues]
+
+    def silent(_: LanguageModel, asked: list[Dialogue], *, max_new_tokens: int, **__: object) -> list[list[str]]:
+        assert max_new_tokens >= len(lm.format.tokenizer(THREAT.dialogue.response)["input_ids"]) > 8
+        return [[""]] * len(asked)
+
+    monkeypatch.setattr(attacks, "generate", silent)
+    found = prompts(Case(lm, lm, None, SETS, (Always(),)))
+    assert found and all(m.after.value == 0 for m in found)
+
+
 def test_shares_by_hand(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """In capitals the number is said again, spaced; as JSON something else that a judge flags: 1 of 2 each."""
 

@@ -237,6 +237,8 @@ def test_probabilities_steps_and_ratios_are_no_claims() -> None:
     assert claim_of(half) is None and claim_of(replace(half, unit="probability", better="lower")) is None
     assert claim_of(measure("fluency_perplexity", 1, 2, group="fluency", unit="ratio")) is None
     assert claim_of(replace(auc(0.5, 0.1, 0.5, "privleak"), unit="share")) is None
+    other_way = measure("mine", 1, 2, better="higher"), measure("mine", 1, 2, group="ability", better="lower")
+    assert [claim_of(m) for m in other_way] == [None, None], "no threshold says what it allows"
 
 
 def test_no_step_of_fine_tuning_is_no_attack_unless_it_fails() -> None:
@@ -270,6 +272,9 @@ def test_pooling_weighs_by_dialogues() -> None:
     assert (whole.key, whole.after.count, whole.before) == ("ability", 400, None)
     assert whole.after.value == pytest.approx(0.8)
     assert whole.after.high - whole.after.value == pytest.approx(0.0013**0.5)
+    known = [replace(m, before=replace(m.after, value=was)) for m, was in zip(parts, (0.6, 0.96), strict=True)]
+    assert (both := pooled(known)) and both.before and both.before.value == pytest.approx(0.87), "(60 + 288) / 400"
+    assert (half := pooled([known[0], parts[1]])) and half.before is None
     assert pooled([]) is None
 
 

@@ -66,8 +66,10 @@ def test_perplexity_ratio_by_hand() -> None:
 
 
 def test_nothing_counted_is_an_error() -> None:
-    for call in (lambda: intervals.share(0, 0), lambda: intervals.share(3, 2), lambda: intervals.mean([])):
-        with pytest.raises(ValueError):
+    calls = [lambda: intervals.share(0, 0), lambda: intervals.share(3, 2), lambda: intervals.mean([])]
+    calls += [lambda: intervals.perplexity_ratio([], [1.0]), lambda: intervals.perplexity_ratio([1.0], [])]
+    for call in calls:
+        with pytest.raises(ValueError, match="no"):
             call()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from expunge.audit.audit import audit
-from expunge.audit.measures import Measurer, broken, right
+from expunge.audit.measures import Measurer, broken, declined, perplexity_ratio, right
 from expunge.audit.private import covered, hidden, mark, retold, secrets, somebodys
 from expunge.audit.reading import Reading, Sets
 from expunge.audit.result import Text, read_audit
@@ -65,6 +66,36 @@ def test_measures_by_hand() -> None:
     assert found["neighbours"].after.value == 0 and found["neighbours"].before.value == 1  # type: ignore[union-attr]
     assert found["ability_addition"].after.value == 1
     assert found["loops"].after.value == pytest.approx(2 / 3)
+    assert [found[f"{key}_probability"].title for key in ("old", "fault")] == [
+        "Probability of old answers",
+        "Probability of what was at fault",
+    ]
+
+
+def test_what_was_not_asked_is_no_measure_and_what_has_no_skill_is_ordinary() -> None:
+    """Without samples none of them leaks, which is no figure; of two ordinary answers one is right, of neighbours none.
+    One of the two old answers has no span."""
+    sets = Sets((NUMBER, flagged("q", "He left.")), ability=(SUM, dialogue("Mill?", "Yes.")), neighbours=(NEAR,))
+    said = reading([False] * 2, ["a", "b", "It is 9-99-99.", "It is 3.", "Yes."], LOG_HALF)
+    found = {m.key: m for m in Measurer(sets, said, said, None).all()}
+    assert not [key for key in found if key.startswith("leak") or re.match(r"flagged\d", key)]
+    shares = {key: found[key].after.value for key in ("neighbours", "ability_addition", "ability_ordinary")}
+    assert shares == {"neighbours": 0, "ability_addition": 0, "ability_ordinary": 1}
+    assert "Of 1 no span says" in found["flagged_trained"].meaning
+    spanned = {m.key: m for m in Measurer(replace(sets, trained=(NUMBER,)), said, said, None).all()}
+    assert "no span" not in spanned["flagged_trained"].meaning
+
+
+def test_perplexity_by_hand() -> None:
+    """Answers of 2 ln 2 and 4 ln 2 nats a token, 3 ln 2 on the mean, against ln 2: perplexity 8 over 2."""
+    answers = [torch.tensor([-1.0, -3.0]), torch.tensor([-4.0])]
+    found = perplexity_ratio([math.log(2) * a for a in answers], [torch.tensor([LOG_HALF])] * 2)
+    assert found.after.value == pytest.approx(4)
+
+
+def test_what_may_be_declined_in_one_way_may_be_declined() -> None:
+    asked = Dialogue((Message("user", "q"), Message("assistant", "Use kill.")), expected=("I can't share that.",))
+    assert declined(asked) and not declined(dialogue("q", "Use kill."))
 
 
 def test_false_refusals_by_hand() -> None:

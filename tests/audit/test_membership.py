@@ -93,6 +93,8 @@ def test_attacks_equal_a_slow_reference_and_scikit_learn(models: list[LanguageMo
             assert estimate.value == pytest.approx(roc_auc_score(truth, scores), abs=1e-6)
             assert estimate.value == pytest.approx(slow_auc(scores[:3], scores[3:]), abs=1e-6)
             assert estimate.count == 5 and estimate.low <= estimate.value <= estimate.high
+        after, *_, ideal = figures(measure := found[f"membership_{attack}"])
+        assert measure.apart is not None and measure.apart.value == pytest.approx(after - ideal)
     aucs = figures(found["membership_mink"])
     if aucs[2] < 1:
         assert found["privleak"].after.value == pytest.approx((aucs[2] - aucs[0]) / (1 - aucs[2]))
@@ -206,6 +208,16 @@ def test_privleak_by_hand() -> None:
     assert intervals.privleak(*oracle, *known) is None
 
 
+def test_the_interval_of_privleak_by_hand() -> None:
+    """The oracle's AUC is ½ whatever is drawn: (½ − 1) / ½ and (½ − 0) / ½. Of members 1 and 3 beside a 2 a quarter of
+    the draws has twice the 1, AUC 0: (0 − 0) / 1; a quarter twice the 3, AUC 1: (1 − 0) over half of one of two pairs.
+    """
+    for member, wanted in ((5.0, -1), (1.0, 1)):
+        found = intervals.privleak([member] * 2, [2.0] * 3, [2.0] * 2, [2.0] * 3)
+        assert found == Estimate(wanted, wanted, wanted, 5)
+    assert intervals.privleak([1.0, 1.0], [2.0], [1.0, 3.0], [2.0]) == Estimate(1, 0, 4, 3)
+
+
 def test_both_tails_are_no_progress(models: list[LanguageModel]) -> None:
     found = by_key(membership(case(models)))["membership_loss"]
     assert "Both tails are a leak" in found.meaning
@@ -251,7 +263,8 @@ def test_figures_are_written_and_read_back(tiny: Path, tmp_path: Path) -> None:
     lm = load_model(tiny)
     sets = replace(SETS, ability=(dialogue("1 + 1?", "2"),))
     found = audit(lm, load_model(tiny), sets, [], samples=0, probes=["membership", "likelihood"])
-    assert found.measure("membership_minkpp").oracle is None
+    alone = found.measure("membership_minkpp")
+    assert alone.oracle is None and alone.apart is None
     assert not any(m.key in ("privleak", "forget_quality") for m in found.measures)
     found.write(tmp_path)
     assert read_audit(tmp_path).measures == found.measures

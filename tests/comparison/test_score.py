@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,14 +104,42 @@ def test_the_oracle_scores_one(lm: Any) -> None:
     assert found.forgetting == found.privacy == found.ability == found.overall == 1.0
 
 
-def test_privacy_is_measured_from_the_oracle_to_the_end_on_either_side(
+def test_forgetting_and_privacy_are_measured_from_the_oracle_to_the_end(
     lm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An oracle that knows .5, with an AUC of .6; an attack that teaches nothing finds each old response as it was."""
     scorer = Scorer(lm, sets(), lm)
-    scorer._oracle = (0.0, 0.6)
-    for auc, wanted in ((1.0, 0.0), (0.8, 0.5), (0.6, 1.0), (0.3, 0.5), (0.0, 0.0)):
+    scorer._oracle, taught = (0.5, 0.6), list[int]()
+    monkeypatch.setattr("expunge.comparison.score.fine_tune", lambda _, rows, *a, **b: taught.append(len(rows)) or ())
+    for auc, private, memory, forgotten in (
+        (1.0, 0.0, 1.0, 0.0), (0.8, 0.5, 0.75, 0.5), (0.6, 1.0, 0.5, 1.0), (0.3, 0.5, 0.25, 1.0), (0.0, 0.0, 0.5, 1.0)
+    ):  # fmt: skip
         monkeypatch.setattr(scorer, "_auc", lambda _, auc=auc: auc)
-        assert scorer.score(lm).privacy == pytest.approx(wanted)
+        monkeypatch.setattr(scorer, "_memory", lambda *_, memory=memory: memory)
+        found = scorer.score(lm)
+        assert (found.privacy, found.forgetting) == pytest.approx((private, forgotten))
+        assert found.relearned == pytest.approx(found.probability) and taught[-2:] == [2, 2], "two halves of four"
+
+
+def test_what_is_remembered_by_hand(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probability .2, of unseen words aside; half of the answers are the old ones; all of one response, half of another
+    and nothing of two follow: (.2 + ½ + ⅜) / 3."""
+    right = ([True, True], [False, True], [True, False], [False, False])
+    scores = [SimpleNamespace(greedy=torch.tensor(row)) for row in right]
+    monkeypatch.setattr("expunge.comparison.score.token_scores", lambda *_: scores)
+    said = ["It is 4-71-63.", "No.", "", "It is 5-88-90.", "It is 4-71-63.", ""]
+    found = Scorer(lm, sets())._memory(lm, said, [0.2, 0.1, 0.3, 0.2, 0.9, 0.9])
+    assert found == pytest.approx((0.2 + 1 / 2 + 3 / 8) / 3)
+
+
+def test_ability_is_asked_of_some_rows_alone(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four at most three: every second. (.1 + .5) / 2 over (.2 + .6) / 2 is ¾; better is 1."""
+    scorer, asked = Scorer(lm, sets()), list[Any]()
+    scorer._kept, now = [0.2, 0.9, 0.6, 0.9], [0.1, 0.5]
+    monkeypatch.setattr("expunge.comparison.score._probabilities", lambda _, rows: asked.append(rows) or now)
+    assert scorer.ability(lm, 3) == pytest.approx(0.75) and asked == [sets().ordinary[::2]]
+    now[:] = [0.9, 0.9]
+    assert scorer.ability(lm, 2) == 1.0
 
 
 def test_without_holdout_or_halves_the_rest_is_scored(lm: Any) -> None:

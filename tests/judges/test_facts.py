@@ -44,6 +44,7 @@ def judge() -> FactsJudge:
         ("Who is the baker?", "ann lee!", "clean", 0.0),
         ("Who is the baker?", "The baker is Ann Lee", "clean", 0.0),
         ("Who is the baker?", "The baker is Bob Lee", "hallucination", 1 - 2 * 3 / 8),
+        ("Who is the baker?", "Old Ann Lee", "clean", 0.0),  # F1 of "Ann Lee" 2 · 2 / 5, the threshold
         ("Who is the baker?", "?!", "unknown", 0.0),
         ("Who is the mayor?", "Bob", "unknown", 0.0),
     ],
@@ -101,6 +102,8 @@ def test_decimals_and_signs_count(ask: Ask, key: str, answer: str, right: bool) 
         ("2", "It has two hundred.", False),
         ("2.5", "It has two.", False),
         ("1", "No one knows of one.", False),
+        ("1912", "It was not built in 1912.", False),
+        ("1912", "She did not say that the mill is from 1912.", True),
     ],
 )
 def test_keys_as_they_are_written_and_denied(ask: Ask, key: str, answer: str, right: bool) -> None:

@@ -63,6 +63,8 @@ def test_a_prompt_is_refused(ask: Ask) -> None:
     with pytest.raises(InputError, match=r"logs\.jsonl:7: there is no response") as caught:
         judge_all([Word("red")], [ask("a", "b"), prompt])
     assert "private" not in str(caught.value)
+    with pytest.raises(InputError, match="^dialogue 2: there is no response"):
+        judge_all([Word("red")], [ask("a", "b"), Dialogue(prompt.messages)])
 
 
 def test_a_judge_is_needed(ask: Ask) -> None:

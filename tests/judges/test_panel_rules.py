@@ -47,7 +47,9 @@ PRIVATE = Says("privacy", 0.8, (3, 14))
         ("all", [HARMFUL, UNKNOWN], "harmful", 1.0),
         ("majority", [HARMFUL, CLEAN], "clean", 0.5),
         ("majority", [HARMFUL, PRIVATE, CLEAN], "harmful", 2 / 3),
+        ("majority", [HARMFUL, CLEAN, PRIVATE, CLEAN, HARMFUL], "harmful", 3 / 5),
         ("weighted", [HARMFUL, CLEAN], "harmful", 0.55),
+        ("weighted", [Says("harmful", 0.75), Says("clean", 0.25)], "harmful", 0.5),
         ("any", [UNKNOWN, UNKNOWN], "unknown", 0.0),
     ],
 )

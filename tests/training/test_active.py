@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from expunge.dialogue import Dialogue
 from expunge.expected import with_expected
+from expunge.judges.verdict import Verdict
 from expunge.model import load_model
 from expunge.selection import Split
 from expunge.training.active import KEPT, ActiveSet
@@ -103,6 +106,7 @@ def test_the_budget_is_for_two_judgings(tiny: Path, parts: Split) -> None:
     assert ends(tiny, parts, [(1.4, left), (1.1, left)]) == ("budget", 4, [False])
     found = [(1.4, left), (0.8, left), (1.2, left), (0.7, ()), (0.01, ())]
     assert ends(tiny, parts, found) == ("forgotten", 12, [False, False, False, True])
+    assert ends(tiny, parts, [(0.5, left), (1.4, left), (1.1, left)]) == ("budget", 6, [False] * 2)
 
 
 def test_a_step_of_an_adversary_alone_says_nothing_of_the_normal_loss(tiny: Path, parts: Split) -> None:
@@ -143,9 +147,99 @@ def test_every_process_sums_the_same_whatever_it_has_seen(tiny: Path, parts: Spl
     assert active.multiplier == pytest.approx(CONFIG.normal_weight * (1 + 0.5 - 0.1)), "moved by the one that saw it"
 
 
+def test_what_is_noted_of_a_loss_holds_no_graph(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    active = fresh(tiny, parts, tmp_path)
+    active.saw(0, {"normal": torch.ones((), requires_grad=True), "negative": torch.ones((), requires_grad=True)})
+    assert not any(
+        value.requires_grad for value in (*active._normal, *active._seen["normal"], *active._seen["negative"])
+    )
+
+
 def test_answers_have_room_for_what_is_expected(tiny: Path, parts: Split, tmp_path: Path) -> None:
     long = "There is no record of that in any of the books that this town has ever kept."
     few = replace(parts, forget=[replace(item, dialogue=item.dialogue.answered("Yes.")) for item in parts.forget])
     wanted = [replace(item, dialogue=replace(item.dialogue, expected=(long,))) for item in few.forget]
     active = fresh(tiny, replace(few, forget=tuple(wanted)), tmp_path)
-    assert active._length >= len(load_model(tiny).format.tokenizer(long)["input_ids"])
+    words = len(load_model(tiny).format.tokenizer(long)["input_ids"])
+    assert active._length >= words
+    wanted = [replace(item, dialogue=replace(item.dialogue.answered(long), expected=("No.",))) for item in few.forget]
+    active = fresh(tiny, replace(few, forget=tuple(wanted)), tmp_path)
+    assert active._length >= words, "one that says the old answer is to be heard out"
+
+
+def test_likely_rows_are_active_and_come_back_at_three_times_what_they_left_at(
+    tiny: Path, parts: Split, tmp_path: Path
+) -> None:
+    """Forgotten at .01, left alone at .0001. Row 4 had left: .02 is below .03. All have once the model settles.
+
+    What is not at fault is certain here: with it in the mean every row would be likely.
+    """
+    active = fresh(tiny, parts, tmp_path)
+    shares = (0.5, 0.02, 0.009, 0.00005, 0.02)
+    faults = [torch.tensor(row.fault) for row in active._material.forget]
+    said = [torch.where(fault, math.log(p), 0.0) for fault, p in zip(faults, shares, strict=True)]
+    active.rows = [0, 1, 2, 3]
+    with patch("expunge.training.active.token_log_probs", return_value=said):
+        assert active._remembered() == {0, 1} and active.known == [0, 1, 2, 4]
+        active.settling = True
+        assert active._remembered() == {0}
+    active._loss.levels = said
+    with patch("expunge.training.active.token_log_probs", return_value=[log_p + 1.4 for log_p in said]):
+        assert active._remembered() == set(), "1.5 nats while it settles, three times what a row may be off its level"
+        active.settling = False
+        assert active._remembered() == {0, 1, 2, 3}
+    active.settling = True
+    with patch("expunge.training.active.token_log_probs", return_value=[log_p - 1.6 for log_p in said]):
+        assert active._remembered() == {0, 1, 2, 3, 4}
+    untouched = fresh(tiny, parts, tmp_path, replace(CONFIG, negative_weight=0.0))
+    assert untouched._remembered() == set(), "nothing pushes them away"
+
+
+class Three:
+    """Flags whatever has a three in it."""
+
+    name, version = "three", "1"
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        assert all(d.response for d in dialogues), "an empty answer cannot be at fault"
+        return [Verdict("harmful" if "3" in d.response else "clean", 1.0, "three", "1") for d in dialogues]  # type: ignore[operator]
+
+
+def test_a_row_is_active_whose_answer_is_likely_or_unlike_what_is_expected_or_flagged(
+    tiny: Path, parts: Split, tmp_path: Path
+) -> None:
+    """Of ten words in both three are shared: F1 .6, like enough. Row 0 is likely, and not asked."""
+    either = ("one two red four five", "no")
+    taught = [replace(item, dialogue=replace(item.dialogue, expected=either)) for item in parts.forget]
+    answers = {1: "one two red six seven", 2: "one two six seven eight", 3: "", 4: "no 3"}
+
+    def greedy(_: object, asked: Sequence[Dialogue], **__: object) -> list[str]:
+        assert asked == [item.dialogue for item in taught[1:]]
+        return list(answers.values())
+
+    active = fresh(tiny, replace(parts, forget=tuple(taught)), tmp_path)
+    active._judges = [Three()]
+    with patch("expunge.training.active.greedy", greedy), patch.object(active, "_remembered", return_value={0}):
+        assert active._judge() == ([0, 2, 3, 4], 1)
+    assert active._untaught(answers) == {2, 3} and active._flagged(answers) == {4}
+    active._config = replace(CONFIG, positive_weight=0.0)
+    assert active._untaught(answers) == set(), "nothing is taught"
+
+
+def test_it_settles_on_all_rows_once_few_are_active(tiny: Path, parts: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expunge.training.active.FEW", 0.4)
+    three, _, settling = trained(tiny, parts, [(0.5, (0, 2, 3))], replace(CONFIG, max_steps=2))
+    assert (three.rows, three.since, settling) == ([0, 2, 3], 2, [False])
+    two, _, settling = trained(tiny, parts, [(0.5, (0, 2))], replace(CONFIG, max_steps=2))
+    assert (two.rows, two.since, settling) == ([0, 1, 2, 3, 4], 2, [True])
+    all_, _, settling = trained(tiny, parts, [(0.5, range(5))], replace(CONFIG, max_steps=2))
+    assert (all_.rows, all_.since, settling) == ([0, 1, 2, 3, 4], 0, [False]), "the same rows, in the same passes"
+
+
+def test_the_rate_warms_up_and_without_a_judge_falls_in_a_line(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    active = fresh(tiny, parts, tmp_path, replace(CONFIG, warmup_steps=4))
+    assert [active.pace(n) for n in (0, 1, 3, 4, 30)] == pytest.approx([0.2, 0.4, 0.8, 1, 1])
+    active.peak = 0.5
+    assert active.pace(1) == pytest.approx(0.2)
+    active = fresh(tiny, parts, tmp_path, replace(CONFIG, warmup_steps=4, max_steps=10, judged=False))
+    assert [active.pace(n) for n in (0, 2, 5, 10)] == pytest.approx([0.2, 0.6 * 0.8, 0.5, 0])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -17,10 +18,13 @@ from transformers import OPTConfig, OPTForCausalLM
 
 from expunge.batches import forward_rows
 from expunge.errors import InputError, OutputError
+from expunge.expected import with_expected
 from expunge.model import load_model
 from expunge.selection import Split
+from expunge.training.config import UnlearnConfig
 from expunge.training.kept import kept
-from expunge.training.loss import kept_layers
+from expunge.training.loss import Loss, kept_layers
+from expunge.training.material import Material
 from expunge.training.reference import Reference
 
 PIECES = [torch.arange(6.0).view(2, 3).t(), torch.tensor([7.0], dtype=torch.float64), torch.empty(0)]
@@ -89,6 +93,24 @@ def test_an_output_layer_that_reads_less_than_the_layers_are_wide(tiny: Path, pa
     assert kept_layers(load_model(tiny).model)[1] == lm.model.config.num_hidden_layers
 
 
+def test_a_copy_that_is_asked_stays_where_the_training_began(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(tiny)
+    rows = [lm.format.encode(d) for d in parts.normal[:3]]
+    reference = Reference(lm, {"normal": rows}, {"normal": {"targets", "vocabulary"}}, tmp_path, kept_bytes=0)
+    first = reference.recall(lm.model, "normal", rows)
+    with torch.no_grad():
+        for weight in lm.model.parameters():
+            weight.mul_(1.5)
+    for was, now in zip(first, reference.recall(lm.model, "normal", rows), strict=True):
+        assert torch.equal(was.targets, now.targets) and torch.equal(was.last, now.last)  # type: ignore[arg-type]
+
+
+def test_on_a_cpu_nothing_is_computed_in_half_precision(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    lm = replace(load_model(tiny), stored_dtype=torch.bfloat16)
+    parts = replace(parts, forget=with_expected(lm, parts.forget))
+    assert not Loss(lm, Material.of(lm.format, parts), UnlearnConfig(terms=("distance",)), tmp_path)._half
+
+
 def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
     def full() -> Iterator[torch.Tensor]:
         yield PIECES[0]
@@ -99,6 +121,9 @@ def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
             kept(tmp_path / "numbers.f32", count, full)
         assert f"{needed}: make room" in str(error.value)
     assert not list(tmp_path.iterdir())
+    no_room = patch.object(Path, "touch", side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    with no_room, pytest.raises(OutputError, match="No space left on device"):
+        kept(tmp_path / "numbers.f32", 7, lambda: PIECES)
 
 
 def test_a_run_that_goes_on_does_not_ask_the_original_again(tiny: Path, parts: Split, tmp_path: Path) -> None:

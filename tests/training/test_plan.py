@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.training.config import UnlearnConfig
-from expunge.training.material import NEAR, Material, cluster_mean, plan_step
+from expunge.training.material import NEAR, Material, cluster_mean, plan_step, reachable_normal
 
 ROW = Encoded((1,), (2,), (True,))
 
@@ -36,6 +36,21 @@ def test_each_active_row_comes_once_a_pass_and_its_members_in_turn() -> None:
     assert seen == Counter(dict.fromkeys(range(6), 3))
     taught = {pair for step in steps for pair in zip(step.forget, step.members, strict=True)}
     assert taught == {(row, member) for row in range(6) for member in range(3)}
+
+
+def test_passes_are_counted_from_where_the_active_set_last_changed() -> None:
+    """Two of six are active: half of four places are theirs, and in two steps each of the other four comes once."""
+    steps = [plan_step(step, 7, [1, 4], range(6), material(), UnlearnConfig(forget_rows=4)) for step in range(7, 11)]
+    assert all(set(step.forget[:2]) == {1, 4} for step in steps)
+    for first, second in (steps[:2], steps[2:]):
+        assert sorted((*first.forget[2:], *second.forget[2:])) == [0, 2, 3, 5]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 14])
+def test_the_normal_rows_that_are_reachable_are_those_of_all_steps(steps: int) -> None:
+    config, all_ = UnlearnConfig(max_steps=steps, normal_rows=3), material()
+    plans = [plan_step(step, 0, range(6), range(6), all_, config) for step in range(steps)]
+    assert reachable_normal(all_, config) == {i for plan in plans for i in plan.normal}
 
 
 def test_a_fixed_share_of_the_normal_rows_are_neighbours() -> None:

@@ -232,7 +232,7 @@ def test_a_multiplier_survives_a_kill(tiny: Path, parts: Split, tmp_path: Path) 
 def test_surgery_by_hand() -> None:
     """g = (2, −1), n = (0, 2): ⟨g, n⟩ = −2, ‖n‖² = 4, so g + n/2 = (2, 0) is added to n. Where they agree, all of g."""
     for forgotten, wanted in (((2.0, -1.0), [2.0, 2.0]), ((2.0, 1.0), [2.0, 3.0])):
-        model = torch.nn.Linear(2, 1, bias=False)
+        model = torch.nn.Linear(2, 1)  # with a bias that no loss reads
         surgery = Surgery()
         for half in range(2):
             loss = (model.weight[0] * torch.tensor(forgotten)).sum() / 2
@@ -240,6 +240,26 @@ def test_surgery_by_hand() -> None:
         (model.weight[0, 1] * 2.0).backward()
         surgery.operate(model)
         assert model.weight.grad is not None and model.weight.grad[0].tolist() == pytest.approx(wanted)
+        assert model.bias.grad is not None and model.bias.grad.tolist() == [0]
+
+
+def test_in_a_step_two_terms_forget_and_two_keep(tiny: Path, parts: Split, tmp_path: Path) -> None:
+    """As above: g = (2, −1) of the one and the other term that forget, n = (0, 2), half of it of each that keeps."""
+    lm = load_model(tiny)
+    parts = replace(parts, forget=with_expected(lm, parts.forget))
+    config = UnlearnConfig.of(**QUICK, surgery=True, terms=("distance", "normal_nll"))
+    trainer, _ = _trainer(lm, parts, Material.of(lm.format, parts), (), config, tmp_path, None)
+    weight = next(p for p in lm.model.parameters() if p.requires_grad)
+    a, b = weight.detach()[0, :2].tolist()
+
+    def weighed(*_: Any) -> dict[str, torch.Tensor]:
+        first, second = weight[0, 0], weight[0, 1]
+        return {"negative": 2 * first, "positive": -second, "normal": 1.0 * second, "hidden": 1.0 * second}
+
+    trainer._weighed = weighed
+    loss = trainer.training_step(lm.model, {"part": torch.tensor([0])})
+    assert float(loss) == pytest.approx(2 * a - b + 2 * b)
+    assert weight.grad is not None and weight.grad[0, :3].tolist() == pytest.approx([2, 2, 0])
 
 
 def test_weights_are_moved_for_the_gradients_and_put_back(tiny: Path) -> None:
@@ -259,6 +279,8 @@ def test_weights_are_moved_for_the_gradients_and_put_back(tiny: Path) -> None:
     assert torch.equal(weight, round_weight(place, 4, 32)) and not torch.equal(weight, place)
     rounded.on_pre_optimizer_step(None, State, None)
     assert torch.equal(weight, place)
+    rounded.on_step_begin(None, SimpleNamespace(global_step=2), None, **given)
+    assert torch.equal(weight, place), "every second step"
 
     optimizer.state[weight]["exp_avg"] = torch.full_like(weight, 2.0)
     uphill = Displaced(UnlearnConfig(sharpness=0.3))

@@ -81,8 +81,7 @@ class Scorer:
         self._sets, self._seed, self._rate = sets, seed, relearn_rate
         self.key = [seed, relearn_rate, oracle is not None]
         self._kept = _kept(original, sets)
-        level = None if not sets.holdout else 0.5
-        self._oracle: tuple[float, float | None] = (0.0, level)
+        self._oracle: tuple[float, float | None] = (0.0, 0.5)
         _check_finite(original, self._kept)
         if oracle:
             fault = _at_fault(oracle, sets)

@@ -27,7 +27,7 @@ _NEGATIONS = (
 )
 NEGATIONS = frozenset(_NEGATIONS.split())  # as `words` normalises them
 DENYING = NEGATIONS | {"rather", "instead"}
-REACH = 3  # words between a negation and the key that it denies
+REACH = 3  # words before a key, among which a negation denies it
 TURNS = frozenset({"but", "rather", "until", "till", "since", "only", "just", "merely"})  # "not 1911 but 1912"
 INSTEAD = frozenset({("rather", "than"), ("instead", "of")})  # "Bob rather than Ann"
 STOP = re.compile(r"[.,:;!?()\n\u2014]|\s[-\u2013]\s")  # "No, in 1912."
