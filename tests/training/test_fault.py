@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from expunge.dialogue import Dialogue, Message
+from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.judges.verdict import Judged, Verdict
+from expunge.message import Message
 from expunge.selection import Split
 from expunge.span import Span
 from expunge.training.form import Form
