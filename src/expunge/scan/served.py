@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,7 +23,7 @@ class Served:
 
     Chats are sent as messages, so the template is the server's own, and so is all that a request does not say: a
     temperature of 0, or 1 for samples, nothing cut off (`top_p`), and a seed for each sample. A server that takes no
-    seed is asked without.
+    seed is asked without. One that draws several answers to one request (`n`) is asked once a prompt.
 
     Raises:
         InputError: a URL, a name or a key that cannot be used; when called, a server that refuses the key, does not
@@ -37,25 +37,53 @@ class Served:
 
     def __call__(self, prompts: Sequence[Dialogue], *, max_new_tokens: int, samples: int, seed: int) -> list[list[str]]:
         """Answers to each prompt, as `generation.generate` gives them."""
-        options = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens}
+        options: dict[str, Any] = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens}
         each = max(1, samples)
-        asked = [dialogue for dialogue in prompts for _ in range(each)]
-        drawn = [options | {"seed": int(digest(f"{seed} {number}")[:7], 16)} for number in range(len(asked))]
-        pool = ThreadPoolExecutor(CONCURRENCY)
+        together = self._together(prompts[0], options | {"seed": _number(f"{seed}")}, min(each, CONCURRENCY))
+        parts = [range(start, min(start + together, each)) for start in range(0, each, together)]
+        asked = [(place, part) for place in range(len(prompts)) for part in parts]
+
+        def answers(request: tuple[int, range]) -> list[str]:
+            place, part = request
+            seeds = [_number(f"{seed} {place * each + number}") for number in part]
+            return self._answers(prompts[place], options, seeds)
+
+        pool = ThreadPoolExecutor(CONCURRENCY // together)
         try:
-            said = [self._answer(asked[0], drawn[0])]  # alone: it settles what the server understands
-            said += pool.map(self._answer, asked[1:], drawn[1:])
+            found = [answers(asked[0])]  # alone: it settles what the server understands
+            found += pool.map(answers, asked[1:])
         finally:
             pool.shutdown(cancel_futures=True)
+        said = [text for texts in found for text in texts]
         return [said[start : start + each] for start in range(0, len(said), each)]
 
-    def _answer(self, dialogue: Dialogue, options: Mapping[str, Any]) -> str:
+    def _together(self, dialogue: Dialogue, options: dict[str, Any], most: int) -> int:
+        """How many answers a request is to bring: `most`, where so many came to one that were drawn apart, else one.
+
+        Some servers draw them all by the one seed, and alike (SGLang's deterministic inference; vLLM, for a time). What
+        came is not used: kept only where it differs, it would make a model look less certain than it is.
+        """
+        if most == 1:
+            return 1
+        found = self._endpoint.ask_several(dialogue.prompt, options | {"n": most})
+        if isinstance(found, Failure):
+            if found.hopeless:
+                raise self._endpoint.refusal(found)
+            return 1
+        return most if len(found) >= most and len({reply.text for reply in found}) > 1 else 1
+
+    def _answers(self, dialogue: Dialogue, options: dict[str, Any], seeds: Sequence[int]) -> list[str]:
+        """An answer for each seed: by one request, and by one each for those that do not come so."""
+        said = list[str]()
+        if len(seeds) > 1:
+            found = self._endpoint.ask_several(dialogue.prompt, options | {"seed": seeds[0], "n": len(seeds)})
+            said = [] if isinstance(found, Failure) else [_whole(reply.text) for reply in found[: len(seeds)]]
+        return said + [self._answer(dialogue, options | {"seed": seed}) for seed in seeds[len(said) :]]
+
+    def _answer(self, dialogue: Dialogue, options: dict[str, Any]) -> str:
         outcome = self._endpoint.ask(dialogue.prompt, options)
         if not isinstance(outcome, Failure):
-            whole = outcome.text.encode("utf-16", "surrogatepass").decode(
-                "utf-16", "replace"
-            )  # JSON can halve characters
-            return whole.strip()
+            return _whole(outcome.text)
         if outcome.hopeless:
             raise self._endpoint.refusal(outcome)
         if outcome.silent:  # perhaps of this prompt alone
@@ -65,3 +93,12 @@ class Served:
         raise InputError(
             f"{dialogue.place}: {self._endpoint.host} takes no such prompt ({outcome.reason})", remedy=remedy
         )
+
+
+def _whole(text: str) -> str:
+    """JSON can halve characters."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+
+
+def _number(text: str) -> int:
+    return int(digest(text)[:7], 16)
