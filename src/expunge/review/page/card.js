@@ -28,6 +28,14 @@ export class Card {
     this.discard();
   }
 
+  // What was decided elsewhere meanwhile; changes of one's own stay, and are then changes of that.
+  meet(dialogue) {
+    const { dirty } = this;
+    this.dialogue = dialogue;
+    if (dirty) this.show();
+    else this.discard();
+  }
+
   // Back to what is saved, or to what the judges say.
   discard() {
     const { shown, known } = this.dialogue;
@@ -66,8 +74,8 @@ export class Card {
   }
 
   decision(label) {
-    const { position, id } = this.dialogue;
-    return { position, id, label, spans: this.spans, expected: this.expected, reason: byId("note").value };
+    const { position, id, version } = this.dialogue;
+    return { position, id, version, label, spans: this.spans, expected: this.expected, reason: byId("note").value };
   }
 
   mark(span) {
