@@ -134,7 +134,7 @@ def test_a_locked_folder(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot make this folder"):
+    with pytest.raises(OutputError, match=r"file: this is a file, and a folder is meant\n  Choose another --out\."):
         make_folder(tmp_path / "file")
 
 

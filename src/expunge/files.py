@@ -155,16 +155,19 @@ def exists(path: Path) -> bool:
         return False
 
 
-def make_folder(path: Path) -> Path:
-    """Create `path` and its parents.
+def make_folder(path: Path, *, option: str = "--out") -> Path:
+    """Create `path` and its parents. option: that names it.
 
     Raises:
-        OutputError: it cannot be created or written to.
+        OutputError: it cannot be created, or is a file.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        remedy = f"Choose another {option}."
+        raise OutputError("this is a file, and a folder is meant", file=path, remedy=remedy) from None
     except OSError as error:
-        remedy = "Choose another --out, or make the folder writable."
+        remedy = f"Choose another {option}, or make the folder writable."
         raise OutputError(f"cannot make this folder ({error.strerror})", file=path, remedy=remedy) from None
     return path
 

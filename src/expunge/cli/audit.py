@@ -46,7 +46,8 @@ def command(
     device: options.Device = None,
     seed: options.Seed = 0,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps what was found of models for further audits of them.")
+        Path | None,
+        typer.Option(file_okay=False, help="Folder that keeps what was found of models for further audits of them."),
     ] = None,
     reveal: options.Reveal = False,
     strict: options.Strict = False,
