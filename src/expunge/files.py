@@ -60,7 +60,9 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(mode)
+        masked = os.umask(0o077)  # it cannot be asked for alone; what others make meanwhile is private
+        os.umask(masked)
+        Path(name).chmod(mode & ~masked)
         Path(name).replace(path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
