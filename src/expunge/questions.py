@@ -90,8 +90,10 @@ def _once(dialogues: Iterable[Dialogue]) -> tuple[Dialogue, ...]:
     return tuple({dialogue.content_id: dialogue for dialogue in dialogues}.values())
 
 
-def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
+def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> Sets:
     """Read what a run will teach, and ask at its end, and what is known to be forgotten, before anything is done.
+
+    Returns what is asked but for what is judged first.
 
     Raises:
         InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, a
@@ -109,6 +111,7 @@ def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
     if not recipe.judges:
         asked = [item for name in recipe.dialogues for item in read_forget(name, label=recipe.label)]
         refuse_contradictions([item for item in asked if item.flagged], normal)
+    return sets
 
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:
