@@ -112,6 +112,7 @@ def test_what_can_be_checked_is_checked_before_any_work(
         ("scan", "m", "d", "--out", "v", "--seed", str(2**32)),
         ("run", "r.toml", "--out", "v", "--seed", "-1"),
         ("unlearn", "m", "d", "--out", "v", "--learning-rate", "inf"),
+        ("audit", "m", "--reference", "m", "--out", "v", "--cache", __file__),
         ("scan", "m"),
         ("sacn",),
     ],
@@ -162,6 +163,7 @@ def test_nothing_is_overwritten(expunge: Run, tiny: Path, tmp_path: Path) -> Non
     words = ("unlearn", tiny, data, "--normal", normal, "--steps", "1", "--out")
     refused(expunge(*words, tmp_path), "not empty, and holds no run")
     refused(expunge(*words, out / "below"), "cannot make this folder")
+    refused(expunge(*words, out), "this is a file, and a folder is meant")
     assert expunge(*words, tmp_path / "run")[0] == 0
     refused(expunge(*words, tmp_path / "run"), "this run is complete", f"Its result: {tmp_path / 'run' / 'model'}.")
 

@@ -132,9 +132,20 @@ def test_a_locked_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
+@pytest.mark.parametrize(("masked", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_what_a_umask_forbids_is_not_allowed(masked: int, mode: int, tmp_path: Path) -> None:
+    """Figures and reports were readable for everybody under any."""
+    before = os.umask(masked)
+    try:
+        write_text(tmp_path / "x", "")
+        assert (tmp_path / "x").stat().st_mode & 0o777 == mode and os.umask(masked) == masked
+    finally:
+        os.umask(before)
+
+
 def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot make this folder"):
+    with pytest.raises(OutputError, match=r"file: this is a file, and a folder is meant\n  Choose another --out\."):
         make_folder(tmp_path / "file")
 
 

@@ -192,6 +192,22 @@ def test_a_run_is_claimed_and_gone_on_with(tmp_path: Path, recipe: Recipe) -> No
             Manifest.begin(tmp_path / "run", recipe)
 
 
+def test_what_kills_left_half_written_is_in_nobodys_way_and_goes(tmp_path: Path, recipe: Recipe) -> None:
+    """A folder was refused for ever if the run had been killed while it wrote its first manifest."""
+    run = tmp_path / "run"
+    (run / "split").mkdir(parents=True)
+    torn = run / "split" / ".forget.jsonl.x1.part"
+    with pytest.raises(OutputError, match="holds no run"):
+        Manifest.begin(run, recipe)
+    torn.parent.rmdir()
+    (run / f".{NAME}.x1.part").write_text("{")
+    manifest = Manifest.begin(run, recipe)
+    torn.parent.mkdir()
+    torn.write_text("private")
+    manifest.finish()
+    assert {path.name for path in run.rglob("*")} == {NAME, "split"}
+
+
 def test_another_run_is_refused_and_nothing_overwritten(tmp_path: Path, recipe: Recipe) -> None:
     run = tmp_path / "run"
     Manifest.begin(run, recipe).add("scan", {})

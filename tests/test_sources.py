@@ -94,6 +94,14 @@ def test_no_such_file(tmp_path: Path, name: str) -> None:
         read_rows(tmp_path / name)
 
 
+def test_standard_input_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="not read from standard input"):
+        read_rows("-")
+    Path("-").write_text('{"prompt": "Hello?"}\n')
+    assert read_rows("-") == [(1, {"prompt": "Hello?"})]
+
+
 def test_a_spreadsheets_byte_order_mark_line_ends_and_empty_columns_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfprompt,response,,\r\na?,yes,,\r\n,,,\r\n")
     assert [row for _, row in read_rows(tmp_path / "a.csv")] == [{"prompt": "a?", "response": "yes"}, {}]

@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,6 +75,11 @@ class Endpoint:
 
     def ask(self, chat: Sequence[Message], options: Mapping[str, Any]) -> Reply | Failure:
         """The answer to a chat. Options that the server refuses before its first answer are left out from then on."""
+        found = self.ask_several(chat, options)
+        return found if isinstance(found, Failure) else found[0]
+
+    def ask_several(self, chat: Sequence[Message], options: Mapping[str, Any]) -> list[Reply] | Failure:
+        """All answers that one request brings: `n`, an option, of them, or fewer; each counts all tokens."""
         import openai
 
         refused, settled = self._refused, self._settled
@@ -95,7 +101,7 @@ class Endpoint:
                 return Failure("no chat completion")
             else:
                 self._refused, self._settled = refused, True
-                return _reply(completion)
+                return _replies(completion)
 
     def _send(self, chat: Sequence[Message], options: Mapping[str, Any]) -> Any:
         messages, tools = as_openai(chat)
@@ -195,6 +201,12 @@ def _blamed(names: Collection[str], optional: frozenset[str], error: Any) -> fro
         return frozenset({"max_tokens"})
     refusable = optional & set(names)
     return frozenset(n for n in refusable if n in said) or refusable & {"response_format"}
+
+
+def _replies(completion: Any) -> list[Reply] | Failure:
+    choices, usage = (getattr(completion, name, None) for name in ("choices", "usage"))
+    found = [_reply(SimpleNamespace(choices=[c], usage=usage)) for c in (choices if isinstance(choices, list) else [])]
+    return [reply for reply in found if isinstance(reply, Reply)] or Failure("no chat completion")
 
 
 def _reply(completion: Any) -> Reply | Failure:

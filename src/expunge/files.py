@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import tomllib
 import zlib
 from collections.abc import Iterable, Iterator
@@ -52,16 +51,16 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int) -> None:
     """
     make_folder(path.parent)
     with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)  # and as private as the umask says
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(mode)
-            Path(name).replace(path)
+            part.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
 
@@ -160,16 +159,19 @@ def exists(path: Path) -> bool:
         return False
 
 
-def make_folder(path: Path) -> Path:
-    """Create `path` and its parents.
+def make_folder(path: Path, *, option: str = "--out") -> Path:
+    """Create `path` and its parents. option: that names it.
 
     Raises:
-        OutputError: it cannot be created or written to.
+        OutputError: it cannot be created, or is a file.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        remedy = f"Choose another {option}."
+        raise OutputError("this is a file, and a folder is meant", file=path, remedy=remedy) from None
     except OSError as error:
-        remedy = "Choose another --out, or make the folder writable."
+        remedy = f"Choose another {option}, or make the folder writable."
         raise OutputError(f"cannot make this folder ({error.strerror})", file=path, remedy=remedy) from None
     return path
 

@@ -45,7 +45,9 @@ class Manifest:
         if exists(path):
             manifest._go_on(recipe, audited)
             return manifest
-        if any(make_folder(folder).iterdir()):
+        for torn in make_folder(folder).glob(f".{NAME}.*.part"):  # killed before it had one
+            torn.unlink(missing_ok=True)
+        if any(folder.iterdir()):
             raise _no_run(folder)
         identity = _identity(recipe, audited)
         write_json(path, {"status": "running", **identity, "versions": versions(), "steps": {}})
@@ -76,7 +78,9 @@ class Manifest:
         write_json(self.folder / NAME, content)
 
     def finish(self) -> dict[str, Any]:
-        """Mark the run as complete."""
+        """Mark the run as complete. What kills left half-written goes: it may be dialogues."""
+        for torn in filter(Path.is_file, self.folder.rglob(".*.part")):
+            torn.unlink(missing_ok=True)
         content = self.read() | {"status": "complete"}
         write_json(self.folder / NAME, content)
         return content

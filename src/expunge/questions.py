@@ -94,8 +94,10 @@ def _once(dialogues: Iterable[Dialogue]) -> tuple[Dialogue, ...]:
     return tuple({dialogue.content_id: dialogue for dialogue in dialogues}.values())
 
 
-def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
+def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> Sets:
     """Read what a run will teach, and ask at its end, and what is known to be forgotten, before anything is done.
+
+    Returns what is asked but for what is judged first.
 
     Raises:
         InputError: a file that cannot be read, a row without the response that it needs, a probe without its rows, a
@@ -112,6 +114,7 @@ def check_files(recipe: Recipe, normal: Sequence[Dialogue]) -> None:
         read_templates(recipe.expected)
     if not recipe.judges:
         refuse_contradictions([item for item in to_forget(recipe) if item.flagged], normal)
+    return sets
 
 
 def _rows(names: Sequence[str]) -> tuple[Dialogue, ...]:

@@ -61,6 +61,9 @@ def stream_rows(source: str | Path) -> Iterator[Row]:
 
 
 def _rows(name: str, path: Path) -> Iterator[Row]:
+    if name == "-" and not exists(path):
+        remedy = "Save the rows in a file and name that: it is read again when a command goes on."
+        raise InputError("dialogues are not read from standard input (-)", remedy=remedy)
     kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if kind == ".csv":
         return _csv_rows(path)

@@ -132,7 +132,7 @@ def test_an_adapter_is_not_kept(lm: LanguageModel, tmp_path: Path) -> None:
 
 def test_a_place_that_is_no_folder_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot make this folder"):
+    with pytest.raises(OutputError, match=r"file: this is a file, and a folder is meant\n  Choose another --cache\."):
         Scores(tmp_path / "file")
 
 

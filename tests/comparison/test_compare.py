@@ -324,6 +324,14 @@ def test_the_command(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert code == 2 and "Did you mean 'npo'" in wrong and "Traceback" not in wrong
 
 
+def test_what_a_run_refuses_beforehand_a_comparison_does(recipe: Path, tmp_path: Path) -> None:
+    """A holdout row that is trained on would be scored as if no model had seen it."""
+    wrong = replace(read_recipe(recipe), holdout=(str(tmp_path / "normal.jsonl"),))
+    with pytest.raises(InputError, match="kept too, and trained on"):
+        compare(wrong, entries(["npo"], None, wrong.config), tmp_path / "out", seeds=1)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("key", ["nothing", "ability", "neighbours", "holdout", "unseen", "judged"])
 def test_what_cannot_be_asked_is_refused_before_anything_is_done(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str

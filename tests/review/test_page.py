@@ -16,9 +16,11 @@ import pytest
 from made_up_verdicts import MakeFile
 
 from expunge.dialogue import parse
+from expunge.judges.thoughts import with_thoughts
 from expunge.judges.verdict import Judged, Verdict, read_verdicts, write_verdicts
 from expunge.review import Index, read_decisions
 from expunge.review.journal import journal_path
+from expunge.span import Span
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the page's tests need Chromium, which pip does not bring")
@@ -49,13 +51,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A page that must not have said anything on its console."""
+    """A page that must not have said anything on its console, but for answers that did not come, or refused."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.set_default_timeout(10_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if "net::ERR_" not in message.text else None)
+    expected = re.compile(r"net::ERR_|409 \(Conflict\)")
+    page.on("console", lambda message: None if expected.search(message.text) else faults.append(message.text))
     yield page
     context.close()
     assert not faults
@@ -195,6 +198,39 @@ def test_filters_help_and_what_the_judges_cannot_tell(make_file: MakeFile, page:
     server.stop(signal.SIGTERM)
 
 
+def test_a_tab_that_was_opened_before_shows_what_was_decided_since(make_file: MakeFile, page: Any) -> None:
+    path = make_file(3)
+    server = Server(path)
+    page.goto(server.link)
+    shown(page, 1)
+    other = page.context.new_page()
+    other.goto(page.url.partition("#")[0])
+    shown(other, 1)
+    press(other, "x")
+    shown(other, 2)
+    press(page, "t")
+    page.keyboard.type("mine")
+    press(page, "Control+Enter")
+    playwright.expect(page.locator("#fault")).to_contain_text("Not saved: meanwhile this was decided clean elsewhere")
+    playwright.expect(page.locator("#now")).to_have_text("clean decided · changed, not saved")
+    playwright.expect(page.locator("#note")).to_have_value("mine")
+    playwright.expect(page.locator("#done")).to_have_text("1 of 3 decided")
+    press(page, "Escape", "3")
+    shown(page, 2)
+    press(page, "k")
+    shown(page, 1)
+    playwright.expect(page.locator("#now")).to_have_text("privacy decided")
+    playwright.expect(page.locator("#note")).to_have_value("mine")
+    press(other, "u")  # its own decision is no longer the last
+    playwright.expect(other.locator("#fault")).to_contain_text("Not undone: meanwhile this was decided elsewhere")
+    shown(other, 1)
+    press(other, "u")
+    playwright.expect(other.locator("#said")).to_have_text("Undone: dialogue 1 is clean again.")
+    server.stop(signal.SIGTERM)
+    kept = read_decisions(journal_path(path), Index(path).digest)
+    assert [v.label for _, v in kept.values()] == ["clean"]
+
+
 def test_a_second_browser_is_not_let_in(make_file: MakeFile, page: Any, browser: Any) -> None:
     server = Server(make_file(2))
     page.goto(server.link)
@@ -218,4 +254,25 @@ def test_calls_of_tools_are_shown(page: Any, tmp_path: Path) -> None:
     shown(page, 1)
     assert page.locator("#prompt h2").all_text_contents() == ["User", "Assistant", "Tool"]
     assert page.locator("#prompt p").all_text_contents() == ["Who?", 'look_up({"of": "Ann"})', "Nobody."]
+    server.stop(signal.SIGINT)
+
+
+def test_a_thought_is_shown_before_its_answer_and_reviewed_as_itself(page: Any, tmp_path: Path) -> None:
+    row = {"prompt": "Who?", "response": "<think>It is Ann, they say.</think>Nobody."}
+    spans = (Span(6, 9),)
+    judged = [Judged(d, (Verdict("privacy", 1.0, "registry", "1"),)) for d in with_thoughts([parse(row)])]
+    judged[0] = Judged(judged[0].dialogue, (Verdict("privacy", 1.0, "registry", "1", spans=spans),))
+    write_verdicts(tmp_path / "v.jsonl", judged)
+    server = Server(tmp_path / "v.jsonl")
+    page.goto(server.link)
+    shown(page, 1)
+    assert page.locator("#response-name").text_content() == "Thought"
+    assert page.locator("#response mark").all_text_contents() == ["Ann"]
+    page.keyboard.press("j")
+    shown(page, 2)
+    assert page.locator("#prompt h2").all_text_contents() == ["User", "Thought"]
+    assert page.locator("#prompt p").all_text_contents() == ["Who?", "It is Ann, they say."]
+    assert page.locator("#response-name").text_content() == "Response"
+    assert page.locator("#response").text_content() == "Nobody."
+    page.screenshot(path="/tmp/w/thought.png")
     server.stop(signal.SIGINT)

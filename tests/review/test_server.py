@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from made_up_verdicts import MakeFile
@@ -100,12 +101,13 @@ def test_another_host_is_refused(client: TestClient, host: str) -> None:
     ],
 )
 def test_only_the_page_changes_anything(client: TestClient, review: Review, headers: dict[str, str]) -> None:
-    row = {"position": 0, "id": "d0", "label": "clean"}
+    row = {"position": 0, "id": "d0", "label": "clean", "version": client.get("/api/dialogue/0").json()["version"]}
     assert client.post("/api/decide", json=row, headers=headers).status_code == 403
     assert client.post("/api/undo", json={}, headers=headers).status_code == 403
     assert review.done == 0
     good = CHANGE | {"Origin": HOME, "Sec-Fetch-Site": "same-origin"}
-    assert client.post("/api/decide", json=row, headers=good).json() == {"position": 0, "person": "clean", "decided": 1}
+    saved = client.post("/api/decide", json=row, headers=good).json()
+    assert saved == {"position": 0, "person": "clean", "decided": 1, "journal": review.journal.length}
     assert client.get("/api/decide").status_code == 405
 
 
@@ -165,7 +167,44 @@ def test_bad_decisions_get_one_sentence(client: TestClient) -> None:
     for body in (b"", b"[]", b"{", b'{"position": 0}', b'{"position": 0, "id": "d0", "label": "x"}', b" " * (1 << 21)):
         answer = client.post("/api/decide", content=body, headers=CHANGE)
         assert answer.status_code == 409 and answer.json()["error"], body[:40]
-    assert client.post("/api/undo", headers=CHANGE).json()["error"] == "there is no decision to undo"
+    answer = client.post("/api/undo", json={"journal": 0}, headers=CHANGE)
+    assert answer.json()["error"] == "there is no decision to undo"
+
+
+def test_what_was_decided_since_is_not_overruled_unseen(client: TestClient, review: Review) -> None:
+    """A second tab, opened before, had the last word; now it is told what stands, and may then overrule that."""
+
+    def decide(label: str, version: str) -> Any:
+        row = {"position": 0, "id": "d0", "label": label, "version": version, "spans": [[0, 4]]}
+        return client.post("/api/decide", json=row, headers=CHANGE)
+
+    def undo(journal: int) -> Any:
+        return client.post("/api/undo", json={"journal": journal}, headers=CHANGE)
+
+    seen, begun = client.get("/api/dialogue/0").json()["version"], client.get("/api/review").json()["journal"]
+    first = decide("harmful", seen)
+    assert first.status_code == 200
+    refused = decide("clean", seen)
+    assert refused.status_code == 409 and "meanwhile this was decided harmful" in refused.json()["error"]
+    assert refused.json()["now"] == client.get("/api/dialogue/0").json() and review.dialogue(0)["person"] == "harmful"
+    assert decide("harmful", seen).status_code == 200  # the same: nothing is overruled
+    refused = undo(begun)
+    assert refused.status_code == 409 and refused.json()["now"]["position"] == 0 and review.done == 1
+    assert undo(refused.json()["now"]["journal"]).json()["person"] is None
+    refused = undo(first.json()["journal"])
+    assert refused.json()["error"] == "there is no decision to undo"
+    shown = decide("privacy", seen)  # what stands is again what was seen
+    refused = undo(first.json()["journal"])
+    assert refused.status_code == 409 and refused.json()["now"]["person"] == "privacy"
+    now = refused.json()["now"]["version"]
+    assert decide("clean", now).json()["person"] == "clean" and shown.status_code == 200
+
+
+@pytest.mark.parametrize("row", [{"position": 0, "id": "d0", "label": "clean"}, {"version": 1}])
+def test_a_decision_says_what_was_in_sight(client: TestClient, review: Review, row: dict[str, object]) -> None:
+    answer = client.post("/api/decide", json={"position": 0, "id": "d0", "label": "clean"} | row, headers=CHANGE)
+    assert answer.status_code == 409 and "version" in answer.json()["error"] and review.done == 0
+    assert client.post("/api/undo", json={}, headers=CHANGE).status_code == 409
 
 
 def test_a_fault_of_ours_quotes_nothing(client: TestClient, review: Review, monkeypatch: pytest.MonkeyPatch) -> None:

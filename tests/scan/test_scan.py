@@ -90,6 +90,14 @@ def test_verdicts_come_in_order_and_private(tmp_path: Path) -> None:
     assert sorted(p.name for p in out.parent.iterdir()) == ["out.jsonl"]
 
 
+def test_verdicts_are_private_whatever_lay_there(tmp_path: Path) -> None:
+    for name in ("v.jsonl.part", "v.jsonl.part.state"):
+        (tmp_path / name).touch(0o644)
+        (tmp_path / name).chmod(0o644)
+    scan([numbered(tmp_path / "in.jsonl", 3)], [Length()], tmp_path / "v.jsonl")
+    assert stat.S_IMODE((tmp_path / "v.jsonl").stat().st_mode) == 0o600
+
+
 def test_logged_dialogues_need_no_model(tmp_path: Path) -> None:
     scan(
         [write(tmp_path / "in.jsonl", [LOGGED])],

@@ -16,7 +16,7 @@ from expunge.errors import InputError, UnansweredError
 from expunge.message import Message
 from expunge.scan.served import Served
 from expunge.thought import apart
-from served import Answer, Asked, completion, serving
+from served import Answer, Asked, Behaviour, completion, serving
 
 
 def prompt(text: str) -> Dialogue:
@@ -73,7 +73,77 @@ def test_a_server_that_takes_no_seed_is_asked_without() -> None:
         assert (
             Served(server.url, "m")([prompt("a"), prompt("b")], max_new_tokens=7, samples=2, seed=0) == [["x"] * 2] * 2
         )
-    assert Counter("seed" in one.body for one in server.asked) == {True: 1, False: 4}
+    assert Counter("seed" in one.body for one in server.asked) == {True: 1, False: 5}
+
+
+def several(asked: Asked, _: int) -> Answer:
+    """As vLLM: each choice by the seed and its number."""
+    return choices(*(f"{asked.text[-1]} {asked.body['seed'] + i}" for i in range(asked.body.get("n", 1))))
+
+
+def choices(*texts: str) -> Answer:
+    answer = completion("")
+    (one,) = answer.body["choices"]
+    answer.body["choices"] = [one | {"index": i, "message": {"content": text}} for i, text in enumerate(texts)]
+    return answer
+
+
+def drawn(behaviour: Behaviour, samples: int = 4) -> tuple[list[list[str]], list[dict[str, Any]]]:
+    """What is found, and the requests for it: without the first, whose answers only tell what the server does."""
+    with serving(behaviour) as server:
+        prompts = [prompt(name) for name in "abc"]
+        found = Served(server.url, "m", retries=0)(prompts, max_new_tokens=7, samples=samples, seed=0)
+    return found, [one.body for one in server.asked][1:]
+
+
+def test_samples_of_one_prompt_are_asked_for_by_one_request() -> None:
+    found, sent = drawn(several)
+    assert [body["n"] for body in sent] == [4] * 3
+    assert [[text[0] for text in texts] for texts in found] == [[name] * 4 for name in "abc"]
+    assert len({text for texts in found for text in texts}) == 12
+    assert found == drawn(several)[0]
+
+
+def test_no_more_are_asked_for_at_once_than_a_server_answers_together() -> None:
+    found, sent = drawn(several, samples=100)
+    assert Counter(body.get("n") for body in sent) == {64: 3, 36: 3}
+    assert [len(set(texts)) for texts in found] == [100] * 3
+
+
+def alike(asked: Asked, _: int) -> Answer:
+    """As SGLang's deterministic inference: every choice by the one seed."""
+    return choices(*[str(asked.body["seed"])] * asked.body.get("n", 1))
+
+
+def no_n(status: int) -> Behaviour:
+    return lambda asked, n: (
+        refuse(status, "Only one completion choice is allowed") if "n" in asked.body else echo(asked, n)
+    )
+
+
+@pytest.mark.parametrize("behaviour", [echo, alike, no_n(400), no_n(422), no_n(500)])
+def test_a_server_that_does_not_draw_several_gets_a_request_for_each(behaviour: Behaviour) -> None:
+    """It ignores `n` (Ollama), draws all alike, or refuses it (llama.cpp)."""
+    found, sent = drawn(behaviour)
+    assert len(sent) == 12 and not any("n" in body for body in sent)
+    assert len({body["seed"] for body in sent}) == 12
+    assert len({text for texts in found for text in texts}) == 12
+
+
+def test_answers_that_do_not_come_together_are_asked_for_alone() -> None:
+    def behave(asked: Asked, number: int) -> Answer:
+        count = asked.body.get("n", 1)
+        if asked.text[-1] == "b" and count > 1:
+            return refuse(500, "no room")
+        if asked.text[-1] == "c" and count > 1:
+            return choices("c 0", "c 1")
+        return several(asked, number)
+
+    found, sent = drawn(behave)
+    assert [len(set(texts)) for texts in found] == [4] * 3 and found[2][:2] == ["c 0", "c 1"]
+    assert Counter((body["messages"][-1]["content"], body.get("n")) for body in sent) == {
+        ("a", 4): 1, ("b", 4): 1, ("b", None): 4, ("c", 4): 1, ("c", None): 2,
+    }  # fmt: skip
 
 
 def test_a_greedy_answer_is_never_drawn_instead() -> None:
@@ -165,6 +235,27 @@ def test_a_scan_by_a_server_goes_on_where_it_stopped(
         assert len(server.asked) - asked == 44  # the second block alone
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["label"] for row in rows] == ["clean", "privacy"] * 150
+
+
+def test_a_scan_of_samples_that_was_stopped_ends_as_one_that_was_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"prompt": f"Number {i}?"}) + "\n" for i in range(260)))
+    broken = True
+
+    def behave(asked: Asked, number: int) -> Answer:
+        return refuse(400, "too long") if broken and "258" in asked.text else several(asked, number)
+
+    with serving(behave) as server:
+        words = ("scan", "m", source, "--server", server.url, "--judge", "privacy", "--samples", 3, "--out")
+        assert run(capsys, *words, tmp_path / "stopped.jsonl")[0] == 2
+        broken, asked = False, len(server.asked)
+        assert run(capsys, *words, tmp_path / "stopped.jsonl")[0] == 0
+        assert len(server.asked) - asked == 1 + 4  # the second block alone
+        assert run(capsys, *words, tmp_path / "whole.jsonl")[0] == 0
+    assert (tmp_path / "stopped.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("option", ["--template", "--device"])

@@ -33,7 +33,7 @@ class Scores:
         Raises:
             OutputError: there can be no such folder.
         """
-        self._folder = make_folder(cache) if cache else None
+        self._folder = make_folder(cache, option="--cache") if cache else None
         self._known: dict[tuple[Any, str], dict[str, Any]] = {}
         self._hashes: dict[Any, str] = {}
 

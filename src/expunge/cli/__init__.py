@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable
-from typing import ParamSpec
 
 import typer
 
@@ -27,6 +24,7 @@ from expunge.cli import (
     tune,
     unlearn,
 )
+from expunge.cli.stop import StoppedError, stoppable
 from expunge.errors import FAULT, ExpungeError, InputError, place_of
 from expunge.files import at_home
 
@@ -39,33 +37,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-Given = ParamSpec("Given")
-
-
-class StoppedError(ExpungeError):
-    """Ctrl-C."""
-
-    exit_code = 130
-
-
-def _stoppable(command: Callable[Given, None]) -> Callable[Given, None]:
-    """Ctrl-C as an error of ours, before typer makes its own of it."""
-
-    @functools.wraps(command)
-    def run(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise StoppedError("stopped; give the same command again to go on") from None
-
-    return run
-
 
 for verb in (scan, merge, calibrate, review, plan, unlearn, audit, report, diff, compare, tune, run, demo):
-    app.command(name=verb.__name__.rpartition(".")[2])(_stoppable(verb.command))
+    name = verb.__name__.rpartition(".")[2]
+    app.command(name=name)(stoppable(name, verb.command))
 benchmarks = typer.Typer(help="Measure a model on a benchmark of the field.", no_args_is_help=True)
 for measured in bench.COMMANDS:
-    benchmarks.command()(_stoppable(measured))
+    benchmarks.command()(stoppable("bench", measured))
 app.add_typer(benchmarks, name="bench")
 
 
@@ -82,10 +60,16 @@ def _options(
     pass
 
 
+_QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""The locks of workers whose command was stopped: it frees them, and says so."""
+
+
 def main() -> None:
-    """Run the command. Faults of input are one message on stderr, exit code 2; faults of ours exit 70, Ctrl-C 130."""
+    """Run the command. Faults of input are one message on stderr, exit code 2; faults of ours exit 70, Ctrl-C 130,
+    SIGTERM 143."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("PYTHONWARNINGS", _QUIET)
     try:
         app(_given(sys.argv[1:]))
     except ExpungeError as error:

@@ -23,6 +23,15 @@ def _print_schema(asked: bool) -> None:
         raise typer.Exit
 
 
+Cache = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Folder that keeps likelihoods for further audits of the same models."),
+]
+Schema = Annotated[
+    bool, typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the JSON Schema of audit.json.")
+]
+
+
 def command(
     model: options.Model,
     reference: Annotated[str, typer.Option("--reference", help="The original model.")],
@@ -46,16 +55,11 @@ def command(
     template: options.Template = None,
     device: options.Device = None,
     seed: options.Seed = 0,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps likelihoods for further audits of the same models.")
-    ] = None,
+    cache: Cache = None,
     reveal: options.Reveal = False,
     strict: options.Strict = False,
     json: options.Json = False,
-    schema: Annotated[
-        bool,
-        typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the JSON Schema of audit.json."),
-    ] = False,
+    schema: Schema = False,
 ) -> None:
     """Measure a model against the original.
 

@@ -27,7 +27,10 @@ Data = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="JSON file to write.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="ROWS", help="Only the first rows of each part.")]
-Cache = Annotated[Path | None, typer.Option(help="Folder that keeps likelihoods for further runs of the same models.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Folder that keeps likelihoods for further runs of the same models."),
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows that lm-eval reads at once.")]
 TaskFolder = Annotated[Path | None, typer.Option("--tasks-from", help="Folder of lm-eval task files of one's own.")]
 

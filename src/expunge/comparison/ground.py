@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from expunge.audit.reading import Sets
 from expunge.comparison.score import Scorer
 from expunge.dialogue import read_dialogues
 from expunge.differences import differences, in_one_line
@@ -20,9 +21,9 @@ from expunge.manifest import Manifest, alone
 from expunge.model import ADAPTER, LanguageModel, load_model, resolve
 from expunge.pipeline import Job, judged_split
 from expunge.progress import Progress, Quiet
-from expunge.questions import audit_sets
+from expunge.questions import audit_sets, check_files
 from expunge.recipe import Recipe
-from expunge.selection import Split, read_forget, read_kept, read_normal
+from expunge.selection import Split, read_forget, read_kept
 from expunge.steps import WORK
 from expunge.training.material import Material
 
@@ -68,12 +69,13 @@ class Ground:
         suit_host()
         judges = load_judges(recipe.judges, allow_remote=allow_remote)
         normal = read_kept(recipe.normal)
+        asked = check_files(recipe, normal)
         with nullcontext() if exists(out / WORK) else alone(out):  # until what all share is settled
             manifest = Manifest.begin(out, recipe)
             with manifest.kept():
                 oracle = load(recipe, recipe.oracle) if recipe.oracle else None
                 original = load(recipe, recipe.model)
-                _check_asked(recipe, [original, oracle] if oracle else [original])
+                _check_asked(recipe, asked, [original, oracle] if oracle else [original])
             _same_models(recipe, out / WEIGHTS)
             parts = judged_split(Job(recipe, judges, manifest, progress), normal)
             _same_judges(manifest, judges)
@@ -90,14 +92,13 @@ def load(recipe: Recipe, name: str, *, bits: int = 0) -> LanguageModel:
     return load_model(name, template=recipe.template, device=recipe.device, bits=bits)
 
 
-def _check_asked(recipe: Recipe, models: Sequence[LanguageModel]) -> None:
+def _check_asked(recipe: Recipe, asked: Sets, models: Sequence[LanguageModel]) -> None:
     """Before anything is judged or trained.
 
     Raises:
-        InputError: there is nothing ordinary to ask, or what is asked later cannot be read, or does not fit a model.
+        InputError: there is nothing ordinary to ask, or what is asked later does not fit a model.
     """
-    ordinary = read_normal([*recipe.ability, *recipe.neighbours])
-    if not ordinary:
+    if not (asked.ability or asked.neighbours):
         remedy = "Give dialogues with right responses as `ability` or `neighbours` in [audit]."
         raise InputError("there is nothing to score ability on", remedy=remedy)
     if recipe.judges:
@@ -105,7 +106,7 @@ def _check_asked(recipe: Recipe, models: Sequence[LanguageModel]) -> None:
     else:
         unseen = [j.dialogue for name in recipe.unseen for j in read_forget(name, label=recipe.label)]
     for lm in models:
-        for dialogue in (*ordinary, *read_normal(recipe.holdout), *unseen):
+        for dialogue in (*asked.ability, *asked.neighbours, *asked.holdout, *unseen):
             lm.format.encode(dialogue)
 
 

@@ -122,6 +122,11 @@ class Journal:
         self._append({"position": position, "id": self.decisions.now[position][0], "undo": True, "time": _time()})
         return self.decisions.undo()
 
+    @property
+    def length(self) -> int:
+        """In bytes: another after each decision and each undo."""
+        return self._end
+
     def close(self) -> None:
         """Let another review open it."""
         os.close(self._file)

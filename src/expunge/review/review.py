@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,25 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import InputError
+from expunge.files import digest
 from expunge.judges.verdict import LABELS, PERSON, Judged, Verdict
 from expunge.progress import Progress
-from expunge.review.decision import decided, decision
+from expunge.review.decision import decided, decision, decision_row
 from expunge.review.index import Index, Query, read_judged
 from expunge.review.journal import Journal, journal_path, read_decisions
 
 _PREVIEW = 160
+
+
+class ChangedError(InputError):
+    """What a person is about to overrule was not in sight: it was decided since, in another tab or by someone else.
+
+    now: the dialogue as it stands, see `Review.dialogue`.
+    """
+
+    def __init__(self, message: str, now: Mapping[str, Any], *, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.now = now
 
 
 class Review:
@@ -46,6 +59,7 @@ class Review:
             "file": self.index.path.name,
             "total": len(self.index),
             "decided": self.done,
+            "journal": self.journal.length,
             "judges": self.index.judges,
             "labels": {label: int(n) for label, n in zip(LABELS, counts, strict=True) if n},
         }
@@ -61,14 +75,18 @@ class Review:
         return [self._row(position, self.index.read(position)) for position in positions]
 
     def dialogue(self, position: int) -> dict[str, Any]:
-        """Everything about one dialogue; `shown`: the decision as it stands, or what confirming would make it."""
+        """Everything about one dialogue. shown: the decision as it stands, or what confirming would make it.
+
+        version: of what stands.
+        """
         judged = self.index.read(position)
         known = [text for v in judged.verdicts for text in v.expected] + list(judged.expected)
         row = judged.row()
         person = self._decision(position, judged)
         shown = decided(judged, person) if person else judged
         return self._row(position, judged) | {
-            "messages": row["messages"],
+            "version": _version(person),
+            "messages": _turns(row["messages"]),
             "verdicts": row["verdicts"],
             "panel": row.get("decision") if judged.decision and judged.decision.judge != PERSON else None,
             "subject": judged.dialogue.subject,
@@ -81,30 +99,41 @@ class Review:
             },
         }
 
-    def decide(self, position: int, identity: str, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep a person's decision; the same one again changes nothing.
+    def decide(
+        self, position: int, identity: str, row: Mapping[str, Any], *, version: str | None = None
+    ) -> dict[str, Any]:
+        """Keep a person's decision; the same one again changes nothing. version: of the decision that was in sight.
 
         Raises:
-            InputError: no such dialogue, or a decision that cannot be one.
+            InputError: no such dialogue, or a decision that cannot be one. ChangedError: another one stands by now.
             OutputError: it could not be saved.
         """
         judged = self.index.read(position)
         if judged.dialogue.id != identity:
             raise InputError(f"dialogue {position} is another one", remedy="Load the page again.")
-        verdict = decision(row)
+        verdict, standing = decision(row), self._decision(position, judged)
         decided(judged, verdict)  # refuses spans outside the response
-        if verdict != self._decision(position, judged):
+        if verdict != standing:
+            if version not in (None, _version(standing)):
+                said = f"decided {standing.label}" if standing else "taken back"
+                fault = f"Not saved: meanwhile this was {said} elsewhere"
+                remedy = "Decide again to overrule that; Esc shows it whole."
+                raise ChangedError(fault, self.dialogue(position), remedy=remedy)
             self.journal.decide(position, identity, verdict)
             self._person[position] = LABELS.index(verdict.label)
         return self._state(position)
 
-    def undo(self) -> dict[str, Any]:
-        """Take the last decision back.
+    def undo(self, *, journal: int | None = None) -> dict[str, Any]:
+        """Take the last decision back. journal: its length when that decision was in sight.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none. ChangedError: another one is the last by now.
             OutputError: this could not be saved.
         """
+        last = self.journal.decisions.last
+        if last is not None and journal not in (None, self.journal.length):
+            fault, remedy = "Not undone: meanwhile this was decided elsewhere", "Undo again to take that back."
+            raise ChangedError(fault, self.dialogue(last) | {"journal": self.journal.length}, remedy=remedy)
         position = self.journal.undo()
         left = self.journal.decisions.now.get(position)
         self._person[position] = LABELS.index(left[1].label) if left else self.index.person[position]
@@ -132,6 +161,19 @@ class Review:
             "score": round(judged.verdict.score, 6),
             "question": judged.dialogue.question[:_PREVIEW],
         }
+
+
+def _turns(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As the page shows them: a thought before its answer, and the last of them what is under review."""
+    thought = messages[-1].get("reasoning_content")
+    if thought is None:
+        return messages
+    last = [] if messages[-1]["content"] is None else [{"role": "assistant", "content": messages[-1]["content"]}]
+    return [*messages[:-1], {"role": "thought", "content": thought}, *last]
+
+
+def _version(standing: Verdict | None) -> str:
+    return digest(json.dumps(decision_row(standing)) if standing else "")[:16]
 
 
 def reviewed(path: Path, *, progress: Progress | None = None) -> Iterator[tuple[bool, Judged]]:

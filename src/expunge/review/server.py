@@ -21,7 +21,7 @@ from expunge.errors import InputError, OutputError
 from expunge.judges.verdict import LABELS
 from expunge.review.guard import Guard
 from expunge.review.index import Query, Status
-from expunge.review.review import Review
+from expunge.review.review import ChangedError, Review
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).parent / "page"
@@ -55,13 +55,18 @@ def application(review: Review, *, port: int, token: str) -> Guard:
 
     async def decide(request: Request) -> Response:
         row = await _body(request)
-        position, identity = row.get("position"), row.get("id")
-        if type(position) is not int or not isinstance(identity, str):
-            raise InputError("a decision needs position and id")
-        return JSONResponse(review.decide(position, identity, row))
+        position, identity, version = row.get("position"), row.get("id"), row.get("version")
+        if type(position) is not int or not isinstance(identity, str) or not isinstance(version, str):
+            raise InputError("a decision needs position, id and version")
+        return JSONResponse(
+            review.decide(position, identity, row, version=version) | {"journal": review.journal.length}
+        )
 
     async def undo(request: Request) -> Response:
-        return JSONResponse(review.undo())
+        journal = (await _body(request)).get("journal")
+        if type(journal) is not int:
+            raise InputError("an undo needs the journal's length")
+        return JSONResponse(review.undo(journal=journal) | {"journal": review.journal.length})
 
     app = Starlette(
         routes=[
@@ -161,7 +166,8 @@ async def _body(request: Request) -> dict[str, Any]:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, InputError)
     status = 507 if isinstance(error, OutputError) else 409
-    return JSONResponse({"error": error.message, "remedy": error.remedy}, status)
+    now = {"now": error.now} if isinstance(error, ChangedError) else {}
+    return JSONResponse({"error": error.message, "remedy": error.remedy} | now, status)
 
 
 async def _internal(request: Request, error: Exception) -> Response:

@@ -165,7 +165,9 @@ def aside_of(path: Path) -> Path:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "r+b")
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "r+b")
+    path.chmod(PRIVATE)  # one that was there
+    return file
 
 
 def _durable(file: IO[bytes]) -> None:

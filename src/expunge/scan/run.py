@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
@@ -198,7 +202,8 @@ def _judged(
         waiting: deque[Future[Block]] = deque()
         try:
             for number, lines in todo:
-                waiting.append(pool.submit(_work, number, lines))
+                with _deaf():
+                    waiting.append(pool.submit(_work, number, lines))
                 if len(waiting) > 3 * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -210,13 +215,34 @@ def _judged(
             pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started here hears no Ctrl-C, which a terminal sends to every process: the parent ends them all."""
+    if hasattr(signal, "pthread_sigmask"):  # not on every system
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _worker: BlockJudge
 """Of a worker process."""
 
 
 def _begin(load: Load | None, set_aside: SetAside | None) -> None:
     global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = BlockJudge(load() if load else (), set_aside=set_aside)
+
+
+def _end_with_parent() -> None:
+    """A pool's workers outlive a parent that was killed, and wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
 
 
 def _work(number: int, lines: list[Line]) -> Block:

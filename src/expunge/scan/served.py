@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from expunge.dialogue import Dialogue
-from expunge.endpoint import Endpoint, Failure
+from expunge.endpoint import Endpoint, Failure, Reply
 from expunge.errors import InputError, UnansweredError
 from expunge.files import digest
 from expunge.thought import apart, marked
@@ -25,7 +24,7 @@ class Served:
 
     Chats are sent as messages, so the template is the server's own, and so is all that a request does not say: a
     temperature of 0, or 1 for samples, nothing cut off (`top_p`), and a seed for each sample. A server that takes no
-    seed is asked without.
+    seed is asked without. One that draws several answers to one request (`n`) is asked once a prompt.
 
     Raises:
         InputError: a URL, a name or a key that cannot be used; when called, a server that refuses the key, does not
@@ -44,27 +43,60 @@ class Served:
 
         One that is cut off while it thinks is asked again, with room to think.
         """
-        options = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens}
-        answer = partial(self._answer, longer=max_new_tokens + thinking)
+        options: dict[str, Any] = {"temperature": 1.0 if samples else 0.0, "top_p": 1.0, "max_tokens": max_new_tokens}
         each = max(1, samples)
-        asked = [dialogue for dialogue in prompts for _ in range(each)]
-        drawn = [options | {"seed": int(digest(f"{seed} {number}")[:7], 16)} for number in range(len(asked))]
-        pool = ThreadPoolExecutor(CONCURRENCY)
+        together = self._together(prompts[0], options | {"seed": _number(f"{seed}")}, min(each, CONCURRENCY))
+        parts = [range(start, min(start + together, each)) for start in range(0, each, together)]
+        asked = [(place, part) for place in range(len(prompts)) for part in parts]
+
+        def answers(request: tuple[int, range]) -> list[str]:
+            place, part = request
+            seeds = [_number(f"{seed} {place * each + number}") for number in part]
+            return self._answers(prompts[place], options, seeds, max_new_tokens + thinking)
+
+        pool = ThreadPoolExecutor(CONCURRENCY // together)
         try:
-            said = [answer(asked[0], drawn[0])]  # alone: it settles what the server understands
-            said += pool.map(answer, asked[1:], drawn[1:])
+            found = [answers(asked[0])]  # alone: it settles what the server understands
+            found += pool.map(answers, asked[1:])
         finally:
             pool.shutdown(cancel_futures=True)
+        said = [text for texts in found for text in texts]
         return [said[start : start + each] for start in range(0, len(said), each)]
 
-    def _answer(self, dialogue: Dialogue, options: Mapping[str, Any], longer: int) -> str:
+    def _together(self, dialogue: Dialogue, options: dict[str, Any], most: int) -> int:
+        """How many answers a request is to bring: `most`, where so many came to one that were drawn apart, else one.
+
+        Some servers draw them all by the one seed, and alike (SGLang's deterministic inference; vLLM, for a time). What
+        came is not used: kept only where it differs, it would make a model look less certain than it is.
+        """
+        if most == 1:
+            return 1
+        found = self._endpoint.ask_several(dialogue.asked, options | {"n": most})
+        if isinstance(found, Failure):
+            if found.hopeless:
+                raise self._endpoint.refusal(found)
+            return 1
+        return most if len(found) >= most and len({(reply.thought, reply.text) for reply in found}) > 1 else 1
+
+    def _answers(self, dialogue: Dialogue, options: dict[str, Any], seeds: Sequence[int], longer: int) -> list[str]:
+        """An answer for each seed: by one request, and by one each for those that do not come so."""
+        said = list[str | None]()
+        if len(seeds) > 1:
+            found = self._endpoint.ask_several(dialogue.asked, options | {"seed": seeds[0], "n": len(seeds)})
+            said = [] if isinstance(found, Failure) else [_whole(reply) for reply in found[: len(seeds)]]
+        whole = [*said, *[None] * (len(seeds) - len(said))]
+        return [
+            self._answer(dialogue, options | {"seed": seed}, longer) if text is None else text
+            for seed, text in zip(seeds, whole, strict=True)
+        ]
+
+    def _answer(self, dialogue: Dialogue, options: dict[str, Any], longer: int) -> str:
         outcome = self._endpoint.ask(dialogue.asked, options)
         if not isinstance(outcome, Failure):
-            text = marked(outcome.thought, outcome.text).strip()
-            thought, answer = apart(text)
-            if thought and not answer and longer > options["max_tokens"]:
-                return self._answer(dialogue, {**options, "max_tokens": longer}, longer)
-            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON can halve characters
+            text = _whole(outcome)
+            if text is None and longer > options["max_tokens"]:
+                return self._answer(dialogue, options | {"max_tokens": longer}, longer)
+            return _mended(marked(outcome.thought, outcome.text)) if text is None else text
         if outcome.hopeless:
             raise self._endpoint.refusal(outcome)
         if outcome.silent:  # perhaps of this prompt alone
@@ -74,3 +106,19 @@ class Served:
         raise InputError(
             f"{dialogue.place}: {self._endpoint.host} takes no such prompt ({outcome.reason})", remedy=remedy
         )
+
+
+def _whole(reply: Reply) -> str | None:
+    """What was thought and said; None if it was cut off in its thought."""
+    text = _mended(marked(reply.thought, reply.text))
+    thought, answer = apart(text)
+    return None if thought and not answer else text
+
+
+def _mended(text: str) -> str:
+    """JSON can halve characters."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+
+
+def _number(text: str) -> int:
+    return int(digest(text)[:7], 16)

@@ -17,7 +17,7 @@ from expunge.judges.guards.granite_guardian import GraniteGuardian
 from expunge.judges.guards.judge import GuardJudge
 from expunge.judges.guards.llama_guard import LlamaGuard
 from expunge.judges.guards.qwen3guard import Qwen3Guard
-from expunge.judges.guards.reader import Reader
+from expunge.judges.guards.reader import Asked, Reader
 from expunge.judges.guards.shieldgemma import GUIDELINES, ShieldGemma
 from expunge.judges.guards.wildguard import WildGuard
 from expunge.message import Message
@@ -82,6 +82,26 @@ def test_batches_and_padding_change_nothing_in_each_architecture(
     assert [v.label for v in together] == [v.label for v in alone]
     if family.lead("") is not None:
         assert len({round(v.score, 4) for v in together}) > 3
+
+
+def test_a_guard_that_reads_padding_is_asked_row_by_row() -> None:
+    """Its states go on from padding that a mask takes away: an answer depended on what else was asked."""
+    import torch
+    from transformers import MiniMaxConfig, MiniMaxForCausalLM
+
+    words = tokenizer()
+    torch.manual_seed(0)
+    config = MiniMaxConfig(
+        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=8, initializer_range=0.5, eos_token_id=2, bos_token_id=3, pad_token_id=0,
+        layer_types=["linear_attention", "full_attention"], num_local_experts=2, num_experts_per_tok=1,
+    )  # fmt: skip
+    reader = Reader(words, MiniMaxForCausalLM(config).eval(), "cpu")
+    prompts = [tuple(range(4, 4 + length)) for length in (3, 9, 20, 33)]
+    alone = [reader.answers([prompt], length=10)[0] for prompt in prompts]
+    assert reader.answers(prompts, length=10) == alone and len(set(alone)) == 4
+    asked = [Asked(prompt, {"yes": (5,), "no": (6,)}) for prompt in prompts]
+    assert reader.read(asked) == [reader.read([one])[0] for one in asked]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

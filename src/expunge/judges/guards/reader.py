@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +65,11 @@ class Reader:
         """The labels' probabilities; None where the model's numbers are not finite. One forward a batch."""
         import torch
 
+        from expunge.generation import reading
+
         readings: list[Reading | None] = [None] * len(asked)
-        with torch.inference_mode():
-            for batch in by_length([len(a.ids) for a in asked], tokens=TOKENS):
+        with torch.inference_mode(), reading(self.model):
+            for batch in self._batches([len(a.ids) for a in asked]):
                 ids, mask = self._padded([asked[i].ids for i in batch])
                 positions = (mask.cumsum(1) - 1).clamp_min(0)
                 out = self.model(
@@ -92,13 +94,19 @@ class Reader:
             max_new_tokens=length, do_sample=False, eos_token_id=ends, pad_token_id=self._padding(ends)
         )
         with torch.inference_mode(), reading(self.model):
-            for batch in by_length([len(p) + length for p in prompts], tokens=TOKENS):
+            for batch in self._batches([len(p) + length for p in prompts]):
                 ids, mask = self._padded([prompts[i] for i in batch])
                 out = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
                 for row, i in zip(out[:, ids.shape[1] :].tolist(), batch, strict=True):
                     stop = next((n for n, token in enumerate(row) if token in ends), len(row))
                     texts[i] = str(self.tokenizer.decode(row[:stop], skip_special_tokens=True))
         return texts
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """One row each where the model reads what a mask takes away (see `paddable`)."""
+        from expunge.decoding import paddable
+
+        return by_length(lengths, tokens=TOKENS if paddable(self.model) else 1)
 
     def _padded(self, rows: Sequence[tuple[int, ...]]) -> tuple[Any, Any]:
         import torch

@@ -1,6 +1,12 @@
 // Questions to the server, and faults as one sentence.
 
-export class Fault extends Error {}
+// now: the dialogue as it stands, where what was to be overruled was not in sight.
+export class Fault extends Error {
+  constructor(message, now) {
+    super(message);
+    this.now = now;
+  }
+}
 
 async function answer(path, options) {
   let response;
@@ -11,7 +17,7 @@ async function answer(path, options) {
   }
   if (response.status === 403) throw new Fault("This page is closed: open the link that `expunge review` printed last.");
   const value = await response.json();
-  if (!response.ok) throw new Fault([value.error, value.remedy].filter(Boolean).join(". "));
+  if (!response.ok) throw new Fault([value.error, value.remedy].filter(Boolean).join(". "), value.now);
   return value;
 }
 

@@ -10,6 +10,7 @@ const ARROWS = { ArrowDown: "j", ArrowRight: "j", ArrowUp: "k", ArrowLeft: "k" }
 
 let total = 0;
 let busy = false;
+let journal = 0; // its length after the last decision that this page knows of
 
 const card = new Card(() => {
   byId("confirm").textContent = `${card.dirty ? "Save" : "Confirm"}${card.label === "unknown" ? "" : ` ${card.label}`}`;
@@ -23,6 +24,7 @@ function say(text, ask = false) {
 }
 
 function complain(error) {
+  byId("said").textContent = "";
   byId("fault").textContent = error instanceof Fault ? error.message : `The page failed (${error.name}). Load it again; what was decided is saved.`;
 }
 
@@ -39,6 +41,12 @@ async function once(action) {
   }
 }
 
+// What stands of a dialogue, decided here or elsewhere.
+function stands({ position, person, decided }) {
+  list.update(position, person);
+  progress(decided);
+}
+
 function progress(decided) {
   byId("bar").max = total;
   byId("bar").value = decided;
@@ -46,10 +54,15 @@ function progress(decided) {
 }
 
 async function open(position) {
-  const dialogue = await get(`/api/dialogue/${position}`);
+  show(await get(`/api/dialogue/${position}`));
+}
+
+function show(dialogue) {
+  const { position } = dialogue;
   byId("card").hidden = false;
   byId("empty").hidden = true;
   card.open(dialogue, total);
+  stands(dialogue);
   list.select(position);
   document.body.classList.remove("listing");
   byId("open-list").setAttribute("aria-expanded", "false");
@@ -75,11 +88,27 @@ async function decide(label) {
   await save(label);
 }
 
+// What was decided elsewhere, and would have been overruled unseen, is shown instead.
+async function change(path, row) {
+  try {
+    const state = await post(path, row);
+    journal = state.journal;
+    stands(state);
+    return state;
+  } catch (fault) {
+    if (fault.now) {
+      journal = fault.now.journal ?? journal;
+      if (fault.now.position === card.dialogue.position) card.meet(fault.now);
+      else show(fault.now);
+      stands(fault.now);
+    }
+    throw fault;
+  }
+}
+
 async function save(label) {
   const { position } = card.dialogue;
-  const state = await post("/api/decide", card.decision(label));
-  progress(state.decided);
-  list.update(position, state.person);
+  const state = await change("/api/decide", card.decision(label));
   const following = list.undecided(position);
   await open(following ?? position);
   say(`Saved: ${label}. ${state.decided} of ${total} decided.${following === undefined ? " All dialogues in this list are decided." : ""}`);
@@ -87,9 +116,7 @@ async function save(label) {
 
 async function undo() {
   if (card.dirty) return say("Not saved yet: Esc discards your changes.", true);
-  const state = await post("/api/undo");
-  progress(state.decided);
-  list.update(state.position, state.person);
+  const state = await change("/api/undo", { journal });
   await open(state.position);
   say(`Undone: dialogue ${state.position + 1} is ${state.person ?? "undecided"} again.`);
 }
@@ -218,6 +245,7 @@ addEventListener("beforeunload", (event) => {
 await once(async () => {
   const review = await get("/api/review");
   total = review.total;
+  journal = review.journal;
   byId("file").textContent = review.file;
   const { label, judge } = byId("filters").elements;
   for (const [name, count] of Object.entries(review.labels)) label.append(make("option", { value: name, text: `${name} (${count})` }));

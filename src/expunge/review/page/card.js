@@ -2,7 +2,7 @@
 
 import { byId, make, merge, selectedSpan, showMarked, words } from "./text.js";
 
-const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "Tool" };
+const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "Tool", thought: "Thought" };
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 export class Card {
@@ -24,10 +24,19 @@ export class Card {
       const text = [content, ...calls].filter(Boolean).join("\n");
       return make("section", { class: `message ${role}` }, make("h2", { text: ROLES[role] }), make("p", { class: "text", dir: "auto", text }));
     });
+    byId("response-name").textContent = dialogue.messages.at(-1).role === "thought" ? "Thought" : "Response";
     byId("prompt").replaceChildren(...messages);
     byId("verdicts").replaceChildren(...this.verdicts());
     byId("card").scrollTop = 0;
     this.discard();
+  }
+
+  // What was decided elsewhere meanwhile; changes of one's own stay, and are then changes of that.
+  meet(dialogue) {
+    const { dirty } = this;
+    this.dialogue = dialogue;
+    if (dirty) this.show();
+    else this.discard();
   }
 
   // Back to what is saved, or to what the judges say.
@@ -68,8 +77,8 @@ export class Card {
   }
 
   decision(label) {
-    const { position, id } = this.dialogue;
-    return { position, id, label, spans: this.spans, expected: this.expected, reason: byId("note").value };
+    const { position, id, version } = this.dialogue;
+    return { position, id, version, label, spans: this.spans, expected: this.expected, reason: byId("note").value };
   }
 
   mark(span) {
