@@ -14,7 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     {"differences", "errors", "host", "progress"},
     {"files"},
-    {"growing", "hub"},
+    {"checkpoint", "growing", "hub", "text_part"},
     {"sources"},
     {"cache", "dialogue", "demo", "packing", "span"},
     {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},

@@ -6,7 +6,7 @@ Prompt and response are tokenized apart, as generation does, so that no token st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,13 +52,17 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """How messages become tokens for one tokenizer. Build it with `of`. What it has encoded lately it remembers."""
+    """How messages become tokens for one tokenizer. Build it with `of`. What it has encoded lately it remembers.
+
+    parts: the template takes what is said as a list, one of texts and images.
+    """
 
     tokenizer: Any
     template: str | None
     plain: bool
     end_ids: tuple[int, ...]
     context: int
+    parts: bool = False
     _known: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
@@ -74,6 +78,7 @@ class ChatFormat:
         plain = template == "plain" or (template is None and not getattr(tokenizer, "chat_template", None))
         ends = _end_ids(tokenizer, model)
         chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context_of(model))
+        chat = replace(chat, parts=chat._drops())
         chat.encode(Dialogue((Message("user", "a"), Message("assistant", "b"))))
         return chat
 
@@ -201,6 +206,13 @@ class ChatFormat:
             remedy = "Give a working Jinja template with --template FILE."
             raise InputError(f"{place}: {message}" if place else message, remedy=remedy) from None
 
+    def _drops(self) -> bool:
+        """Whether the template looks for something else than the text that a user says."""
+        try:
+            return _MARK not in self._rendered([Message("user", _MARK)], answer_next=True)
+        except Exception:  # Jinja's own, and whatever a template raises
+            return False
+
     def _complaint(self, messages: Sequence[Message], answer_next: bool) -> str:
         """What the template's error says of messages like these in which nothing is said."""
         try:
@@ -210,7 +222,9 @@ class ChatFormat:
         return ""
 
     def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
-        chat = [{"role": m.role, "content": m.content} for m in messages]
+        chat: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
+        for turn in chat if self.parts else ():
+            turn["content"] = [{"type": "text", "text": turn["content"]}]
         return str(
             self.tokenizer.apply_chat_template(
                 chat, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next

@@ -171,7 +171,8 @@ def embed(lm: LanguageModel, texts: Sequence[str]) -> NDArray[np.float32]:
             states = lm.model(
                 input_ids=ids, attention_mask=mask, output_hidden_states=True, logits_to_keep=1
             ).hidden_states
-            layers = torch.stack(states[1:], 1).float() * mask[:, None, :, None]
+            alike = [state for state in states[1:] if state.shape == states[-1].shape]  # not streams yet to be joined
+            layers = torch.stack(alike, 1).float() * mask[:, None, :, None]
             means = torch.nn.functional.normalize(layers.sum(2) / mask.sum(1)[:, None, None], dim=-1)
             for place, i in enumerate(indices):
                 found[i] = means[place].cpu().numpy()
