@@ -233,3 +233,11 @@ def test_an_architecture_that_transformers_cannot_run_on_text(build: Build, monk
     monkeypatch.setattr(transformers.Gemma3ForConditionalGeneration, "forward", broken)
     with pytest.raises(InputError, match=r"(?s)transformers \S+ cannot run the model .*image_outputs.*another version"):
         load_model(folder)
+
+
+def test_quantized_weights_are_not_trained(build: Build, parts: Split, tmp_path: Path) -> None:
+    lm = load_model(build("mixtral"))
+    lm.model.hf_quantizer = object()
+    with pytest.raises(InputError, match=r"(?s)are quantized, and cannot be trained themselves.*--lora"):
+        unlearn(lm, parts, tmp_path, config=UnlearnConfig(**QUICK))
+    assert not list(tmp_path.iterdir())

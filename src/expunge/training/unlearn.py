@@ -70,8 +70,8 @@ def unlearn(
 
     Raises:
         OutputError: `out` cannot be written, holds a finished result, or a run with other input or settings.
-        InputError: a dialogue does not fit the model's context, the settings choose no weights, the base is to be in 4
-            bits and was not loaded so, or the architecture has no checkpointing.
+        InputError: a dialogue does not fit the model's context, the settings choose no weights or quantized ones, the
+            base is to be in 4 bits and was not loaded so, or the architecture has no checkpointing.
         MissingExtraError: LoRA without PEFT installed, or `liger` without Liger.
     """
     config, started = config or UnlearnConfig(), time.monotonic()
@@ -82,6 +82,9 @@ def unlearn(
     if config.base_bits and not held(lm.model):
         remedy = "Load it with load_model(name, bits=4)."
         raise InputError(f"base_bits = {config.base_bits}: the model was not loaded in 4 bits", remedy=remedy)
+    if not config.lora_rank and getattr(lm.model, "hf_quantizer", None) is not None:
+        remedy = "Train an adapter on it (--lora RANK), or give the model as it was before that."
+        raise InputError(f"the weights of {lm.name!r} are quantized, and cannot be trained themselves", remedy=remedy)
     if config.sharded != sharded(lm.model):
         remedy = f"Load it with load_model(name, sharded={config.sharded})."
         raise InputError(f"sharded = {str(config.sharded).lower()}: the model was not loaded so", remedy=remedy)
