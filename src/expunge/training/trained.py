@@ -105,11 +105,22 @@ def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
 
 
 def _adaptable(model: Any) -> set[str]:
-    """Names of the text's modules that an adapter reaches: not linear layers of an architecture's own making, such as
-    routers, which PEFT would take for plain ones, nor those whose weight Mamba's kernels read without calling them."""
+    """Names of the text's modules that an adapter reaches: not linear layers of an architecture's own making that give
+    something else, as routers do, nor those whose weight Mamba's kernels read without calling them."""
     text = dict(text_modules(model))
     passed = {f"{name}.out_proj" for name, m in text.items() if hasattr(m, "A_log") and hasattr(m, "D")}
-    return {name for name, m in text.items() if ".modeling_" not in type(m).__module__} - passed
+    return {name for name, m in text.items() if not isinstance(m, torch.nn.Linear) or _plain(m)} - passed
+
+
+@torch.no_grad()
+def _plain(layer: torch.nn.Linear) -> bool:
+    if ".modeling_" not in type(layer).__module__:
+        return True
+    try:
+        found = layer(layer.weight.new_zeros(1, 1, layer.in_features))
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return False
+    return torch.is_tensor(found) and found.shape == (1, 1, layer.out_features)
 
 
 def _embeddings(model: Any) -> Iterator[torch.nn.Module]:
