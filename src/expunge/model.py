@@ -132,7 +132,7 @@ def load_model(
     model.eval()
     if getattr(model.config, "rescale_every", 0):  # RWKV would halve its weights for reading, and be saved so
         model.config.rescale_every = 0
-    if place.type != "meta":
+    if place.type != "meta" and not sharded:  # where a forward takes all processes
         _try_out(model, name)
     beside = tuple(checkpoint.beside(path, model.config))
     checkpoint.take_template(tokenizer, beside)
@@ -156,7 +156,7 @@ def _try_out(model: Any, name: str | Path) -> None:
     last = model.config.get_text_config().vocab_size - 1
     ids = torch.tensor([[0, 0], [0, last]], device=model.device)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             one, other = model(input_ids=ids, use_cache=False).logits[:, 0].float()
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         told = f"{type(error).__name__}: {_first_line(error)}"
