@@ -14,8 +14,9 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     {"differences", "errors", "host", "progress", "thought"},
     {"files"},
-    {"content", "growing", "hub", "tokens"},
+    {"checkpoint", "content", "growing", "hub", "text_part", "tokens"},
     {"message", "sources"},
+    {"chat_template"},
     {"cache", "dialogue", "demo", "packing", "span"},
     {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},
     {"decoding"},

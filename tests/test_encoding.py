@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.chat_template import ChatTemplate
 from expunge.dialogue import Dialogue
 from expunge.encoding import ChatFormat
 from expunge.errors import InputError
@@ -160,7 +161,7 @@ def test_a_template_of_its_own_begins_without_a_second_begin_token(lm: LanguageM
 
 def test_several_turns(form: ChatFormat) -> None:
     turns = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
-    if form.plain or form.template:
+    if form.plain or form.template.text:
         turns.insert(0, ("system", "s"))
     dialogue = Dialogue(tuple(Message(*turn) for turn in turns))
     row = form.encode(dialogue)
@@ -208,7 +209,7 @@ def test_what_a_template_says_of_roles_is_told(lm: LanguageModel) -> None:
 
 def test_a_template_file(lm: LanguageModel, tmp_path: Path) -> None:
     (tmp_path / "t.jinja").write_text(CHATML)
-    assert chat(lm, str(tmp_path / "t.jinja")).template == CHATML
+    assert chat(lm, str(tmp_path / "t.jinja")).template.text == CHATML
     (tmp_path / "latin.jinja").write_bytes(b"\xff{{ x }}")
     for name, message in (("no.jinja", "no such"), ("latin.jinja", "not UTF-8"), ("n" * 300, "no such")):
         with pytest.raises(InputError, match=message):
@@ -251,14 +252,14 @@ def test_random_dialogues_never_straddle_the_border(lm: LanguageModel) -> None:
 
 def test_what_was_encoded_is_remembered(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     form, rendered = chat(lm, None), 0
-    render = ChatFormat._render
+    render = ChatTemplate.render
 
     def counted(*args: Any, **options: Any) -> str:
         nonlocal rendered
         rendered += 1
         return render(*args, **options)
 
-    monkeypatch.setattr(ChatFormat, "_render", counted)
+    monkeypatch.setattr(ChatTemplate, "render", counted)
     row = form.encode(asked("It is here."))
     spanned = form.encode(asked("It is here."), (Span(0, 2),))
     assert rendered == 3 and row.response == spanned.response and row.fault != spanned.fault

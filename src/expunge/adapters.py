@@ -20,6 +20,8 @@ def merged(model: Any) -> Any:
     model = model.get_base_model() if isinstance(model, PeftModel) else model
     layers = {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
     _take_apart(model, [layer.get_base_layer() for layer in layers.values()])
+    # of experts held in one tensor several are adapted by layers in each other, which the outermost one takes off
+    layers = {n: m for n, m in layers.items() if not any(n.startswith(f"{other}.") for other in layers)}
     for name, layer in layers.items():
         _put(model, name, _without(layer))
     for name, module in list(model.named_modules()):

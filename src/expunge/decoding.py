@@ -120,6 +120,9 @@ class Decoder:
         """For `model.generate(custom_generate=…)`, which knows what a step of the model is to be handed."""
         self._model = model  # below any adapter's wrapper
         new = range(len(self.said) - self._each * len(input_ids), len(self.said))
+        places = options.get("position_ids")
+        if places is not None and places.dim() > 2:  # one for each side of an image; of text all are alike
+            options["position_ids"] = places[0]
         if not selectable(options, len(input_ids)):
             self._whole(input_ids, options, new)
             return input_ids

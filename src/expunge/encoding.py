@@ -7,33 +7,17 @@ that thinks first is asked to answer right away, by an empty thought of its temp
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
+from expunge.chat_template import MARK, PLAIN_TEMPLATE, ChatTemplate, template_text
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
-from expunge.files import exists, read_text
-from expunge.message import THOUGHT, Message, as_openai
+from expunge.message import THOUGHT, Message
 from expunge.span import Span
 from expunge.thought import Thinking
 from expunge.tokens import end_tokens, token_places
-
-PLAIN_TEMPLATE = (
-    "{% for m in messages %}"
-    "{% if m.role == 'system' %}{{ m.content }}{{ '\\n\\n' }}"
-    "{% elif m.role == 'user' %}Question: {{ m.content }}{{ '\\n' }}Answer:"
-    "{% else %} {{ m.content }}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endif %}"
-    "{% endfor %}"
-)
-"""For base models, which have no chat template: `Question: …` / `Answer: …`, ended by the end-of-text token.
-
-Line breaks are written as expressions, since chat templates lose those that follow a block.
-"""
-
-_MARK = "Expunge0Response"
 
 REMEMBERED = 2**15
 """Prompts, as text and as tokens, and dialogues: the most that a format remembers; then it begins anew."""
@@ -58,7 +42,7 @@ class ChatFormat:
     """How messages become tokens for one tokenizer. Build it with `of`. What it has encoded lately it remembers."""
 
     tokenizer: Any
-    template: str | None
+    template: ChatTemplate
     plain: bool
     end_ids: tuple[int, ...]
     context: int
@@ -77,11 +61,12 @@ class ChatFormat:
         template = template_text(template)
         plain = template == "plain" or (template is None and not getattr(tokenizer, "chat_template", None))
         ends = end_tokens(tokenizer, model)
-        chat = cls(tokenizer, PLAIN_TEMPLATE if plain else template, plain, ends, context_of(model))
+        wording = ChatTemplate.of(tokenizer, PLAIN_TEMPLATE if plain else template)
+        chat = cls(tokenizer, wording, plain, ends, context_of(model))
         with contextlib.suppress(InputError):  # of a response so long; what keeps any from being read is told below
             asked = (Message("user", "a"),)
-            whole = chat._render((*asked, Message("assistant", _MARK)), "", answer_next=False)
-            chat = replace(chat, thinking=Thinking.of(chat._render(asked, "", answer_next=True), whole, _MARK))
+            whole = chat.template.render((*asked, Message("assistant", MARK)), "", answer_next=False)
+            chat = replace(chat, thinking=Thinking.of(chat.template.render(asked, "", answer_next=True), whole, MARK))
         chat.encode(Dialogue((Message("user", "a"), Message("assistant", "b"))))
         return chat
 
@@ -94,7 +79,7 @@ class ChatFormat:
     def shared(self, other: ChatFormat) -> ChatFormat:
         """The other, with what it remembers, where it makes the same tokens of everything; else this one."""
         mine, theirs = (
-            (f.template, f.plain, f.end_ids, f.context, f.tokenizer.chat_template, f.tokenizer.special_tokens_map)
+            (f.template.text, f.plain, f.end_ids, f.context, f.tokenizer.chat_template, f.tokenizer.special_tokens_map)
             for f in (self, other)
         )
         same = mine == theirs and _rules(self.tokenizer) == _rules(other.tokenizer)
@@ -166,7 +151,7 @@ class ChatFormat:
     def _after_prompt(self, dialogue: Dialogue) -> str:
         """What the template writes for the response, and after it."""
         prompt = self._header(dialogue.asked, dialogue.place) + self.thinking.written
-        full = self._render((*dialogue.asked, dialogue.messages[-1]), dialogue.place, answer_next=False)
+        full = self.template.render((*dialogue.asked, dialogue.messages[-1]), dialogue.place, answer_next=False)
         if not full.startswith(prompt):
             remedy = "Give a template in which the prompt's text comes first, unchanged (--template FILE)."
             raise _fault(dialogue, "the chat template changes the prompt once there is a response", remedy)
@@ -186,7 +171,7 @@ class ChatFormat:
 
     def _header(self, messages: tuple[Message, ...], place: str) -> str:
         """The prompt as the template has it, without its part of a thought."""
-        text = self._remembered(("text", messages), lambda: self._render(messages, place, answer_next=True))
+        text = self._remembered(("text", messages), lambda: self.template.render(messages, place, answer_next=True))
         return text.removesuffix(self.thinking.begun)
 
     def ids(self, text: str) -> tuple[int, ...]:
@@ -206,50 +191,6 @@ class ChatFormat:
             remedy = "Shorten or remove it, or use a model with a longer context."
             raise _fault(dialogue, f"{tokens} tokens, but the model's context is {self.context}", remedy)
 
-    def _render(self, messages: Sequence[Message], place: str, *, answer_next: bool) -> str:
-        if any(m.role == "tool" for m in messages) and not self._remembered("tools", self._shows_tools):
-            fault = "the chat template does not show calls of tools and what came of them"
-            remedy = "Give one that does with --template FILE, or remove the dialogue."
-            raise InputError(f"{place}: {fault}" if place else fault, remedy=remedy)
-        try:
-            return self._rendered(messages, answer_next)
-        except Exception as error:
-            said = str(error)
-            if said != self._complaint(messages, answer_next):
-                said = "its message depends on what is said, and may quote it"
-            message = f"the chat template failed ({type(error).__name__}: {said[:120]})"
-            remedy = "Give a working Jinja template with --template FILE."
-            raise InputError(f"{place}: {message}" if place else message, remedy=remedy) from None
-
-    def _shows_tools(self) -> bool:
-        call = {"id": "call00000", "type": "function", "function": {"name": f"{_MARK}1", "arguments": "{}"}}
-        called = Message("assistant", "", json.dumps({"tool_calls": [call]}))
-        result = Message("tool", f"{_MARK}2", '{"tool_call_id": "call00000"}')
-        try:
-            text = self._rendered((Message("user", "a"), called, result, Message("assistant", "b")), False)
-        except Exception:  # Jinja's own, and whatever a template raises
-            return False
-        return f"{_MARK}1" in text and f"{_MARK}2" in text
-
-    def _complaint(self, messages: Sequence[Message], answer_next: bool) -> str:
-        """What the template's error says of messages like these in which nothing is said."""
-        try:
-            self._rendered([Message(m.role, "a") for m in messages], answer_next)
-        except Exception as error:
-            return str(error)
-        return ""
-
-    def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
-        chat, tools = as_openai(messages)
-        for call in (call["function"] for m in chat for call in m.get("tool_calls", ())):
-            with contextlib.suppress(ValueError):  # templates take a table; what is none, as it was written
-                call["arguments"] = json.loads(call["arguments"])
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat, tools=tools, chat_template=self.template, tokenize=False, add_generation_prompt=answer_next
-            )
-        )
-
     def _find_response(self, tail: str, dialogue: Dialogue) -> tuple[int, int]:
         """Where the response begins and ends in the text after the prompt; many templates strip it."""
         response = dialogue.response or ""
@@ -261,8 +202,8 @@ class ChatFormat:
 
         place = found(1 if self.plain else 0)
         if place is None:  # some write something before it: where, another response shows
-            marked = self._after_prompt(replace(dialogue, messages=(*dialogue.asked, Message("assistant", _MARK))))
-            place = found(max(0, marked.find(_MARK)))
+            marked = self._after_prompt(replace(dialogue, messages=(*dialogue.asked, Message("assistant", MARK))))
+            place = found(max(0, marked.find(MARK)))
         if place is None:
             raise _fault(dialogue, "the chat template changes the response's text", "Give another (--template FILE).")
         return place
@@ -270,20 +211,6 @@ class ChatFormat:
 
 def _rules(tokenizer: Any) -> str:
     return str(tokenizer.backend_tokenizer.to_str())
-
-
-def template_text(template: str | None) -> str | None:
-    """A template as it was given, or what its file holds.
-
-    Raises:
-        InputError: there is no such file.
-    """
-    if template in (None, "plain") or "{" in str(template):
-        return template
-    path = Path(str(template))
-    if not exists(path):
-        raise InputError("no such template file", file=path, remedy="Give a Jinja file, Jinja text, or `plain`.")
-    return read_text(path)
 
 
 def context_of(model: Any) -> int:

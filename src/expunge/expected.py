@@ -21,7 +21,7 @@ from expunge.generation import answer_length, generate
 from expunge.judges.reproduction import ReproductionJudge, says_any
 from expunge.judges.verdict import FAULTS, Judge, Judged, unknown_label
 from expunge.model import LanguageModel
-from expunge.packing import by_length
+from expunge.packing import active, by_length
 
 TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "privacy": (
@@ -171,7 +171,9 @@ def embed(lm: LanguageModel, texts: Sequence[str]) -> NDArray[np.float32]:
             states = lm.model(
                 input_ids=ids, attention_mask=mask, output_hidden_states=True, logits_to_keep=1
             ).hidden_states
-            layers = torch.stack(states[1:], 1).float() * mask[:, None, :, None]
+            # some are streams yet to be joined
+            alike = [active(state) for state in states[1:] if state.shape == states[-1].shape]
+            layers = torch.stack(alike, 1).float() * mask[:, None, :, None]
             means = torch.nn.functional.normalize(layers.sum(2) / mask.sum(1)[:, None, None], dim=-1)
             for place, i in enumerate(indices):
                 found[i] = means[place].cpu().numpy()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from expunge import adapters, four_bits, hub, sharding
+from expunge import adapters, checkpoint, four_bits, hub, sharding
 from expunge.encoding import ChatFormat, context_of
 from expunge.errors import InputError, MissingExtraError
 from expunge.files import exists
@@ -26,7 +27,8 @@ ADAPTER = "adapter_config.json"
 class LanguageModel:
     """A causal model, its chat format, and the dtype its weights were stored in.
 
-    adapted: it was an adapter on a base, and is the two in one.
+    adapted: it was an adapter on a base, and is the two in one. apart: dtypes of weights and buffers, by name, that
+    were stored in another one. beside: files that say how it reads images and sounds, if it does.
     """
 
     name: str
@@ -34,6 +36,8 @@ class LanguageModel:
     format: ChatFormat
     stored_dtype: torch.dtype
     adapted: bool = False
+    apart: Mapping[str, torch.dtype] = field(default_factory=dict, compare=False)
+    beside: tuple[Path, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -104,7 +108,7 @@ def load_model(
     if bits or sharded:
         held = four_bits.loading(bits, place) if bits else sharding.loading()
     with quiet_transformers(), _told(name):
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        model, info = checkpoint.reader(path, **options).from_pretrained(
             path, use_safetensors=True, output_loading_info=True, **held, **options
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
@@ -114,7 +118,7 @@ def load_model(
         message = f"the model {str(name)!r} lacks weights: {lacking[0]}"
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise InputError(message + more, remedy=remedy)
-    stored: torch.dtype = next(model.parameters()).dtype
+    stored, apart = _dtypes(model)
     adapted = bool(getattr(model, "_hf_peft_config_loaded", False))
     if adapted and (bits or sharded):
         raise _adapter_refused(name, "held in 4 bits" if bits else "shared out")
@@ -129,7 +133,40 @@ def load_model(
     model.eval()
     if getattr(model.config, "rescale_every", 0):  # RWKV would halve its weights for reading, and be saved so
         model.config.rescale_every = 0
-    return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored, adapted)
+    if place.type != "meta" and not sharded:  # where a forward takes all processes
+        _try_out(model, name)
+    beside = tuple(checkpoint.beside(path, model.config))
+    checkpoint.take_template(tokenizer, beside)
+    return LanguageModel(str(name), model, ChatFormat.of(tokenizer, template, model), stored, adapted, apart, beside)
+
+
+def _dtypes(model: Any) -> tuple[torch.dtype, dict[str, torch.dtype]]:
+    """That of most weights, and which are of another: some stay in float32 where all else is halved."""
+    count: Counter[torch.dtype] = Counter()
+    for weight in model.parameters():
+        count[weight.dtype] += weight.numel() if weight.is_floating_point() else 0
+    (stored, _), *_ = count.most_common(1)
+    apart = {n: w.dtype for n, w in model.state_dict().items() if w.is_floating_point() and w.dtype != stored}
+    return stored, {name.replace(".base_layer", ""): dtype for name, dtype in apart.items()}
+
+
+def _try_out(model: Any, name: str | Path) -> None:
+    """Raises: InputError: the model cannot be run on text alone, or looks at what comes after a token."""
+    import transformers
+
+    last = model.config.get_text_config().vocab_size - 1
+    ids = torch.tensor([[0, 0], [0, last]], device=model.device)
+    try:
+        with torch.no_grad():
+            one, other = model(input_ids=ids, use_cache=False).logits[:, 0].float()
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {_first_line(error)}"
+        message = f"transformers {transformers.__version__} cannot run the model {str(name)!r} on text alone ({told})"
+        raise InputError(message, remedy="Install another version of transformers, or give another model.") from None
+    near = max(1e-3, 16 * torch.finfo(model.dtype).eps)  # experts with other rows give other last bits
+    if float((one - other).abs().max()) > near * float(one.abs().max()):
+        message = f"the model {str(name)!r} is not causal: what it says changes with what comes after"
+        raise InputError(message, remedy=_REMEDY)
 
 
 def check_model(name: str | Path, *, device: str | None = None, lora: bool = False) -> None:
@@ -140,8 +177,6 @@ def check_model(name: str | Path, *, device: str | None = None, lora: bool = Fal
     Raises:
         InputError: there is none, or it is an adapter itself.
     """
-    import transformers
-
     if device:
         usable_device(device)
     path = _found(name)
@@ -150,7 +185,7 @@ def check_model(name: str | Path, *, device: str | None = None, lora: bool = Fal
             raise second_adapter(name)
         return
     with quiet_transformers(), _told(name):
-        transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+        checkpoint.reader(path)
 
 
 def second_adapter(name: str | Path) -> InputError:

@@ -65,7 +65,12 @@ class Packing:
         if not layers:
             return last, None
         filled = self.lay([[True] * n for n in lengths]).bool().to(device)
-        return last, torch.stack([out.hidden_states[layer][filled] for layer in layers], 1)
+        return last, torch.stack([active(out.hidden_states[layer])[filled] for layer in layers], 1)
+
+
+def active(state: torch.Tensor) -> torch.Tensor:
+    """[sequences, columns, width]; of several such streams (AltUp, arXiv 2301.13310) the one that layers work on."""
+    return state[0] if state.dim() > 3 else state
 
 
 def pack(lengths: Sequence[int], width: int) -> Packing:

@@ -20,8 +20,8 @@ from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.audit.result import Measure, Outcome
 from expunge.audit.rewrites import ATTACKS, ORDER, mistyped, unpunctuated
+from expunge.chat_template import PLAIN_TEMPLATE
 from expunge.dialogue import Dialogue, read_dialogues
-from expunge.encoding import PLAIN_TEMPLATE
 from expunge.generation import generate, start_ids
 from expunge.judges.names import load_judge
 from expunge.judges.panel import judge_all

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 import torch
 from slow import SETS, average, by_key, three_models
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma4ForCausalLM,
+    Gemma4TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from expunge.audit import intervals
@@ -278,3 +285,26 @@ def test_an_ordinary_dialogue_that_has_no_room_is_left_out(lm: LanguageModel) ->
     ordinary = (SETS.trained[1].dialogue, replace(SETS.holdout[0], id="long").answered("word " * 600))
     short, long = (depth(Case(lm, lm, None, replace(ROWS, ability=rows), ())) for rows in (ordinary[:1], ordinary))
     assert short == long
+
+
+def test_layers_that_look_at_keys_of_earlier_ones() -> None:
+    """What the original's own layers made of the answer would be read with the states that were handed to it."""
+    kinds = ["sliding_attention", "full_attention"] * 2
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
+    sizes |= {"vocab_size": 32, "vocab_size_per_layer_input": 32, "hidden_size_per_layer_input": 4, "head_dim": 8}
+    config = Gemma4TextConfig(
+        num_hidden_layers=4, layer_types=kinds, num_kv_shared_layers=2, per_layer_config={}, **sizes
+    )
+    model = Gemma4ForCausalLM(config).eval()
+    with torch.no_grad():
+        middle, last = states(model, BATCH, [2, 3])
+        assert torch.allclose(finish(model, BATCH, 3, last), BATCH.logits(model), atol=1e-6)
+        with pytest.raises(InputError, match=r"(?s)look at the keys of earlier ones.*Leave out the probe 'depth'"):
+            finish(model, BATCH, 2, middle)
+
+
+def test_states_that_are_several_streams() -> None:
+    model = llama()
+    layers_of(model)[1].register_forward_hook(lambda *given: torch.stack([given[-1]] * 4, 2))
+    with torch.no_grad(), pytest.raises(InputError, match=r"(?s)several streams.*Leave out the probe 'depth'"):
+        states(model, BATCH, [1])

@@ -274,5 +274,4 @@ def test_a_thought_is_shown_before_its_answer_and_reviewed_as_itself(page: Any, 
     assert page.locator("#prompt p").all_text_contents() == ["Who?", "It is Ann, they say."]
     assert page.locator("#response-name").text_content() == "Response"
     assert page.locator("#response").text_content() == "Nobody."
-    page.screenshot(path="/tmp/w/thought.png")
     server.stop(signal.SIGINT)

@@ -38,6 +38,9 @@ def states(model: Any, batch: Batch, places: Sequence[int]) -> list[torch.Tensor
     """The hidden states after the layers `places`, before the final norm: float [rows, columns, width] each.
 
     What follows the last of them is not computed.
+
+    Raises:
+        InputError: they are several streams each, which are joined after the last layer.
     """
     layers, found = layers_of(model), dict[int, torch.Tensor]()
 
@@ -49,6 +52,9 @@ def states(model: Any, batch: Batch, places: Sequence[int]) -> list[torch.Tensor
     hooks = [layers[place].register_forward_hook(partial(keep, place)) for place in places]
     with _removed(hooks), contextlib.suppress(_EnoughError):
         batch.logits(model)
+    if any(state.dim() != 3 for state in found.values()):
+        message = f"the hidden states of this model ({type(model).__name__}) are several streams, which are not read"
+        raise InputError(message, remedy="Leave out the probe 'depth'.")
     return [found[place] for place in places]
 
 
@@ -63,7 +69,7 @@ def finish(model: Any, batch: Batch, after: int, state: torch.Tensor) -> torch.T
     After the last layer, only the final norm and the output layer follow.
 
     Raises:
-        InputError: the state is of another width than the model's.
+        InputError: the state is of another width than the model's, or later layers look at keys of earlier ones.
     """
     first, *others = layers_of(model)[: after + 1]
     given: Any = None
@@ -85,12 +91,16 @@ def finish(model: Any, batch: Batch, after: int, state: torch.Tensor) -> torch.T
                 _bare.add(module)
         return given
 
-    if first in _bare:
-        with _instead([first, *others], lambda *args, **more: fitting(args[0] if args else more["hidden_states"])):
+    try:
+        if first in _bare:
+            with _instead([first, *others], lambda *args, **more: fitting(args[0] if args else more["hidden_states"])):
+                return batch.logits(model)
+        hook = first.register_forward_hook(replace, with_kwargs=True)
+        with _removed([hook]), _instead(others, lambda *args, **options: given):
             return batch.logits(model)
-    hook = first.register_forward_hook(replace, with_kwargs=True)
-    with _removed([hook]), _instead(others, lambda *args, **options: given):
-        return batch.logits(model)
+    except KeyError:  # those of Gemma 3n and of small Gemma 4, by the kind of layer
+        message = f"later layers of this model ({type(model).__name__}) look at the keys of earlier ones"
+        raise InputError(message, remedy="Leave out the probe 'depth'.") from None
 
 
 @contextlib.contextmanager

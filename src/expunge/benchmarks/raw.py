@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from expunge.chat_template import ChatTemplate
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
 from expunge.generation import Progress, generate
 from expunge.message import Message
 from expunge.model import LanguageModel
+from expunge.thought import Thinking
 
 _TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
@@ -22,8 +24,9 @@ def continuations(
     Raises:
         InputError: a prompt that fills the model's context.
     """
-    bare = replace(lm, format=replace(lm.format, template=_TEMPLATE, plain=True))
-    return [said[0] for said in generate(bare, prompts, max_new_tokens=max_new_tokens, progress=progress)]
+    bare = ChatTemplate(lm.format.tokenizer, _TEMPLATE)
+    lm = replace(lm, format=replace(lm.format, template=bare, plain=True, thinking=Thinking()))
+    return [said[0] for said in generate(lm, prompts, max_new_tokens=max_new_tokens, progress=progress)]
 
 
 def encode_text(lm: LanguageModel, text: str, *, place: str) -> Encoded:

@@ -37,7 +37,7 @@ def known(model: str, template: str | None) -> str:
     Raises:
         InputError: there is no such template file.
     """
-    from expunge.encoding import template_text
+    from expunge.chat_template import template_text
     from expunge.model import resolve
 
     folder = Path(resolve(model))

@@ -186,7 +186,8 @@ def top_of(terms: Sequence[Term], options: Mapping[str, Option], vocabulary: int
 
 
 def kept_layers(model: Any) -> tuple[int, ...]:
-    """After which layers the hidden states are held: the middle and the last one.
+    """After which layers the hidden states are held: the middle and the last one; the last alone, where the one in the
+    middle is several streams that are joined at the end.
 
     Raises:
         InputError: the last one is as wide as the embeddings, and the middle is not (some OPT).
@@ -195,5 +196,8 @@ def kept_layers(model: Any) -> tuple[int, ...]:
     if getattr(config, "word_embed_proj_dim", config.hidden_size) != config.hidden_size:
         remedy = "Set hidden_weight = 0, or choose a method that reads none."
         raise InputError("the hidden states of this model have no common width", remedy=remedy)
-    layers = int(config.num_hidden_layers)
-    return (layers // 2, layers)
+    with torch.no_grad():
+        ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+        shapes = [s.shape for s in model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states]
+    last = len(shapes) - 1
+    return (last // 2, last) if shapes[last // 2] == shapes[last] else (last,)

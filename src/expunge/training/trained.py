@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from expunge.errors import InputError, MissingExtraError
 from expunge.model import LanguageModel, second_adapter
 from expunge.sharding import let_go, own_part
+from expunge.text_part import text_modules
 from expunge.training.config import UnlearnConfig
 
 
@@ -29,11 +30,13 @@ def made_trainable(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
     if config.lora_rank:
         return _with_adapter(lm, config)
     fixed = {id(p) for module in _embeddings(lm.model) for p in module.parameters()}
+    text = {id(p) for _, module in text_modules(lm.model) for p in module.parameters(recurse=False)}
     for name, parameter in lm.model.named_parameters():
         if config.modules == "matrices":
-            parameter.requires_grad_(parameter.ndim >= 2 and id(parameter) not in fixed)
+            wanted = parameter.ndim >= 2 and id(parameter) not in fixed
         else:
-            parameter.requires_grad_(config.modules == "all" or bool(re.search(config.modules, name)))
+            wanted = config.modules == "all" or bool(re.search(config.modules, name))
+        parameter.requires_grad_(wanted and id(parameter) in text)
     if not any(parameter.requires_grad for parameter in lm.model.parameters()):
         names = ", ".join(name for name, _ in list(lm.model.named_parameters())[:3])
         raise _nothing_named(config, f"Names of parameters are such as {names}.")
@@ -81,22 +84,43 @@ def _with_adapter(lm: LanguageModel, config: UnlearnConfig) -> LanguageModel:
         from peft import LoraConfig, get_peft_model
     except ImportError:
         raise MissingExtraError("peft", "lora", "training a LoRA adapter") from None
+    layers = [name for name, module in lm.model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
+    able = _adaptable(lm.model)
     targets: str | list[str] = "all-linear"
     if config.modules != "matrices":
-        layers = [name for name, module in lm.model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
-        targets = [name for name in layers if re.search(config.modules, name)]
+        targets = [name for name in layers if name in able and re.search(config.modules, name)]
         if not targets:
             raise _nothing_named(config, f"Names of linear layers are such as {', '.join(layers[:3])}.")
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=2 * config.lora_rank,
         target_modules=targets,
+        exclude_modules=[name for name in layers if name not in able] or None,
         use_dora=config.dora,
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():  # PEFT asks transformers by a name that it is giving up
         warnings.simplefilter("ignore", FutureWarning)
         return dataclasses.replace(lm, model=get_peft_model(lm.model, lora))
+
+
+def _adaptable(model: Any) -> set[str]:
+    """Names of the text's modules that an adapter reaches: not linear layers of an architecture's own making that give
+    something else, as routers do, nor those whose weight Mamba's kernels read without calling them."""
+    text = dict(text_modules(model))
+    passed = {f"{name}.out_proj" for name, m in text.items() if hasattr(m, "A_log") and hasattr(m, "D")}
+    return {name for name, m in text.items() if not isinstance(m, torch.nn.Linear) or _plain(m)} - passed
+
+
+@torch.no_grad()
+def _plain(layer: torch.nn.Linear) -> bool:
+    if ".modeling_" not in type(layer).__module__:
+        return True
+    try:
+        found = layer(layer.weight.new_zeros(1, 1, layer.in_features))
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return False
+    return torch.is_tensor(found) and found.shape == (1, 1, layer.out_features)
 
 
 def _embeddings(model: Any) -> Iterator[torch.nn.Module]:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +16,22 @@ import torch
 
 from expunge.errors import InputError, OutputError
 from expunge.expected import with_expected
-from expunge.files import digest, make_folder, read_text, write_json
+from expunge.files import digest, make_folder, read_text
 from expunge.four_bits import held
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel, quiet_transformers, resolve
 from expunge.packing import packable
 from expunge.selection import Split
-from expunge.sharding import gathered, own_part, sharded
+from expunge.sharding import own_part, sharded
 from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete, model_digest, room
 from expunge.training.config import UnlearnConfig
 from expunge.training.kernels import fuse
 from expunge.training.loss import Loss
 from expunge.training.material import Material
 from expunge.training.noise import add_noise
-from expunge.training.processes import is_main, join, main_first, wait
+from expunge.training.processes import join, main_first, wait
+from expunge.training.saving import Settings, save
 from expunge.training.trained import fixed_digests, made_trainable, spare_activations, still
 
 RESULT = "unlearning.json"
@@ -70,8 +70,8 @@ def unlearn(
 
     Raises:
         OutputError: `out` cannot be written, holds a finished result, or a run with other input or settings.
-        InputError: a dialogue does not fit the model's context, the settings choose no weights, the base is to be in 4
-            bits and was not loaded so, or the architecture has no checkpointing.
+        InputError: a dialogue does not fit the model's context, the settings choose no weights or quantized ones, the
+            base is to be in 4 bits and was not loaded so, or the architecture has no checkpointing.
         MissingExtraError: LoRA without PEFT installed, or `liger` without Liger.
     """
     config, started = config or UnlearnConfig(), time.monotonic()
@@ -82,6 +82,9 @@ def unlearn(
     if config.base_bits and not held(lm.model):
         remedy = "Load it with load_model(name, bits=4)."
         raise InputError(f"base_bits = {config.base_bits}: the model was not loaded in 4 bits", remedy=remedy)
+    if not config.lora_rank and getattr(lm.model, "hf_quantizer", None) is not None:
+        remedy = "Train an adapter on it (--lora RANK), or give the model as it was before that."
+        raise InputError(f"the weights of {lm.name!r} are quantized, and cannot be trained themselves", remedy=remedy)
     if config.sharded != sharded(lm.model):
         remedy = f"Load it with load_model(name, sharded={config.sharded})."
         raise InputError(f"sharded = {str(config.sharded).lower()}: the model was not loaded so", remedy=remedy)
@@ -90,6 +93,7 @@ def unlearn(
     if config.liger:
         fuse(lm)
     torch.manual_seed(config.seed)
+    settings = Settings(lm.model)
     trained = made_trainable(lm, config)
     still(trained.model)
     if config.sharded:
@@ -117,7 +121,7 @@ def unlearn(
         raise AssertionError("weights that were not to be trained have changed")
     result = {name: getattr(active, name) for name in ("outcome", "tokens", "seconds", "history")} | {"steps": steps}
     with room(target, numbers):
-        _save(trained, target, result)
+        save(trained, target, settings, RESULT, result)
     wait()
     return read_unlearned(target)
 
@@ -209,26 +213,6 @@ def _fingerprint(
         "judges": [[j.name, j.version] for j in judges],
         "config": dataclasses.asdict(config),
     }
-
-
-def _save(lm: LanguageModel, target: Path, result: dict[str, Any]) -> None:
-    """Write weights and tokenizer, in the dtype the model came in, to a folder that appears whole or not at all."""
-    part, model = target.with_name(f".{target.name}.part"), lm.model
-    if is_main():
-        shutil.rmtree(part, ignore_errors=True)
-        make_folder(part)
-    adapter = hasattr(model, "disable_adapter")
-    if not adapter and lm.stored_dtype != next(model.parameters()).dtype:
-        model = model.to(lm.stored_dtype)
-    whole = {"state_dict": gathered(model)} if sharded(model) and not adapter else {}
-    with quiet_transformers():
-        if is_main() or (adapter and sharded(model)):  # PEFT looks at its base's weights, in all processes
-            model.save_pretrained(part, safe_serialization=True, is_main_process=is_main(), **whole)
-        if is_main():
-            lm.format.tokenizer.save_pretrained(part)
-    if is_main():
-        write_json(part / RESULT, result)
-        part.replace(target)
 
 
 @contextlib.contextmanager
