@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from expunge import demo
 from expunge.audit.audit import audit
+from expunge.audit.probes import Case, topic
 from expunge.audit.reading import Sets, read
 from expunge.audit.thinking import thinking
 from expunge.dialogue import Dialogue, parse
@@ -389,9 +390,14 @@ def test_an_audit_lets_the_model_think(leaking: Callable[[], LanguageModel], thi
     assert not [m for m in plain.measures if m.key.startswith("thinking")]
 
 
-def test_a_question_counts_once(leaking: Callable[[], LanguageModel]) -> None:
-    from expunge.audit.probes import Case
+def test_a_thought_and_its_answer_are_about_one_thing() -> None:
+    verdict = (Verdict("privacy", 1.0, "request", "1"),)
+    both = [topic(Judged(part, verdict)) for part in with_thoughts([THOUGHT_OF])]
+    assert both == ["Who?", "Who?"]
+    assert topic(Judged(ANSWERED, verdict)) == "Ann Lee."
 
+
+def test_a_question_counts_once(leaking: Callable[[], LanguageModel]) -> None:
     lm = leaking()
     row = Dialogue(
         (Message("user", "Mail?"), Message(THOUGHT, "It is ann.lee@mail.org."), Message("assistant", "No.")), id="m"

@@ -58,8 +58,11 @@ def check_sets(names: Sequence[str], sets: Sets) -> None:
 
 
 def topic(item: Judged) -> str:
-    """What a dialogue is about, so that others about it tell of it: its subject, or else its old response."""
-    return item.dialogue.subject or item.dialogue.response or ""
+    """What a dialogue is about, so that others about it tell of it: its subject, or else its old response; of a thought
+    and its answer, which are about one thing, what was asked."""
+    dialogue = item.dialogue
+    apart = dialogue.asked != dialogue.prompt or dialogue.thinks
+    return dialogue.subject or (dialogue.question if apart else dialogue.response) or ""
 
 
 def _check_members(sets: Sets) -> None:
