@@ -107,7 +107,7 @@ class ClassifierJudge:
     def _fits(self, text: str) -> bool:
         if len(text) <= self._room.response:  # a token is a character at least
             return True
-        return len(self._tokenizer(text, add_special_tokens=False).input_ids) <= self._room.response
+        return len(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids) <= self._room.response
 
 
 class _Room:
