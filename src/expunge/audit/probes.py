@@ -86,7 +86,14 @@ def check_holdout(names: Sequence[str], holdout: Sequence[object]) -> None:
 
 
 def with_thinking(names: Sequence[str], lm: LanguageModel) -> tuple[str, ...]:
-    """The probes named, and `thinking` for a model that thinks before it answers: so it is used."""
+    """The probes named, and `thinking` for a model that thinks before it answers: so it is used.
+
+    Raises:
+        InputError: `thinking` is named, and the model's chat template knows no thoughts.
+    """
+    if "thinking" in names and not lm.format.thinking.nothing:
+        remedy = "Leave the probe 'thinking' out, or give the template by which it does (--template FILE)."
+        raise InputError(f"the model {lm.name!r} does not think first, as its chat template has it", remedy=remedy)
     return tuple(dict.fromkeys([*names, *(["thinking"] if lm.format.thinking.thinks else [])]))
 
 
