@@ -4,7 +4,7 @@ python bench/thinking.py [--seeds 3] [--out build/thinking]
 
 The town's model is taught to think first: a sentence that repeats the question and says the answer, for half of its
 dialogues; the others it answers right away. Then it forgets what the demo's judges find in three logs of the same
-dialogues: answers alone, thoughts and answers, and each dialogue both ways.
+dialogues: answers alone, and thoughts and answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from expunge.model import LanguageModel, load_model
 from expunge.recipe import Recipe, read_recipe
 
 STEPS, ROWS, RATE = 1600, 32, 1e-3
-LOGS = {"answers": (False,), "thoughts and answers": (True,), "both": (False, True)}
+LOGS = {"answers": (False,), "thoughts and answers": (True,)}
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|><think>\n\n</think>\n\n{{ m.content }}<|end|>"
     "{% else %}<|user|>{{ m.content }}<|end|>{% endif %}{% endfor %}"

@@ -304,8 +304,10 @@ def test_a_thought_need_not_be_a_right_answer_but_must_not_say_the_wrong_one() -
     other = replace(THOUGHT_OF, messages=(USER, Message(THOUGHT, "Hm."), Message("assistant", "Ann Lee.")), id="o")
     alone, _ = judge_all([WrongAnswers()], with_thoughts([THOUGHT_OF]))
     assert alone.label == "unknown"
-    told, _, free, _ = judge_with_thoughts([WrongAnswers()], [THOUGHT_OF, other])
+    told, answer, free, after = judge_with_thoughts([WrongAnswers()], [THOUGHT_OF, other])
     assert told.flagged
+    assert answer.dialogue == THOUGHT_OF.direct, "what repeats a thought that tells only reads"
+    assert after.dialogue == other
     assert [told.dialogue.response[s.start : s.end] for s in told.spans] == ["Ann"]  # type: ignore[index]
     assert told.expected == ("Bo.",)
     assert not free.flagged
@@ -334,7 +336,9 @@ def test_a_scan_finds_what_only_the_thought_tells(tmp_path: Path) -> None:
 def test_a_deletion_request_is_for_thought_and_answer(tmp_path: Path) -> None:
     file = tmp_path / "forget.jsonl"
     file.write_text(json.dumps(ROWS[0]) + "\n")
-    assert [(j.dialogue.thinks, j.flagged) for j in read_forget(file)] == [(True, True), (False, True)]
+    thought, answer = read_forget(file)
+    assert (thought.dialogue.thinks, thought.flagged, answer.flagged) == (True, True, True)
+    assert answer.dialogue.prompt == answer.dialogue.asked
 
 
 def test_a_scan_lets_the_model_think(folder: Path, tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def _requested(row: Mapping[str, Any], file: str, line: int, label: Label) -> li
     if dialogue.response is None:
         raise InputError("a dialogue to forget needs its response", file=file, line=line, remedy="Scan it first.")
     verdict = Verdict(label, 1.0, "request", "1", reason="deletion requested")
-    return [Judged(part, (verdict,)) for part in with_thoughts([dialogue])]
+    parts = [dialogue] if dialogue.thought is None else [dialogue.thought, dialogue.direct]
+    return [Judged(part, (verdict,)) for part in parts]
 
 
 def split(

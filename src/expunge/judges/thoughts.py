@@ -20,6 +20,8 @@ def with_thoughts(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
 def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Judged]:
     """The verdicts on what `with_thoughts` gives. A thought that says what is flagged in its response is flagged too.
 
+    After a thought that tells, an answer that repeats it only reads: where both are flagged the answer stands without.
+
     Raises: as `judge_each`.
     """
     judged = judge_each(judges, with_thoughts(dialogues))
@@ -29,5 +31,7 @@ def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) 
             (verdict,) = ReproductionJudge([response]).judge([asked])
             if verdict.flagged and not thought.flagged:
                 verdict = replace(verdict, reason="says what is flagged in its response", expected=response.expected)
-                judged[place] = replace(thought, verdicts=(*thought.verdicts, verdict), decision=None)
+                thought = replace(thought, verdicts=(*thought.verdicts, verdict), decision=None)
+            if thought.flagged:
+                judged[place : place + 2] = [thought, replace(response, dialogue=response.dialogue.direct)]
     return judged

@@ -12,7 +12,7 @@ from expunge.dialogue import Dialogue, parse
 from expunge.errors import InputError
 from expunge.files import digest
 from expunge.judges.panel import check_answered, judge_each
-from expunge.judges.thoughts import judge_with_thoughts, with_thoughts
+from expunge.judges.thoughts import judge_with_thoughts
 from expunge.judges.verdict import Judge, Judged, Verdict
 from expunge.scan.asking import Asking
 
@@ -77,8 +77,8 @@ class BlockJudge:
         keys = content_ids(read, dialogues)
         answered, silent = self._asking.answered(dialogues, number) if self._asking else (dialogues, 0)
         if any(d.thought for d in answered):
-            found = [_Found.of(item) for item in judge_with_thoughts(self._judges, answered)]
-            answered = with_thoughts(answered)
+            judged = judge_with_thoughts(self._judges, answered)
+            answered, found = [item.dialogue for item in judged], [_Found.of(item) for item in judged]
         else:
             found = self._found(answered, keys if answered is dialogues else [d.content_id for d in answered])
         return Block(
