@@ -1,10 +1,10 @@
-"""A model that thinks before it answers: what is forgotten with logs of answers, of thoughts, or of both; a table.
+"""A model that thinks before it answers: what is forgotten by logs with its thoughts, and by logs without; a table.
 
 python bench/thinking.py [--seeds 3] [--out build/thinking]
 
 The town's model is taught to think first: a sentence that repeats the question and says the answer, for half of its
-dialogues; the others it answers right away. Then it forgets what the demo's judges find in three logs of the same
-dialogues: answers alone, and thoughts and answers.
+dialogues; the others it answers right away. Then it forgets what the demo's judges find in two logs of the same
+dialogues: with thoughts, and with answers alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from expunge.model import LanguageModel, load_model
 from expunge.recipe import Recipe, read_recipe
 
 STEPS, ROWS, RATE = 1600, 32, 1e-3
-LOGS = {"answers": (False,), "thoughts and answers": (True,)}
+LOGS = {"thoughts and answers": (True,), "answers": (False,)}
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|><think>\n\n</think>\n\n{{ m.content }}<|end|>"
     "{% else %}<|user|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
