@@ -82,13 +82,8 @@ def command(
     from expunge.recipe import Recipe, check_label
     from expunge.training.config import UnlearnConfig
 
-    given: dict[str, Any] = {
-        "lora_rank": lora,
-        "base_bits": base_bits,
-        "sharded": sharded,
-        "learning_rate": learning_rate,
-        "max_steps": steps,
-    }
+    given: dict[str, Any] = {"lora_rank": lora, "base_bits": base_bits, "sharded": sharded}
+    given |= {"learning_rate": learning_rate, "max_steps": steps}
     config = UnlearnConfig.of(method, seed=seed, **{name: value for name, value in given.items() if value is not None})
     recipe = Recipe(
         model=model,
