@@ -49,7 +49,10 @@ class Dialogue:
     @property
     def content_id(self) -> str:
         """Sixteen hex digits of the messages' hash: equal dialogues have equal ids."""
-        return digest(*[part for m in self.messages for part in (m.role, m.content, m.more)[: 3 if m.more else 2]])[:16]
+        said = [
+            part for m in self.messages for part in ((m.role, m.content, m.more) if m.more else (m.role, m.content))
+        ]
+        return digest(*said)[:16]
 
     @property
     def place(self) -> str:
@@ -86,7 +89,7 @@ class Dialogue:
     @property
     def thought(self) -> Dialogue | None:
         """The thought before the response, as a dialogue of its own, if there is one."""
-        if self.thinks or self.prompt[-1].role != THOUGHT:
+        if len(self.messages) < 2 or self.messages[-2].role != THOUGHT:
             return None
         return replace(self, messages=self.prompt, id=f"{self.id}#thought", expected=())
 

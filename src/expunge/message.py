@@ -11,9 +11,10 @@ from typing import Any
 
 from expunge.content import WORD, joined, of_tools, tools_of, unpacked
 from expunge.errors import InputError
-from expunge.thought import apart
+from expunge.thought import apart, has_thought
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
+_SAID = ("user", "assistant")
 _ORDER = re.compile("s?(?:u(?:ct+)*a)*(?:u(?:ct+)*)?")
 """Of the first letters of the roles, `c` for an assistant's call of tools."""
 THOUGHT = "thought"
@@ -40,6 +41,8 @@ def as_openai(messages: Sequence[Message]) -> tuple[list[dict[str, Any]], list[A
 
     A thought is a field of the assistant's message.
     """
+    if not any(m.more or m.role == THOUGHT for m in messages):  # nearly always
+        return [{"role": m.role, "content": m.content} for m in messages], None
     chat = [{"role": m.role, "content": m.content, **(json.loads(m.more) if m.more else {})} for m in messages]
     if place := next((i for i, m in enumerate(messages) if m.role == THOUGHT), None):
         answer = chat[place + 1]["content"] if place + 1 < len(chat) else None
@@ -116,8 +119,13 @@ def _messages(row: Mapping[str, Any], where: Where) -> tuple[Message, ...]:
 def _message_list(value: Any, name: str, where: Where) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         raise where.error(f"{name!r} must be a list of at least one message")
-    messages = []
+    messages = list[Message]()
     for number, item in enumerate(value, start=1):
+        if type(item) is dict and len(item) == 2 and item.get("role") in _SAID and type(item.get("content")) is str:
+            text = where.text(item["content"], f"content of message {number}")  # nearly all are so
+            if item["role"] == "user" or number < len(value) or not has_thought(text):
+                messages.append(Message(item["role"], text))
+                continue
         which = f"message {number} of {name!r}"
         if not isinstance(item, Mapping) or "role" not in item or not ("content" in item or item.get("tool_calls")):
             raise where.error(f"{which} lacks 'role' or 'content'")
@@ -163,6 +171,8 @@ def _with_tools(messages: tuple[Message, ...], value: Any, where: Where) -> tupl
 
 
 def _check_roles(messages: Sequence[Message], where: Where) -> None:
+    if [m.role for m in messages] == ["user", "assistant"] and not messages[1].more:
+        return  # nearly always
     roles = ["call" if m.role == "assistant" and m.more else m.role for m in messages if m.role != THOUGHT]
     if messages[-1].role == THOUGHT:
         roles.append("assistant")

@@ -29,7 +29,7 @@ def apart(text: str) -> tuple[str, str]:
     template may have written the first of them, or in the channels of the harmony format. A thought that was not
     brought to its end leaves no answer.
     """
-    if not _SOME.search(text):
+    if not has_thought(text):
         return "", text
     if "<|channel|>" in text:
         thought, answer = "\n".join(_ANALYSIS.findall(text)), without_reasoning(text)
@@ -40,6 +40,11 @@ def apart(text: str) -> tuple[str, str]:
     else:
         return "", text
     return thought.strip(), answer.strip()
+
+
+def has_thought(text: str) -> bool:
+    """Whether any mark of a thought is in it; mostly none is."""
+    return _SOME.search(text) is not None
 
 
 def marked(thought: str, answer: str) -> str:

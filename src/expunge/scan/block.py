@@ -104,7 +104,7 @@ class BlockJudge:
             file, line, row = item
             try:
                 dialogue = parse(row, file=file, line=line)
-                if not self._asking:
+                if not self._asking and dialogue.response is None:
                     check_answered([dialogue])
                 if self._chat:
                     self._chat.encode_prompt(dialogue) if dialogue.response is None else self._chat.encode(dialogue)
