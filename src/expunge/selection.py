@@ -13,7 +13,7 @@ import numpy as np
 
 from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues
 from expunge.errors import InputError
-from expunge.judges.thoughts import with_thoughts
+from expunge.judges.thoughts import every_way
 from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
 from expunge.sources import read_rows, stream_rows, unsliced
 
@@ -82,7 +82,7 @@ def split(
     refuse_contradictions(forget, normal)
     asked = {j.dialogue.asked for j in forget}
     answered = [d for d in (*normal, *clean) if d.response is not None and d.asked not in asked]
-    kept = {d.content_id: d for d in with_thoughts(answered)}
+    kept = {d.content_id: d for d in every_way(answered)}
     if not kept:
         remedy = "Give ordinary dialogues with --normal FILE: without them, ordinary ability cannot be kept."
         raise InputError("there is no normal dialogue", remedy=remedy)

@@ -17,6 +17,11 @@ def with_thoughts(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
     return [part for d in dialogues for part in (d.thought, d) if part is not None]
 
 
+def every_way(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
+    """Each dialogue after its thought, and once more without it: what is to be kept is kept however it is asked."""
+    return [part for d in dialogues for part in ((d.thought, d, d.direct) if d.thought else (d,)) if part is not None]
+
+
 def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Judged]:
     """The verdicts on what `with_thoughts` gives. A thought that says what is flagged in its response is flagged too.
 
