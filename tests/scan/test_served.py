@@ -297,3 +297,26 @@ def test_a_model_cut_off_in_its_thought_is_asked_again_with_room_to_think() -> N
         ]
         assert apart(served([prompt("a")], max_new_tokens=7, samples=0, seed=0)[0][0]) == ("hm", "")
     assert [one.body["max_tokens"] for one in server.asked] == [7, 27, 7]
+
+
+def test_samples_one_of_which_was_cut_off_in_its_thought_are_drawn_again_together() -> None:
+    """Were that one alone drawn again, short thoughts would be too many."""
+
+    def think(asked: Asked, _: int) -> Answer:
+        done, each = asked.body["max_tokens"] > 7, asked.body.get("n", 1)
+        answer = completion("a0")
+        choice = answer.body["choices"][0]
+        answer.body["choices"] = [
+            choice | {"index": i, "message": {"role": "assistant", "content": text, "reasoning_content": f"hm {i}"}}
+            for i, text in enumerate(["a0", "a1" if done else None, "a2"][:each])
+        ]
+        return answer
+
+    with serving(think) as server:
+        ((first, second, third),) = Served(server.url, "m")(
+            [prompt("a")], max_new_tokens=7, samples=3, seed=0, thinking=9
+        )
+    assert [apart(text) for text in (first, second, third)] == [(f"hm {i}", f"a{i}") for i in range(3)]
+    assert [(one.body["max_tokens"], one.body["n"]) for one in server.asked] == [(7, 3), (7, 3), (16, 3)]
+    seeds = [one.body["seed"] for one in server.asked]
+    assert seeds[1] == seeds[2]

@@ -80,23 +80,21 @@ class Served:
 
     def _answers(self, dialogue: Dialogue, options: dict[str, Any], seeds: Sequence[int], longer: int) -> list[str]:
         """An answer for each seed: by one request, and by one each for those that do not come so."""
-        said = list[str | None]()
+        said = list[str]()
         if len(seeds) > 1:
             found = self._endpoint.ask_several(dialogue.asked, options | {"seed": seeds[0], "n": len(seeds)})
             said = [] if isinstance(found, Failure) else [_whole(reply) for reply in found[: len(seeds)]]
-        whole = [*said, *[None] * (len(seeds) - len(said))]
-        return [
-            self._answer(dialogue, options | {"seed": seed}, longer) if text is None else text
-            for seed, text in zip(seeds, whole, strict=True)
-        ]
+        if any(map(_cut_off, said)) and longer > options["max_tokens"]:  # all: those alone would favour short thoughts
+            return self._answers(dialogue, options | {"max_tokens": longer}, seeds, longer)
+        return said + [self._answer(dialogue, options | {"seed": seed}, longer) for seed in seeds[len(said) :]]
 
     def _answer(self, dialogue: Dialogue, options: dict[str, Any], longer: int) -> str:
         outcome = self._endpoint.ask(dialogue.asked, options)
         if not isinstance(outcome, Failure):
             text = _whole(outcome)
-            if text is None and longer > options["max_tokens"]:
+            if _cut_off(text) and longer > options["max_tokens"]:
                 return self._answer(dialogue, options | {"max_tokens": longer}, longer)
-            return _mended(marked(outcome.thought, outcome.text)) if text is None else text
+            return text
         if outcome.hopeless:
             raise self._endpoint.refusal(outcome)
         if outcome.silent:  # perhaps of this prompt alone
@@ -108,16 +106,16 @@ class Served:
         )
 
 
-def _whole(reply: Reply) -> str | None:
-    """What was thought and said; None if it was cut off in its thought."""
-    text = _mended(marked(reply.thought, reply.text))
-    thought, answer = apart(text)
-    return None if thought and not answer else text
-
-
-def _mended(text: str) -> str:
-    """JSON can halve characters."""
+def _whole(reply: Reply) -> str:
+    """What was thought and said. JSON can halve characters."""
+    text = marked(reply.thought, reply.text)
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+
+
+def _cut_off(text: str) -> bool:
+    """Whether the model was still thinking."""
+    thought, answer = apart(text)
+    return bool(thought) and not answer
 
 
 def _number(text: str) -> int:
