@@ -1,4 +1,5 @@
-"""Span F1 of the privacy judge's patterns and of Presidio's pattern recognizers, on the same sentences.
+"""Span F1 of the privacy judge's patterns and of Presidio's pattern recognizers, on the same sentences; then how many
+random keys and passwords are found to the character, and how many texts that only look as if they held one are flagged.
 
     python bench/privacy.py [FOLDER]      FOLDER (or the environment variable EXPUNGE_DATA) holds presidio_pii/
 
@@ -14,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 
@@ -96,6 +98,17 @@ def report(name: str, mine: np.ndarray, theirs: np.ndarray) -> None:
     )
 
 
+def secrets(times: int = 20) -> None:
+    """So many of each form, made as the tests make them."""
+    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    from made_keys import LOOKALIKES, texts
+
+    made = [pair for seed in range(times) for pair in texts(Random(seed))]
+    exact = sum([text[f.span.start : f.span.end] for f in PRIVACY.find(text)] == [secret] for text, secret in made)
+    wrong = sum(bool(PRIVACY.find(text)) for text in LOOKALIKES)
+    print(f"\nkeys and passwords: {exact:,} of {len(made):,} found exactly; {wrong} of {len(LOOKALIKES)} lookalikes")
+
+
 def main(folder: str) -> None:
     rows = json.loads((Path(folder) / "presidio_pii" / "synth_dataset_v2.json").read_text(encoding="utf-8"))
     texts = [row["full_text"] for row in rows]
@@ -127,3 +140,4 @@ if __name__ == "__main__":
     if not place:
         sys.exit("give the data folder, or set EXPUNGE_DATA")
     main(place)
+    secrets()

@@ -1,8 +1,8 @@
 """A quick look at many texts at once: in which of them private data of a known form may stand.
 
-Such data have an @, two colons, or digits close to each other, and most text has none of these. So the digits of all
-texts are looked at together, as places in an array. What passes may be a mistake; in what does not, `patterns` finds
-nothing.
+Such data have an @, two colons, digits close to each other, twenty characters of a key in a row, or "pass" and a digit,
+and most text has none of these. So the characters of all texts are looked at together, as places in an array. What
+passes may be a mistake; in what does not, `patterns` finds nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
+
+from expunge.judges.credentials import IN_KEY, RUN
+from expunge.judges.passwords import REACH
 
 HYPHENS = "\u2010\u2011\u2012\u2013\u2212"
 ASCII_SIGNS = (
@@ -28,6 +31,7 @@ END = b"\0"  # of a text; part of no form
 MARGIN = 8  # characters looked at around a digit
 
 Flags = NDArray[np.bool_]
+Places = NDArray[np.intp]
 
 
 def _flags(characters: bytes) -> Flags:
@@ -39,6 +43,8 @@ def _flags(characters: bytes) -> Flags:
 
 LETTER = _flags(bytes(c for c in range(128) if chr(c).isalpha()) + UNKNOWN)
 DOT = _flags(b".")
+OF_KEY = _flags(IN_KEY.encode()).tobytes()
+BEHIND_PASS = _flags(b"wpc")
 IN_NUMBER = _flags(b" .-")  # between the digits of `patterns.NUMBER`; seldom one of
 IN_MIDDLE = _flags(b"+aA")
 IN_PHONE = _flags(b"xX~/.()[]- \t\n\v\f\r\x1c\x1d\x1e\x1f" + UNKNOWN)  # between those of `phones.LIKE`
@@ -49,19 +55,23 @@ def unified(text: str) -> str:
     return text if text.isascii() else UNLIKE_ASCII.sub(lambda sign: ASCII_SIGNS[sign[0]], text)
 
 
-def likely(texts: Sequence[str]) -> list[int]:
-    """The numbers of the texts in which something may be found."""
-    signs = np.frombuffer(END * MARGIN + END.join(map(_ascii, texts)) + END * MARGIN, np.uint8)
+def likely(texts: Sequence[str]) -> tuple[set[int], set[int]]:
+    """The numbers of the texts in which what opens something may be found, and those in which other forms may."""
+    joined = END * MARGIN + END.join(map(_ascii, texts)) + END * MARGIN
+    signs = np.frombuffer(joined, np.uint8)
     starts = np.fromiter(accumulate((len(text) + 1 for text in texts[:-1]), initial=MARGIN), np.intp)
     digits = _Digits(signs)
-    colons = np.flatnonzero(signs == ord(":"))
-    places = (
-        np.flatnonzero(signs == ord("@")),
+    ats, colons = (np.flatnonzero(signs == ord(sign)) for sign in "@:")
+    of_key = np.frombuffer(joined.translate(OF_KEY), np.bool_)
+    secret = (ats, _runs(signs, of_key), digits.behind_pass())
+    other = (
+        ats,
         colons[:-1][np.diff(colons) <= 5],  # `patterns.IPV6_LIKE`
         digits.at[digits.behind_letters() | digits.number() | digits.phone() | digits.dotted()],
     )
-    found: list[int] = np.unique(np.searchsorted(starts, np.concatenate(places), side="right") - 1).tolist()
-    return found
+    found = (np.searchsorted(starts, np.concatenate(places), side="right") - 1 for places in (secret, other))
+    one, two = ({*places.tolist()} for places in found)
+    return one, two
 
 
 def _ascii(text: str) -> bytes:
@@ -110,6 +120,28 @@ class _Digits:
         places = self.at[dotted]
         dotted[dotted] = np.append(places[2:], [len(self._signs)] * 2)[: len(places)] - places <= 8
         return dotted
+
+    def behind_pass(self) -> Places:
+        """Where `passwords.PASS_LIKE` begins."""
+        small = self._signs | np.uint8(0x20)
+        p, a, s = (small == ord(letter) for letter in "pas")
+        places: Places = np.flatnonzero(p[:-4] & a[1:-3] & s[2:-2] & s[3:-1])
+        places = places[(small[places - 1] == ord("e")) | BEHIND_PASS[small[places + 4]]]
+        following = np.append(self.at, len(p) + 2 * REACH)[np.searchsorted(self.at, places)]
+        return places[following - places <= REACH + 4]
+
+
+def _runs(signs: NDArray[np.uint8], of_key: Flags) -> Places:
+    """Where `credentials.RUN_LIKE` begins: pairs of characters, pairs of pairs, and so on until each place stands for
+    so many."""
+    telling = signs - np.uint8(ord("0")) <= ord("Z") - ord("0")  # digits and capitals, of what a key has
+    length = 1
+    while length < RUN:
+        by = min(length, RUN - length)
+        of_key = of_key[:-by] & of_key[by:]
+        telling = telling[:-by] | telling[by:]
+        length += by
+    return np.flatnonzero(of_key & telling)
 
 
 def _on(flags: Flags, by: int) -> Flags:

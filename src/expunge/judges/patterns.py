@@ -3,9 +3,12 @@
 | what                                    | score | flagged when                                                     |
 |-----------------------------------------|-------|------------------------------------------------------------------|
 | IBAN, card, numbers with check digits   | 1.0   | the check holds (weak formats: and a word nearby names it)       |
+| GitHub token, JSON web token, private key | 1.0 | checksum, contents or length are right (`credentials`)           |
+| other keys and tokens                   | 0.95  | the format is right, and the key not made up to show it          |
 | e-mail                                  | 0.95  | well formed, and its domain can belong to someone                |
 | phone, valid                            | 0.9   | `phonenumbers` finds it valid, in the region or with a prefix    |
 | numbers without check digit (SSN, NINO) | 0.8   | the format is right (bare digits: and a word nearby names it)    |
+| password, passport number, unknown key  | 0.8   | a word before it names it (`passwords`), or it stands in a URL   |
 | IP address                              | 0.7   | public, and not a version                                        |
 | phone, by the words around              | 0.6   | seven to fifteen digits that a word such as "phone" names        |
 
@@ -22,9 +25,11 @@ from functools import partial
 from importlib import import_module
 from itertools import product
 
+from expunge.judges.credentials import keys
 from expunge.judges.finding import Finding
 from expunge.judges.likely import DIGIT, likely, unified
 from expunge.judges.national import ANY_NUMBER, LETTER, NUMBERS, Number
+from expunge.judges.passwords import named
 from expunge.judges.phones import LIKE as PHONE_LIKE
 from expunge.judges.phones import NEARBY, Phones
 from expunge.judges.screen import chunks
@@ -100,8 +105,21 @@ class Patterns:
 
     def find(self, text: str) -> list[Finding]:
         """Findings without overlap; where two forms fit the same characters, the surer one stands."""
+        return self._find(text, True, True)
+
+    def _find(self, text: str, secret: bool, other: bool) -> list[Finding]:
+        """Those of the kinds that may be there: what opens something; the others."""
         said = unified(text)
-        found = list(self._emails(said)) if EMAIL_LIKE.search(said) else []
+        found: list[Finding] = []
+        if secret:
+            _keep(found, keys(said))
+            _keep(found, named(said))
+        if other:
+            self._find_others(text, said, found)
+        return sorted(found, key=lambda f: f.span)
+
+    def _find_others(self, text: str, said: str, found: list[Finding]) -> None:
+        _keep(found, self._emails(said) if EMAIL_LIKE.search(said) else ())
         digits = _digits(text)
         if digits >= 4:
             _keep(found, self._ibans(said) if IBAN_LIKE.search(said) else ())
@@ -113,14 +131,14 @@ class Patterns:
         if digits >= 7 and PHONE_LIKE.search(text):
             _keep(found, self._phones.valid(text))
             _keep(found, self._phones.named(text))
-        return sorted(found, key=lambda f: f.span)
 
     def find_each(self, texts: Sequence[str]) -> list[list[Finding]]:
         """`find` of each; many times faster where few texts say anything."""
         found: list[list[Finding]] = [[] for _ in texts]
         for first, some in chunks(texts):
-            for number in likely(some):
-                found[first + number] = self.find(some[number])
+            secret, other = likely(some)
+            for number in secret | other:
+                found[first + number] = self._find(some[number], number in secret, number in other)
         return found
 
     def _emails(self, text: str) -> Iterator[Finding]:

@@ -12,13 +12,13 @@ from expunge.judges.registry import Entry, Registry
 from expunge.judges.verdict import Verdict
 from expunge.span import merge_spans
 
-RULES = "privacy rules 4"  # raise it whenever a rule changes
+RULES = "privacy rules 5"  # raise it whenever a rule changes
 
 
 class PrivacyJudge:
     """Flags responses that say a registered value, plainly or in disguise, or private data of a known form.
 
-    registry: the values that must not be said. patterns: whether to look for forms too (e-mail, phone, card, …).
+    registry: the values that must not be said. patterns: whether to look for forms too (e-mail, phone, card, key, …).
     region: the country in which phone numbers without prefix are read.
 
     A value of the registry scores 1.0; a form scores what `patterns` says of it. The prompt is not judged.
