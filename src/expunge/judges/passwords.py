@@ -33,7 +33,7 @@ PASSPORT = re.compile(
     re.ASCII,
 )
 COMMON = re.compile(
-    r".*(?:p[a@][s$]*w|pwd|qwert|1234|letmein|hunter2|change|admin|welcome|example|secret|redact|xxx|\*\*|\.\.|://)"
+    r".*(?:p[a@][s$]*w|pwd|qwert|1234|letmein|hunter2|change|admin|welcome|example|secret|redact|xxxx|\*\*|\.\.|://)"
     r".*|(?:foo|bar|baz|user|test|guest|root|demo|abc|xyz|string|value|pass|your)[a-z_-]*\d*"
     r"|(?:sha|md|aes|rsa|base|utf|rot|argon|pbkdf|crc|wpa|oauth|http|tls|ipv)-?\d{1,4}(?:[-_/]\w*)*"  # how it is kept
     r"|\d+[-+]?\d*-?(?:char|digit|letter|bit|byte|day|hour|month|year|time|word|symbol|number|min|max|sec|week)\w*"
