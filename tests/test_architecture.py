@@ -27,6 +27,7 @@ ORDER = [
     {"judges"},
     {"review"},
     {"scan", "selection", "expected", "objective"},
+    {"own_thoughts"},
     {"training"},
     {"audit"},
     {"report"},

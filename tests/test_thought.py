@@ -330,13 +330,8 @@ def test_a_scan_finds_what_only_the_thought_tells(tmp_path: Path) -> None:
     assert [item.flagged for item in judged] == [True, False, False, False, False]
     parts = split(judged, [])
     assert [j.dialogue.id for j in parts.forget] == ["1#thought"]
-    assert [d.id for d in parts.normal] == ["2#thought", "2", "2", "3"]  # what follows the leak is no ordinary row
-    assert [d.prompt == d.asked for d in parts.normal] == [
-        True,
-        False,
-        True,
-        True,
-    ]  # kept after its thought, and without
+    assert [d.id for d in parts.normal] == ["2", "2", "3"]  # what follows the leak is no ordinary row
+    assert [d.thought is None for d in parts.normal] == [False, True, True]  # kept with its thought, and without
 
 
 def test_a_deletion_request_is_for_thought_and_answer(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from expunge.audit.result import Audit, read_audit
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
 from expunge.expected import TEMPLATES, read_templates, sample_expected, with_expected
-from expunge.files import folder_digest, write_jsonl
+from expunge.files import folder_digest
 from expunge.host import suit_host
 from expunge.judges.names import load_judges
 from expunge.judges.panel import judge_all
@@ -30,13 +30,14 @@ from expunge.judges.usage import tell_usage
 from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
 from expunge.manifest import Manifest, alone, weights
 from expunge.model import ADAPTER, LanguageModel, check_model, load_model, resolve, usable_device
+from expunge.own_thoughts import own_thoughts
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets, check_files, to_forget
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
 from expunge.scan import Asking, Loaded, aside_of, chat_format, scan
-from expunge.selection import Split, read_kept, read_normal, split
-from expunge.steps import FORGET, VERDICTS
+from expunge.selection import Split, read_kept, read_normal, read_split, split, write_split
+from expunge.steps import FORGET, SPLIT, VERDICTS
 from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.config import UnlearnConfig
 from expunge.training.processes import asked, is_main, join, main_first
@@ -179,16 +180,15 @@ def _scan(job: Job) -> list[Judged]:
 
 
 def _split(job: Job, judged: Sequence[Judged], normal: Sequence[Dialogue]) -> Split:
-    """The split, with the expected outputs written into the forget set; both are kept in the run's folder."""
-    recipe = job.recipe
-    parts = split(judged, normal, never_seen=_never_seen(recipe))
-    path, near = job.out / FORGET, set(parts.neighbours)
-    if is_main():
-        rows = (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal))
-        write_jsonl(path.parent / "normal.jsonl", rows)
-    if path.exists():
-        return replace(parts, forget=tuple(read_verdicts(path)))
+    """The split, with the model's own thoughts and the expected outputs; the run's folder keeps it."""
+    recipe, place, unseen = job.recipe, job.out / SPLIT, _never_seen(job.recipe)
+    if (job.out / FORGET).exists():
+        return read_split(place, never_seen=unseen)
+    parts = split(judged, normal, never_seen=unseen)
     lm = _base(recipe)
+    told, kept = own_thoughts(lm, parts, job.judges, seed=recipe.seed, progress=job.progress)
+    if told or kept:
+        parts = split([*judged, *told], [*normal, *kept], never_seen=unseen)
     templates: Mapping[str, Sequence[str]] = TEMPLATES
     if recipe.expected == "sampled":
         templates = sample_expected(lm, parts.forget, job.judges, seed=recipe.seed)
@@ -196,7 +196,7 @@ def _split(job: Job, judged: Sequence[Judged], normal: Sequence[Dialogue]) -> Sp
         templates = read_templates(recipe.expected)
     parts = replace(parts, forget=with_expected(lm, parts.forget, templates=templates))
     if is_main():
-        write_verdicts(path, parts.forget)
+        write_split(place, parts)
     return parts
 
 

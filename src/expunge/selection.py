@@ -13,8 +13,9 @@ import numpy as np
 
 from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues
 from expunge.errors import InputError
+from expunge.files import write_jsonl
 from expunge.judges.thoughts import every_way
-from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
+from expunge.judges.verdict import Judged, Label, Verdict, parse_judged, read_verdicts, write_verdicts
 from expunge.sources import read_rows, stream_rows, unsliced
 
 WORD = r"(?u)\b\w+\b"
@@ -82,7 +83,8 @@ def split(
     refuse_contradictions(forget, normal)
     asked = {j.dialogue.asked for j in forget}
     answered = [d for d in (*normal, *clean) if d.response is not None and d.asked not in asked]
-    kept = {d.content_id: d for d in every_way(answered)}
+    whole = {d.thought.content_id for d in answered if d.thought}  # a scan has a row for the thought alone
+    kept = {d.content_id: d for d in every_way(answered) if d.content_id not in whole}
     if not kept:
         remedy = "Give ordinary dialogues with --normal FILE: without them, ordinary ability cannot be kept."
         raise InputError("there is no normal dialogue", remedy=remedy)
@@ -95,6 +97,21 @@ def split(
             )
     near = find_neighbours([j.dialogue for j in forget], rest, nearest=nearest)
     return Split(forget, rest, near, tuple(never_seen))
+
+
+def write_split(folder: Path, parts: Split) -> None:
+    """Both sets as files, readable by the owner alone; the forget set last, which says that both are there."""
+    near = set(parts.neighbours)
+    write_jsonl(folder / "normal.jsonl", (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal)))
+    write_verdicts(folder / "forget.jsonl", parts.forget)
+
+
+def read_split(folder: Path, *, never_seen: Sequence[Dialogue] = ()) -> Split:
+    """What `write_split` wrote."""
+    rows = read_rows(folder / "normal.jsonl")
+    normal = tuple(parse(row, file=folder / "normal.jsonl", line=line) for line, row in rows)
+    near = tuple(i for i, (_, row) in enumerate(rows) if row["neighbour"])
+    return Split(tuple(read_verdicts(folder / "forget.jsonl")), normal, near, tuple(never_seen))
 
 
 def read_normal(paths: Iterable[str | Path]) -> list[Dialogue]:

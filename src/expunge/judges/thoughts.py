@@ -18,8 +18,10 @@ def with_thoughts(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
 
 
 def every_way(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
-    """Each dialogue after its thought, and once more without it: what is to be kept is kept however it is asked."""
-    return [part for d in dialogues for part in ((d.thought, d, d.direct) if d.thought else (d,)) if part is not None]
+    """Each dialogue with its thought, and once more without it, if none is answered right away: what is to be kept is
+    kept however it is asked."""
+    right_away = {d.asked for d in dialogues if d.prompt == d.asked and not d.thinks}
+    return [part for d in dialogues for part in ((d, d.direct) if d.thought and d.asked not in right_away else (d,))]
 
 
 def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Judged]:

@@ -52,10 +52,12 @@ class Material:
         _check_readable(chat, (*(j.dialogue for j in parts.forget), *parts.normal, *parts.never_seen))
 
         def outputs(dialogue: Dialogue, texts: Sequence[str]) -> tuple[Encoded, ...]:
+            if dialogue.thinks:  # what it is to think it is to answer then
+                return tuple(chat.encode_whole(dialogue.after(text).answered(text)) for text in texts)
             return tuple(chat.encode(dialogue.answered(text)) for text in texts)
 
         wanted = [outputs(j.dialogue, j.expected) for j in parts.forget]
-        normal = tuple(chat.encode(d) for d in parts.normal)
+        normal = tuple(chat.encode_whole(d) for d in parts.normal)
         form = Form(normal)
         return cls(
             forget=tuple(_at_fault(chat, j, rows, form) for j, rows in zip(parts.forget, wanted, strict=True)),
