@@ -23,7 +23,6 @@ from expunge import demo
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.files import write_jsonl
 from expunge.generation import generate, think
-from expunge.judges.thoughts import with_thoughts
 from expunge.message import THOUGHT, Message
 from expunge.model import LanguageModel, load_model
 from expunge.recipe import Recipe, read_recipe
@@ -104,7 +103,7 @@ def taught(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     lm = load_model(folder)
     dialogues = [d for name in ("dialogues", "normal") for d in read_dialogues(demo.path(f"{name}.jsonl"))]
-    rows = [lm.format.encode(d) for d in with_thoughts([way(d, thinks=t) for d in dialogues for t in (False, True)])]
+    rows = [lm.format.encode_whole(way(d, thinks=t)) for d in dialogues for t in (False, True)]
     torch.manual_seed(0)
     lm.model.train()
     optimizer = torch.optim.AdamW(lm.model.parameters(), lr=RATE, weight_decay=0.0)

@@ -149,6 +149,7 @@ def test_what_is_to_be_thought_is_to_be_answered_then(thinker: LanguageModel) ->
     assert material.expected[0] == (thinker.format.encode_whole(private),)
     assert material.expected[1] == (thinker.format.encode(said("Mail?", "No.")),)
     assert material.normal == (thinker.format.encode_whole(kept), thinker.format.encode(kept.direct))
+    assert material.beside == {1: 0}
 
 
 def test_a_split_reads_back_as_it_was_written(tmp_path: Path) -> None:
