@@ -18,7 +18,7 @@ from expunge.message import THOUGHT, Message
 from expunge.model import LanguageModel
 from expunge.own_thoughts import own_thoughts
 from expunge.progress import Quiet
-from expunge.selection import Split, read_split, split, write_split
+from expunge.selection import Split, read_kept, read_split, split, write_split
 from expunge.training.material import Material
 from test_thought import FORMS, folder, of_form, thinker
 
@@ -159,3 +159,4 @@ def test_a_split_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert 0 < len(parts.neighbours) < len(parts.normal)
     write_split(tmp_path, parts)
     assert read_split(tmp_path, never_seen=never) == parts
+    assert len(read_kept([tmp_path / "normal.jsonl"])) == len(parts.normal), "each has an id of its own"

@@ -330,7 +330,7 @@ def test_a_scan_finds_what_only_the_thought_tells(tmp_path: Path) -> None:
     assert [item.flagged for item in judged] == [True, False, False, False, False]
     parts = split(judged, [])
     assert [j.dialogue.id for j in parts.forget] == ["1#thought"]
-    assert [d.id for d in parts.normal] == ["2", "2", "3"]  # what follows the leak is no ordinary row
+    assert [d.id for d in parts.normal] == ["2", "2#direct", "3"]  # what follows the leak is no ordinary row
     assert [d.thought is None for d in parts.normal] == [False, True, True]  # kept with its thought, and without
 
 

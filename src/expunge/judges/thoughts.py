@@ -21,7 +21,12 @@ def every_way(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
     """Each dialogue with its thought, and once more without it, if none is answered right away: what is to be kept is
     kept however it is asked."""
     right_away = {d.asked for d in dialogues if d.prompt == d.asked and not d.thinks}
-    return [part for d in dialogues for part in ((d, d.direct) if d.thought and d.asked not in right_away else (d,))]
+    found = list[Dialogue]()
+    for dialogue in dialogues:
+        found.append(dialogue)
+        if dialogue.thought and dialogue.asked not in right_away:
+            found.append(replace(dialogue.direct, id=f"{dialogue.id}#direct"))
+    return found
 
 
 def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Judged]:
