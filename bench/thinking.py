@@ -27,7 +27,7 @@ from expunge.message import THOUGHT, Message
 from expunge.model import LanguageModel, load_model
 from expunge.recipe import Recipe, read_recipe
 
-STEPS, ROWS, RATE = 800, 32, 1e-3
+STEPS, ROWS, RATE = 1600, 32, 1e-3
 LOGS = {"thoughts and answers": (True,), "answers": (False,)}
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|><think>\n\n</think>\n\n{{ m.content }}<|end|>"
