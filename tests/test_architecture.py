@@ -23,7 +23,7 @@ ORDER = [
     {"batches"},
     {"adapters"},
     {"model", "output_layer"},
-    {"generation"},
+    {"generation", "identity"},
     {"judges"},
     {"review"},
     {"scan", "selection", "expected", "objective"},

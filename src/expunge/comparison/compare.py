@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from expunge.comparison.ground import Ground, load
+from expunge.comparison.ground import Ground
 from expunge.comparison.score import Score
 from expunge.errors import ExpungeError, InputError, MissingExtraError, OutputError, UnansweredError, place_of
 from expunge.files import digest, lock, make_folder, read_text, write_json
@@ -154,7 +154,7 @@ def model_score(ground: Ground, what: str, name: str) -> Score:
     """Of a model as it is, kept by `what` it is."""
     path = ground.out / "scores" / f"{what}-{VERSION}-{ground.relearn_rate}.json"
     if not path.exists():
-        write_json(path, asdict(ground.scorer.score(load(ground.recipe, name))))
+        write_json(path, asdict(ground.scorer.score(ground.recipe.load(name))))
     return Score(**json.loads(read_text(path)))
 
 
@@ -206,12 +206,12 @@ def _trained(
     ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch, broken: Callable[..., Cell]
 ) -> Cell:
     start = time.monotonic()
-    lm = load(ground.recipe, ground.recipe.model, bits=config.base_bits)
+    lm = ground.recipe.load(ground.recipe.model, bits=config.base_bits)
     shutil.rmtree(work / config.result, ignore_errors=True)  # killed before its score
     done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=partial(watch, lm))
     seconds = max(round(time.monotonic() - start, 1), done.seconds)
     try:
-        score = ground.scorer.score(load(ground.recipe, str(done.path)))
+        score = ground.scorer.score(ground.recipe.load(str(done.path)))
     except NOBODYS:
         raise
     except InputError:
