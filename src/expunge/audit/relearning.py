@@ -149,34 +149,25 @@ def _attack(
     """begun: what the attacked models, by name, say before the first step; original: how likely it was."""
     what, note = _KINDS[name]
     held_out = [item for _, items in rounds for item in items]
-    after, oracle = (
-        [c for rows, items in rounds for c in _curves(lm, rows, [begun[which][i] for i in items], items, case)]
-        if lm
-        else None
-        for which, lm in (("after", case.after), ("oracle", case.oracle))
-    )
-    assert after is not None
+    curves = {
+        model: [c for rows, items in rounds for c in _curves(lm, rows, [begun[model][i] for i in items], items, case)]
+        for model, lm in case.models.items()
+        if model in begun
+    }
     half = [original[item] for item in held_out]
     measures = []
     for i, steps in enumerate((0, *STEPS)):
         title, start = f"Relearned in {steps} steps {what}", "Share of forgotten dialogues that the model says again"
         meaning = f"{start} after {steps} steps of fine-tuning {what}; {note}."
-        now, ideal = (_said(curves, i) if curves else None for curves in (after, oracle))
-        assert now is not None
-        measures.append(
-            Measure(f"relearn_{name}{steps}", title, meaning, "robustness", "share", "lower", now, None, ideal)
-        )
+        said = {model: _said(found, i) for model, found in curves.items()}
+        measures.append(Measure(f"relearn_{name}{steps}", title, meaning, "robustness", "share", "lower", **said))
     title = f"Steps until half is back (of {STEPS[-1]} tried), {what}"
     meaning = (
         f"Steps of such fine-tuning until the mean probability of what was at fault is half of the original model's; "
         f"{STEPS[-1]}, where it is not within as many."
     )
-    now, ideal = (steps_to_half(curves, half) if curves else None for curves in (after, oracle))
-    assert now is not None
-    return [
-        *measures,
-        Measure(f"relearn_{name}_half", title, meaning, "robustness", "steps", "higher", now, None, ideal),
-    ]
+    needed = {model: steps_to_half(found, half) for model, found in curves.items()}
+    return [*measures, Measure(f"relearn_{name}_half", title, meaning, "robustness", "steps", "higher", **needed)]
 
 
 def _curves(
