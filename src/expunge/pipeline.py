@@ -40,7 +40,7 @@ from expunge.selection import Split, read_kept, read_normal, split
 from expunge.steps import FORGET, VERDICTS
 from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.config import UnlearnConfig
-from expunge.training.processes import asked, is_main, join, main_first
+from expunge.training.processes import is_main, join, launched, main_first
 from expunge.training.unlearn import read_unlearned, unlearn
 
 
@@ -69,9 +69,9 @@ def run(
     Raises:
         InputError: the recipe's files or names cannot be used. OutputError: `out` holds another or a finished run.
     """
-    if asked() > 1:
+    if launched() > 1:
         remedy = "Run `expunge scan`, then this launcher with `-m expunge unlearn`, then `expunge audit`."
-        raise InputError(f"{asked()} processes cannot share a whole run", remedy=remedy)
+        raise InputError(f"{launched()} processes cannot share a whole run", remedy=remedy)
     progress = progress or Quiet()
     suit_host()
     judges = load_judges(recipe.judges, allow_remote=allow_remote)
