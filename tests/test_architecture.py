@@ -17,7 +17,7 @@ ORDER = [
     {"checkpoint", "content", "growing", "hub", "text_part", "tokens"},
     {"message", "sources"},
     {"chat_template"},
-    {"cache", "dialogue", "demo", "packing", "span"},
+    {"dialogue", "demo", "kv_cache", "packing", "span"},
     {"encoding", "endpoint", "four_bits", "prefill", "rounding", "sharding"},
     {"decoding"},
     {"batches"},

@@ -51,7 +51,7 @@ def test_what_a_plan_repeats_of_the_trainer_is_as_there() -> None:
     assert own == trainer.TERMS and terms.TERMS["kl_top"].options["top"] == trainer.TOP
     assert (trainer.CHUNK, trainer.KEPT_BYTES) == (chunks.NUMBERS, reference.KEPT_BYTES)
     assert (trainer.BATCH_TOKENS, trainer.BATCH_LOGITS) == (generation.TOKENS, generation.LOGITS)
-    assert (host.CACHED, adversary.ROWS, adversary.STEPS) == (
+    assert (host.CPU_TOKENS, adversary.ROWS, adversary.STEPS) == (
         trainer.CPU_TOKENS, trainer.ADVERSARY_ROWS, trainer.ADVERSARY_STEPS,
     )  # fmt: skip
 

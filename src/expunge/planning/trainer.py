@@ -46,6 +46,6 @@ KEPT_BYTES = 64 * 2**30
 BATCH_TOKENS, BATCH_LOGITS = 16_384, 2**26
 """In one batch that is read or asked: `generation.TOKENS` and `generation.LOGITS`."""
 CPU_TOKENS = 4096
-"""Tokens that a CPU reads at a time: `host.CACHED`."""
+"""Tokens that a CPU reads at a time: `host.CPU_TOKENS`."""
 ADVERSARY_ROWS, ADVERSARY_STEPS = 8, 2
 """`training.adversary.ROWS` and `STEPS`."""
