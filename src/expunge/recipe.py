@@ -97,6 +97,18 @@ class Recipe:
 
         return load_model(name, template=self.template, device=self.device, bits=bits, sharded=sharded)
 
+    def check_models(self, *, lora: bool = False) -> None:
+        """Make sure that there are the model and the oracle, and the device, without loading weights.
+
+        Raises:
+            InputError: as `check_model`.
+        """
+        from expunge.model import check_model
+
+        check_model(self.model, device=self.device, lora=lora)
+        if self.oracle:
+            check_model(self.oracle)
+
     def files(self) -> list[str]:
         """Every local file that is read, slices removed."""
         return sorted(set().union(*self.named().values()))
