@@ -31,9 +31,6 @@ def batch_tokens(lm: LanguageModel) -> int:
     return max(256, min(CPU_TOKENS if lm.device.type == "cpu" else TOKENS, LOGITS // lm.vocabulary))
 
 
-"""Called with the number of rows just done."""
-
-
 def generate(
     lm: LanguageModel,
     dialogues: Sequence[Dialogue],

@@ -42,10 +42,21 @@ def membership(case: Case) -> list[Measure]:
     original = _log_ps(case, case.before)
     found = {name: _attacks(case, lm, original) for name, lm in case.models.items()}
     del found["before"]["reference"]  # the same model twice: nothing to tell apart
-    measures = [_measure(attack, {n: a[attack] for n, a in found.items() if attack in a}) for attack in _TEXTS]
-    if case.oracle:
+    return measures_of(found)
+
+
+def measures_of(found: Mapping[str, Mapping[str, Sides]]) -> list[Measure]:
+    """The AUC of each attack, and, with an oracle, PrivLeak. found: by model and attack."""
+    asked = [attack for attack in _TEXTS if attack in found["after"]]
+    measures = [_measure(attack, {n: a[attack] for n, a in found.items() if attack in a}) for attack in asked]
+    if "oracle" in found:
         measures += _privleak({name: attacks["mink"] for name, attacks in found.items()})
     return measures
+
+
+def parted(scores: Mapping[str, Sequence[float]], members: int) -> dict[str, Sides]:
+    """By attack, the scores of the first rows, which are the members, and of the others."""
+    return {attack: (list(values[:members]), list(values[members:])) for attack, values in scores.items()}
 
 
 def attacks(scores: Sequence[TokenScores], texts: Sequence[str]) -> dict[str, list[float]]:
@@ -73,8 +84,7 @@ def _attacks(case: Case, lm: LanguageModel, original: Sequence[float]) -> dict[s
     found = attacks(case.scores.of(lm, rows), texts)
     found["reference"] = [log_p - other for log_p, other in zip(found["loss"], original, strict=True)]
     found["gradient"] = [-norm for norm in gradient_norms(lm, rows, case.scores)]
-    count = len(case.sets.trained)
-    return {attack: (values[:count], values[count:]) for attack, values in found.items()}
+    return parted(found, len(case.sets.trained))
 
 
 def compressed(text: str) -> int:
