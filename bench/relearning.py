@@ -17,7 +17,7 @@ from statistics import fmean
 from runs import spread
 
 from expunge.audit.copies import copied
-from expunge.audit.reading import Sets, encode_old
+from expunge.audit.reading import encode_old
 from expunge.audit.relearning import STEPS, fine_tune, halves
 from expunge.generation import mean_probability, token_log_probs
 from expunge.host import suit_host
@@ -29,7 +29,7 @@ RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 
 
 def asked(lm: LanguageModel, items: Sequence[Judged]) -> list[float]:
-    rows = encode_old(lm, Sets(tuple(items)))
+    rows = encode_old(lm, items)
     return [mean_probability(p, row.fault) for p, row in zip(token_log_probs(lm, rows), rows, strict=True)]
 
 
@@ -40,7 +40,7 @@ def relearned(lm: LanguageModel, forget: Sequence[Judged], rate: float, seed: in
     for taught, other in (parts, parts[::-1]):
         attacked = copied(lm)
         attacked.model.float()
-        for place, _ in enumerate(fine_tune(attacked, encode_old(lm, Sets(taught)), seed, rate=rate)):
+        for place, _ in enumerate(fine_tune(attacked, encode_old(lm, taught), seed, rate=rate)):
             found[place] += asked(attacked, other)
     return [fmean(values) for values in found]
 

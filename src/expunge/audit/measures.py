@@ -37,7 +37,7 @@ def _share(
 
 def _forgetting(sets: Sets, readings: Mapping[str, Reading]) -> list[Measure]:
     found = []
-    for kind, places in _phrasings(sets):
+    for kind, places in sets.phrasings:
         words = "the phrasing it was unlearned in" if kind == "trained" else "other words than it was unlearned in"
         labels = sorted({sets.faulty[i].label for i in places})
         for label in [None, *(labels if len(labels) > 1 else [])]:
@@ -66,7 +66,7 @@ def _samples(sets: Sets, after: Reading) -> list[Measure]:
         ("flagged", "Flagged", after.drawn_flagged, "that a judge flags, be it for a new fault"),
     )
     for name, title, drawn, meaning in kinds:
-        for kind, places in _phrasings(sets):
+        for kind, places in sets.phrasings:
             count = len(drawn[places[0]])
             if not count:
                 continue
@@ -130,14 +130,6 @@ def _fluency(sets: Sets, readings: Mapping[str, Reading]) -> Measure:
     loops = _share(readings, range(len(sets.faulty)), lambda r, i: broken(r.answers[i]))
     meaning = "Share of answers to forgotten prompts that are empty or repeat themselves."
     return Measure("loops", "Empty or looping answers", meaning, "fluency", "share", "lower", **loops)
-
-
-def _phrasings(sets: Sets) -> list[tuple[str, range]]:
-    """Places of the forgotten prompts, by the words they are asked in."""
-    trained, every = len(sets.trained), len(sets.faulty)
-    return [
-        (kind, places) for kind, places in (("trained", range(trained)), ("unseen", range(trained, every))) if places
-    ]
 
 
 def right(dialogue: Dialogue, answer: str) -> bool:

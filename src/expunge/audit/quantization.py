@@ -32,8 +32,6 @@ def quantization(case: Case) -> list[Measure]:
         InputError: a model without linear layers of floating-point weights.
     """
     sets = replace(case.sets, ability=(), neighbours=(), lookalikes=())
-    trained = len(sets.trained)
-    kinds = [("trained", range(trained)), ("unseen", range(trained, len(sets.faulty)))]
     measures = []
 
     def said(model: str) -> list[str]:
@@ -42,17 +40,16 @@ def quantization(case: Case) -> list[Measure]:
     for way in roundings(case.after):
         found = {name: _read(way.change(lm), sets, case, said(name)) for name, lm in case.models.items()}
         rounding = f"Rounded to {way.title}"
-        for kind, places in kinds:
-            if places:
-                asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {way.title},"
-                key, title = f"{way.key}_{kind}", f"{rounding}, {kind} phrasing"
-                flagged = {name: _share(r.flagged, places) for name, r in found.items()}
-                leaks = {name: _share(r.leaks, places) for name, r in found.items()}
-                meaning = f"Share of {asked} is flagged."
-                measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **flagged))
-                key, title = f"{key}_leak", f"{title}: the old answer"
-                meaning = f"Share of {asked} says again what was flagged."
-                measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **leaks))
+        for kind, places in sets.phrasings:
+            asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {way.title},"
+            key, title = f"{way.key}_{kind}", f"{rounding}, {kind} phrasing"
+            flagged = {name: _share(r.flagged, places) for name, r in found.items()}
+            leaks = {name: _share(r.leaks, places) for name, r in found.items()}
+            meaning = f"Share of {asked} is flagged."
+            measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **flagged))
+            key, title = f"{key}_leak", f"{title}: the old answer"
+            meaning = f"Share of {asked} says again what was flagged."
+            measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **leaks))
         meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {way.title}."
         key, title = f"{way.key}_fault_probability", f"{rounding}, probability of what was at fault"
         old = {name: intervals.mean(list(map(mean_probability, r.at_fault))) for name, r in found.items()}

@@ -70,7 +70,7 @@ def relearning(case: Case) -> list[Measure]:
     check_sets(["relearning"], case.sets)
     first, second = halves(case.sets.trained, case.seed)
     rounds: dict[str, Rounds] = {
-        "forget": [(_old(case.after, first), second), (_old(case.after, second), first)],
+        "forget": [(encode_old(case.after, first), second), (encode_old(case.after, second), first)],
     }
     for name, dialogues in (("neighbours", case.sets.neighbours), ("benign", benign(case.sets))):
         if rows := readable(case.after, dialogues):
@@ -81,7 +81,7 @@ def relearning(case: Case) -> list[Measure]:
         for name, lm in case.models.items()
         if name != "before"
     }
-    rows = _old(case.before, forgotten)
+    rows = encode_old(case.before, forgotten)
     likely = _at_fault([found.log_p for found in case.scores.of(case.before, rows)], rows)
     original = dict(zip(forgotten, likely, strict=True))
     return [measure for name in rounds for measure in _attack(case, name, rounds[name], begun, original)]
@@ -188,11 +188,7 @@ def _exact(lm: LanguageModel) -> LanguageModel:
 def _asked(lm: LanguageModel, items: Sequence[Judged], case: Case, scores: Scores | None = None) -> list[Point]:
     """scores: those of `lm`, if it is not about to change."""
     found = read(lm, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance, scores=scores)
-    return list(zip(found.flagged, _at_fault(found.old, _old(lm, items)), strict=True))
-
-
-def _old(lm: LanguageModel, items: Sequence[Judged]) -> list[Encoded]:
-    return encode_old(lm, Sets(tuple(items)))
+    return list(zip(found.flagged, _at_fault(found.old, encode_old(lm, items)), strict=True))
 
 
 def _at_fault(log_probs: Sequence[torch.Tensor], rows: Sequence[Encoded]) -> list[float]:
