@@ -9,6 +9,7 @@ import numpy as np
 
 from expunge.audit import intervals
 from expunge.audit.gradients import gradient_norms
+from expunge.audit.intervals import Sides
 from expunge.audit.likelihood import mean_log_p
 from expunge.audit.probes import Case, check_sets
 from expunge.audit.result import Estimate, Measure
@@ -27,9 +28,6 @@ _TEXTS = {
     "minkpp": ("Min-K %++", f"mean of the {MIN_K:.0%} lowest log p, each standardised under the model's distribution"),
     "gradient": ("gradient norm", "minus the norm of the gradient of the mean NLL by the last layer's weights"),
 }
-
-Sides = tuple[list[float], list[float]]
-"""Scores of the members and of the others; the higher, the more like a member."""
 
 
 def membership(case: Case) -> list[Measure]:
@@ -56,7 +54,7 @@ def measures_of(found: Mapping[str, Mapping[str, Sides]]) -> list[Measure]:
 
 def parted(scores: Mapping[str, Sequence[float]], members: int) -> dict[str, Sides]:
     """By attack, the scores of the first rows, which are the members, and of the others."""
-    return {attack: (list(values[:members]), list(values[members:])) for attack, values in scores.items()}
+    return {attack: (values[:members], values[members:]) for attack, values in scores.items()}
 
 
 def attacks(scores: Sequence[TokenScores], texts: Sequence[str]) -> dict[str, list[float]]:
@@ -121,12 +119,12 @@ def _measure(attack: str, sides: Mapping[str, Sides]) -> Measure:
         "probability",
         "nearer the oracle",
         **{name: intervals.auc(*pair) for name, pair in sides.items()},
-        apart=intervals.apart(*sides["after"], *sides["oracle"]) if "oracle" in sides else None,
+        apart=intervals.apart(sides["after"], sides["oracle"]) if "oracle" in sides else None,
     )
 
 
 def _privleak(sides: Mapping[str, Sides]) -> list[Measure]:
-    found = {name: intervals.privleak(*pair, *sides["oracle"]) for name, pair in sides.items()}
+    found = {name: intervals.privleak(pair, sides["oracle"]) for name, pair in sides.items()}
     known: dict[str, Estimate] = {name: estimate for name, estimate in found.items() if estimate is not None}
     if "after" not in known:
         return []
