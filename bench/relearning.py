@@ -16,7 +16,7 @@ from statistics import fmean
 
 from runs import spread
 
-from expunge.audit.copies import copied
+from expunge.audit.copies import exact_copy
 from expunge.audit.reading import encode_old
 from expunge.audit.relearning import STEPS, fine_tune, halves
 from expunge.generation import mean_probability, token_log_probs
@@ -38,8 +38,7 @@ def relearned(lm: LanguageModel, forget: Sequence[Judged], rate: float, seed: in
     parts = halves(forget, seed)
     found: list[list[float]] = [[] for _ in STEPS]
     for taught, other in (parts, parts[::-1]):
-        attacked = copied(lm)
-        attacked.model.float()
+        attacked = exact_copy(lm)
         for place, _ in enumerate(fine_tune(attacked, encode_old(lm, taught), seed, rate=rate)):
             found[place] += asked(attacked, other)
     return [fmean(values) for values in found]

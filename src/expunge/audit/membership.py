@@ -90,19 +90,19 @@ def compressed(text: str) -> int:
     return len(zlib.compress(text.encode()))
 
 
-def min_k(scores: TokenScores, share: float = MIN_K) -> float:
-    """Mean log p of the least likely `share` of the tokens, at least one (Min-K %, Shi et al. 2023)."""
-    return _lowest(scores.log_p.double().numpy(), share)
+def min_k(scores: TokenScores) -> float:
+    """Mean log p of the least likely tokens, `MIN_K` of all, at least one (Min-K %, Shi et al. 2023)."""
+    return _lowest(scores.log_p.double().numpy())
 
 
-def min_k_plus_plus(scores: TokenScores, share: float = MIN_K) -> float:
+def min_k_plus_plus(scores: TokenScores) -> float:
     """The same of (log p − its mean) / its deviation, both under the model's own distribution (Zhang et al. 2024)."""
     log_p, mean, deviation = (x.double().numpy() for x in (scores.log_p, scores.mean, scores.deviation))
-    return _lowest((log_p - mean) / np.maximum(deviation, 1e-9), share)  # 0 where the model is wholly sure
+    return _lowest((log_p - mean) / np.maximum(deviation, 1e-9))  # 0 where the model is wholly sure
 
 
-def _lowest(values: np.ndarray, share: float) -> float:
-    return float(np.sort(values)[: max(1, int(share * values.size))].mean())
+def _lowest(values: np.ndarray) -> float:
+    return float(np.sort(values)[: max(1, int(MIN_K * values.size))].mean())
 
 
 def _measure(attack: str, sides: Mapping[str, Sides]) -> Measure:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from expunge.audit import intervals
-from expunge.audit.copies import copied
+from expunge.audit.copies import exact_copy
 from expunge.audit.probes import Case, check_sets, topic
 from expunge.audit.reading import Sets, encode_old, read, readable
 from expunge.audit.result import Estimate, Measure
@@ -173,16 +173,9 @@ def _attack(
 def _curves(
     lm: LanguageModel, rows: Sequence[Encoded], begun: Sequence[Point], items: Sequence[Judged], case: Case
 ) -> list[Curve]:
-    attacked = _exact(lm)
+    attacked = exact_copy(lm)
     points = [begun, *(_asked(attacked, items, case) for _ in fine_tune(attacked, rows, case.seed))]
     return [Curve(*zip(*curve, strict=True)) for curve in zip(*points, strict=True)]
-
-
-def _exact(lm: LanguageModel) -> LanguageModel:
-    """A copy in single precision: steps this small are lost in half of it."""
-    attacked = copied(lm)
-    attacked.model.float()
-    return attacked
 
 
 def _asked(lm: LanguageModel, items: Sequence[Judged], case: Case, scores: Scores | None = None) -> list[Point]:
@@ -199,13 +192,13 @@ def _said(curves: Sequence[Curve], i: int) -> Estimate:
     return intervals.share(sum(curve.said[i] for curve in curves), len(curves))
 
 
-def steps_to_half(curves: Sequence[Curve], original: Sequence[float], *, draws: int = 2000) -> Estimate:
+def steps_to_half(curves: Sequence[Curve], original: Sequence[float]) -> Estimate:
     """Where the mean probability crosses half of the original's, between measured steps on a straight line.
 
     The interval is a bootstrap over dialogues; what does not cross counts as the last of `STEPS`.
     """
     table: Any = np.asarray([c.probability for c in curves]) - np.asarray(original)[:, None] / 2
-    picks = np.random.default_rng(len(table)).integers(0, len(table), (draws, len(table)))
+    picks = np.random.default_rng(len(table)).integers(0, len(table), (intervals.DRAWS, len(table)))
     drawn = [_crossing(mean) for mean in table[picks].mean(1)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Estimate(_crossing(table.mean(0)), float(low), float(high), len(table))

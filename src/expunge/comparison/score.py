@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, harmonic_mean
 
-from expunge.audit.copies import copied
+from expunge.audit.copies import exact_copy
 from expunge.audit.intervals import auc
 from expunge.audit.likelihood import extraction_strength
 from expunge.audit.measures import right
@@ -160,8 +160,7 @@ class Scorer:
             return None
         found: list[float] = []
         for taught, asked in (parts, parts[::-1]):
-            attacked = copied(lm)
-            attacked.model.float()
+            attacked = exact_copy(lm)
             for _ in fine_tune(attacked, encode_old(lm, taught), self._seed, rate=self._rate):
                 pass
             found += _at_fault(attacked, asked)
