@@ -12,6 +12,7 @@ from expunge.encoding import Encoded
 from expunge.packing import Packing, pack, packable, unwrapped
 
 WASTE = 0.15
+"""Share of padding that a group of rows may have at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaC
 
 from expunge import generation, host
 from expunge.objective import chunks, terms
-from expunge.planning import original, trainer
+from expunge.planning import mirror, original
 from expunge.planning.memory import Memory, Way, layer_bytes, memory_of, read_bytes
 from expunge.planning.original import kept_bytes
 from expunge.planning.sizes import Sizes, sizes_of
@@ -47,12 +47,12 @@ JUDGING = 5 * 20 * (4 * (2 * 8 + 3 * 16) + 4 * 10 * 8 / 20)  # the old responses
 
 
 def test_what_a_plan_repeats_of_the_trainer_is_as_there() -> None:
-    own = {name: trainer.Term(term.slot, term.reads, term.original) for name, term in terms.TERMS.items()}
-    assert own == trainer.TERMS and terms.TERMS["kl_top"].options["top"] == trainer.TOP
-    assert (trainer.CHUNK, trainer.KEPT_BYTES) == (chunks.NUMBERS, reference.KEPT_BYTES)
-    assert (trainer.BATCH_TOKENS, trainer.BATCH_LOGITS) == (generation.TOKENS, generation.LOGITS)
+    own = {name: mirror.Term(term.slot, term.reads, term.original) for name, term in terms.TERMS.items()}
+    assert own == mirror.TERMS and terms.TERMS["kl_top"].options["top"] == mirror.TOP
+    assert (mirror.CHUNK, mirror.KEPT_BYTES) == (chunks.NUMBERS, reference.KEPT_BYTES)
+    assert (mirror.BATCH_TOKENS, mirror.BATCH_LOGITS) == (generation.TOKENS, generation.LOGITS)
     assert (host.CPU_TOKENS, adversary.ROWS, adversary.STEPS) == (
-        trainer.CPU_TOKENS, trainer.ADVERSARY_ROWS, trainer.ADVERSARY_STEPS,
+        mirror.CPU_TOKENS, mirror.ADVERSARY_ROWS, mirror.ADVERSARY_STEPS,
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from expunge.planning.machine import Machine
 from expunge.planning.memory import QUANTIZED, Way, asked_at_once
+from expunge.planning.mirror import ADVERSARY_STEPS
 from expunge.planning.original import is_kept, rows_asked
 from expunge.planning.sizes import Sizes
-from expunge.planning.trainer import ADVERSARY_STEPS
 from expunge.planning.workload import Step, Workload
 from expunge.training.config import UnlearnConfig
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from expunge.planning.mirror import BATCH_LOGITS, BATCH_TOKENS, CHUNK, CPU_TOKENS
 from expunge.planning.original import is_kept, needs_of
 from expunge.planning.sizes import Sizes
-from expunge.planning.trainer import BATCH_LOGITS, BATCH_TOKENS, CHUNK, CPU_TOKENS
 from expunge.planning.workload import Step, Workload
 from expunge.training.config import UnlearnConfig
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from expunge.planning.mirror import KEPT_BYTES, TERMS, TOP
 from expunge.planning.sizes import Sizes
-from expunge.planning.trainer import KEPT_BYTES, TERMS, TOP
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
 
@@ -38,5 +38,6 @@ def kept_bytes(sizes: Sizes, work: Workload, config: UnlearnConfig) -> int:
 
 
 def is_kept(sizes: Sizes, work: Workload, config: UnlearnConfig, processes: int) -> bool:
-    """Whether that is written to a file once, and not asked for at each step; several processes always keep it."""
+    """Whether what the original makes of the rows is kept in a file, and not asked for at each step; several processes
+    always keep it."""
     return processes > 1 or kept_bytes(sizes, work, config) <= KEPT_BYTES

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from expunge.dialogue import parse
-from expunge.planning.trainer import ADVERSARY_ROWS, TERMS
+from expunge.planning.mirror import ADVERSARY_ROWS, TERMS
 from expunge.recipe import Recipe
 from expunge.sources import stream_rows, unsliced
 from expunge.training.config import UnlearnConfig
