@@ -159,7 +159,7 @@ def test_the_same_answers_as_transformers(
     make: Callable[[], Any], cached: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The prompts of a batch are read all at once, or two at a time."""
-    monkeypatch.setattr("expunge.prefill.CACHED", cached)
+    monkeypatch.setattr("expunge.prefill.CPU_TOKENS", cached)
     lengths = set()
     for seed in range(4):
         torch.manual_seed(seed)

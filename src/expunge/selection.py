@@ -19,6 +19,8 @@ from expunge.judges.verdict import Judged, Label, Verdict, parse_judged, read_ve
 from expunge.sources import read_rows, stream_rows, unsliced
 
 WORD = r"(?u)\b\w+\b"
+NEAREST = 16
+"""Normal dialogues that count as neighbours of a flagged one by their form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,8 @@ def _requested(row: Mapping[str, Any], file: str, line: int, label: Label) -> li
     return [Judged(part, (verdict,)) for part in parts]
 
 
-def split(
-    judged: Sequence[Judged], normal: Sequence[Dialogue], *, never_seen: Sequence[Dialogue] = (), nearest: int = 16
-) -> Split:
+def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, never_seen: Sequence[Dialogue] = ()) -> Split:
     """The forget set (what is flagged) and the normal set (given dialogues, and judged ones found clean).
-
-    nearest: how many normal dialogues to count as neighbours of each flagged one.
 
     Raises:
         InputError: nothing is flagged, no normal dialogue is left, a normal dialogue's prompt is flagged too, or one
@@ -95,7 +93,7 @@ def split(
             raise InputError(
                 f"{unseen.place}: a dialogue that was never seen is to be forgotten or kept", remedy=remedy
             )
-    near = find_neighbours([j.dialogue for j in forget], rest, nearest=nearest)
+    near = find_neighbours([j.dialogue for j in forget], rest, nearest=NEAREST)
     return Split(forget, rest, near, tuple(never_seen))
 
 

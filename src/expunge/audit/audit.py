@@ -10,7 +10,7 @@ from typing import Any
 
 from expunge.audit.decision import decide
 from expunge.audit.divergence import divergence
-from expunge.audit.measures import Measurer, perplexity_ratio
+from expunge.audit.measures import measures_of, perplexity_ratio
 from expunge.audit.private import covered, hidden, mark, retold, secrets, somebodys
 from expunge.audit.probes import Case, check_sets, run_probes, topic, with_thinking
 from expunge.audit.reading import Advance, Reading, Sets, read, readable
@@ -50,14 +50,17 @@ def audit(
     check_sets(probes, sets)
     start, scores = time.monotonic(), Scores(cache)
     after, oracle = after.tokenized_as(before), oracle.tokenized_as(before) if oracle else None
-    was = read(before, sets, judges, samples=0, seed=seed, advance=advance, scores=scores)
-    now = read(after, sets, judges, samples=samples, seed=seed, advance=advance, scores=scores)
-    ideal = read(oracle, sets, judges, samples=0, seed=seed, advance=advance, scores=scores) if oracle else None
-    measures = Measurer(sets, was, now, ideal).all()
+    models = {"before": before, "after": after} | ({"oracle": oracle} if oracle else {})
+    readings = {
+        name: read(
+            lm, sets, judges, samples=samples if name == "after" else 0, seed=seed, advance=advance, scores=scores
+        )
+        for name, lm in models.items()
+    }
+    was, now = readings["before"], readings["after"]
+    measures = measures_of(sets, readings)
     measures += _fluency(before, sets, now, scores)
-    models = {"after": after, "before": before} | ({"oracle": oracle} if oracle else {})
     measures += divergence(models, sets.ordinary, scores)
-    readings = {"after": now, "before": was} | ({"oracle": ideal} if ideal else {})
     measures += run_probes(probes, Case(after, before, oracle, sets, tuple(judges), seed, advance, scores, readings))
     asked = {"forgotten": len(sets.faulty), "subjects": len({topic(item) for item in sets.faulty})}
     cost = {"seed": seed, "samples": samples, "probes": list(probes), "seconds": round(time.monotonic() - start, 1)}

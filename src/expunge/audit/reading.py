@@ -46,6 +46,12 @@ class Sets:
         return (*self.trained, *self.unseen)
 
     @property
+    def phrasings(self) -> list[tuple[str, range]]:
+        """Places in `faulty`, by the words that are asked in: "trained" and "unseen", where there are some."""
+        trained, every = len(self.trained), len(self.faulty)
+        return [(k, places) for k, places in (("trained", range(trained)), ("unseen", range(trained, every))) if places]
+
+    @property
     def ordinary(self) -> tuple[Dialogue, ...]:
         return (*self.neighbours, *self.ability)
 
@@ -73,8 +79,9 @@ class Reading:
     hidden: list[tuple[Span, ...]]
 
 
-def encode_old(lm: LanguageModel, sets: Sets) -> list[Encoded]:
-    return [lm.format.encode(j.dialogue, j.spans) for j in sets.faulty]
+def encode_old(lm: LanguageModel, items: Iterable[Judged]) -> list[Encoded]:
+    """Forgotten dialogues with their old responses, and what of these is at fault."""
+    return [lm.format.encode(item.dialogue, item.spans) for item in items]
 
 
 def readable(lm: LanguageModel, dialogues: Iterable[Dialogue]) -> list[Encoded]:
@@ -116,7 +123,7 @@ def read(
     judged = _judge(faulty, texts, [ReproductionJudge(sets.faulty), *judges])
     flagged = [[item is not None and item.flagged for item in row] for row in judged]
     leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
-    rows = encode_old(lm, sets)
+    rows = encode_old(lm, sets.faulty)
     old = [row.log_p for row in scores.of(lm, rows)]
     at_fault = [log_p[torch.tensor(row.fault)] for log_p, row in zip(old, rows, strict=True)]
     drawn_flagged, drawn_leaks = ([row[1:] for row in found] for found in (flagged, leaks))
