@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +134,10 @@ def test_few_are_all_asked_and_many_are_spread_evenly() -> None:
     assert len(set(places)) == LET_THINK and places == sorted(places) == many.let_think
     kinds = Counter("" if i < LET_THINK else many.ordinary[i].skill for i in places)
     assert {k: abs(n - LET_THINK / 5) <= 1 for k, n in kinds.items()} == dict.fromkeys(("", *skills), True)
-    gaps = [b - a for a, b in pairwise(places) if b < LET_THINK]
-    assert max(gaps) - min(gaps) <= 1
+    near = [i for i in places if i < LET_THINK]
+    assert all(sum(i // 20 == block for i in near) in (3, 4, 5) for block in range(LET_THINK // 20)), "one in five"
+    forms = Counter(i % 4 for i in Sets((), ability=rows * 4).let_think)
+    assert min(forms.values()) > LET_THINK / 4 * 0.8, "every fourth row alone would be of one form"
 
 
 def test_so_many_that_nothing_lost_can_be_shown() -> None:

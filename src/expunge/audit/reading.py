@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import torch
 
@@ -57,11 +58,12 @@ class Sets:
     @property
     def let_think(self) -> list[int]:
         """Places in `ordinary` of the dialogues that a model is let think on, evenly spread over neighbours and over
-        each skill."""
+        each skill: one of each few that stand together, drawn, since every fourth may well be of one kind."""
         near = len(self.neighbours)
         places = sorted(range(len(self.ordinary)), key=lambda i: (i >= near, i >= near and self.ordinary[i].skill))
-        count = min(len(places), LET_THINK)
-        return sorted(places[i * len(places) // count] for i in range(count))
+        total, count = len(places), min(len(places), LET_THINK)
+        random = Random(0)
+        return sorted(places[random.randrange(i * total // count, (i + 1) * total // count)] for i in range(count))
 
     @property
     def prompts(self) -> list[Dialogue]:
