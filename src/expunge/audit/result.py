@@ -259,9 +259,9 @@ def _estimate(row: dict[str, Any] | None) -> Estimate | None:
 
 def _sample(row: dict[str, Any]) -> Sample:
     _is(Kind, row["kind"])
-    thoughts = row.get("thoughts")  # of a model that was let think
-    found = {"question": _text(row["question"]), "thoughts": thoughts and Thoughts(**(thoughts | _said(thoughts)))}
-    return Sample(**(row | _said(row) | found))
+    thoughts = row.get("thoughts")  # none of what was answered right away
+    found = None if thoughts is None else Thoughts(**(thoughts | _said(thoughts)))
+    return Sample(**(row | _said(row) | {"question": _text(row["question"]), "thoughts": found}))
 
 
 def _said(row: dict[str, Any]) -> dict[str, Text | None]:
