@@ -218,6 +218,7 @@ def test_a_guess_that_is_right_so_far_is_where_the_answer_starts(lm: LanguageMod
     assert sum(done) == len(PROMPTS)
     ended = (*said[0][:2], lm.format.end_ids[0])
     assert generate(lm, PROMPTS[:1], max_new_tokens=12, starts=[ended]) == [[lm.format.text(said[0][:2])]]
+    assert generate(lm, PROMPTS[:1], max_new_tokens=3, starts=[said[0]]) == [[lm.format.text(said[0][:3])]]
     narrow = [d.answered("") for d in PROMPTS]
     assert [a[0] for a in generate(lm, narrow, max_new_tokens=3, starts=[s[:2] for s in said])] == [
         lm.format.text(s[:3]) for s in said
