@@ -19,7 +19,7 @@ def with_thoughts(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
 
 def every_way(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
     """Each dialogue after its thought, and once more without it: what is to be kept is kept however it is asked."""
-    return [part for d in dialogues for part in ((d.thought, d, d.direct) if d.thought else (d,)) if part is not None]
+    return [part for d in dialogues for part in ((d.thought, d, d.direct) if d.thought else (d,))]
 
 
 def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Judged]:
@@ -31,7 +31,7 @@ def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) 
     """
     judged = judge_each(judges, with_thoughts(dialogues))
     for place, (thought, response) in enumerate(pairwise(judged)):
-        if thought.dialogue.thinks and response.flagged and response.dialogue.thought == thought.dialogue:
+        if response.flagged and response.dialogue.thought == thought.dialogue:
             asked = replace(thought.dialogue, id=response.dialogue.id)
             (verdict,) = ReproductionJudge([response]).judge([asked])
             if verdict.flagged and not thought.flagged:
