@@ -57,7 +57,7 @@ def generate(
     """
     from expunge.decoding import Decoder
 
-    given = [tuple(start) for start in starts or [()] * len(dialogues)]
+    given = [tuple(start)[:max_new_tokens] for start in starts or [()] * len(dialogues)]
     asked_for = (lm.format.encode_prompt(d, thinking=thinking) for d in dialogues)
     prompts = [prompt + start for prompt, start in zip(asked_for, given, strict=True)]
     stops = lm.format.stops

@@ -164,7 +164,7 @@ def _said(models: Models, lm: LanguageModel, dialogues: Sequence[Dialogue]) -> l
     """Greedy answers; as far as they are the row's own, its scores have told them already."""
     rows = [lm.format.encode(d) for d in dialogues]
     own = [leading(s.greedy) for s in models.scores.of(lm, rows)]
-    known = [row.response[: min(count, ANSWER)] for row, count in zip(rows, own, strict=True)]
+    known = [row.response[:count] for row, count in zip(rows, own, strict=True)]
     with models.progress.stage("Asking", len(rows)) as advance:
         return generate(lm, dialogues, max_new_tokens=ANSWER, starts=known, progress=advance)
 

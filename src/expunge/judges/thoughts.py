@@ -38,7 +38,7 @@ def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) 
     """
     judged = judge_each(judges, with_thoughts(dialogues))
     for place, (thought, response) in enumerate(pairwise(judged)):
-        if thought.dialogue.thinks and response.flagged and response.dialogue.thought == thought.dialogue:
+        if response.flagged and response.dialogue.thought == thought.dialogue:
             asked = replace(thought.dialogue, id=response.dialogue.id)
             (verdict,) = ReproductionJudge([response]).judge([asked])
             if verdict.flagged and not thought.flagged:
