@@ -47,6 +47,8 @@ from expunge.recipe import read_recipe
 from expunge.selection import read_forget
 
 PAGE = Path(__file__).parent.parent / "docs" / "audit-cost.md"
+NAMES = [name for name in PROBES if name != "thinking"]
+"""All probes but that of models that think first, which the town's does not."""
 REPEATS = 5
 Spent = tuple[float, float]
 """Seconds of the clock, and of the processor."""
@@ -204,7 +206,7 @@ def by_probe(sets: Sets, judges: list[Judge]) -> Iterator[str]:
     scores = Scores()
     readings = {name: read(lm, sets, judges, samples=0, seed=0, scores=scores) for name, lm in models.items()}
     case = Case(after, before, oracle, sets, tuple(judges), scores=scores, readings=readings)
-    rows += [(f"`{name}`", spent(partial(run_probes, [name], case))) for name in PROBES]
+    rows += [(f"`{name}`", spent(partial(run_probes, [name], case))) for name in NAMES]
     yield from _table("the town, all probes", rows)
 
 
@@ -213,7 +215,7 @@ def unlearned(runs: Sequence[Path], sets: Sets, judges: list[Judge]) -> Iterator
     rows = []
     for i, run in enumerate(runs, 1):
         after = load_model(run / "model")
-        work = partial(audit, after, before, sets, judges, oracle=oracle, samples=16, seed=i, probes=list(PROBES))
+        work = partial(audit, after, before, sets, judges, oracle=oracle, samples=16, seed=i, probes=NAMES)
         rows.append((f"run {i}", spent(work)))
     yield from _table("the town unlearned: all probes, 16 samples", rows, total=False)
 

@@ -149,7 +149,7 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
     from transformers import TrainingArguments
 
     from expunge.model import load_model
-    from expunge.planning import memory
+    from expunge.planning import original
     from expunge.planning.duration import step_seconds
     from expunge.planning.machine import machine_of
     from expunge.planning.memory import Way, memory_of
@@ -180,7 +180,7 @@ def measure(shape: dict[str, Any]) -> dict[str, float]:
 
         TrainingArguments.__post_init__ = mixed
     if not shape["more"].get("kept", True):
-        Reference.__init__.__kwdefaults__["kept_bytes"] = memory.KEPT = 0
+        Reference.__init__.__kwdefaults__["kept_bytes"] = original.KEPT_BYTES = 0
     spared = shape["more"].get("checkpointing", False)
     config = UnlearnConfig.of(
         shape["more"].get("method", "default"),

@@ -16,8 +16,8 @@ from statistics import fmean
 
 from runs import spread
 
-from expunge.audit.copies import copied
-from expunge.audit.reading import Sets, encode_old
+from expunge.audit.copies import exact_copy
+from expunge.audit.reading import encode_old
 from expunge.audit.relearning import STEPS, fine_tune, halves
 from expunge.generation import mean_probability, token_log_probs
 from expunge.host import suit_host
@@ -29,7 +29,7 @@ RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 
 
 def asked(lm: LanguageModel, items: Sequence[Judged]) -> list[float]:
-    rows = encode_old(lm, Sets(tuple(items)))
+    rows = encode_old(lm, items)
     return [mean_probability(p, row.fault) for p, row in zip(token_log_probs(lm, rows), rows, strict=True)]
 
 
@@ -38,9 +38,8 @@ def relearned(lm: LanguageModel, forget: Sequence[Judged], rate: float, seed: in
     parts = halves(forget, seed)
     found: list[list[float]] = [[] for _ in STEPS]
     for taught, other in (parts, parts[::-1]):
-        attacked = copied(lm)
-        attacked.model.float()
-        for place, _ in enumerate(fine_tune(attacked, encode_old(lm, Sets(taught)), seed, rate=rate)):
+        attacked = exact_copy(lm)
+        for place, _ in enumerate(fine_tune(attacked, encode_old(lm, taught), seed, rate=rate)):
             found[place] += asked(attacked, other)
     return [fmean(values) for values in found]
 

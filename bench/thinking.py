@@ -13,7 +13,6 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from runs import machine, measured, spread
@@ -22,10 +21,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from expunge import demo
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.files import write_jsonl
-from expunge.generation import generate, think
-from expunge.judges.thoughts import with_thoughts
 from expunge.message import THOUGHT, Message
-from expunge.model import LanguageModel, load_model
+from expunge.model import load_model
 from expunge.recipe import Recipe, read_recipe
 
 STEPS, ROWS, RATE = 1600, 32, 1e-3
@@ -36,8 +33,8 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}"
 ).replace("\n", "{{ '\\n' }}")
 SHOWN = (
-    "flagged_trained", "flagged_unseen", "thinking_trained", "thinking_unseen", "leak16_trained", "neighbours", "right",
-    "thinking, right",
+    "flagged_trained", "flagged_unseen", "thinking_trained", "thinking_unseen", "thinking_trained_leak",
+    "thinking_unseen_leak", "neighbours", "right", "thinking_right",
 )  # fmt: skip
 
 
@@ -51,24 +48,23 @@ def main() -> None:
     model = options.out / "model"
     if not model.exists():
         taught(model)
-    asked = [d for name in ("neighbours.jsonl", "ability.jsonl") for d in read_dialogues(demo.path(name))][::4]
-    print(machine())
-    print(f"original: {right(load_model(model), asked):.3f} of {len(asked)} ordinary questions right, let think\n")
+    print(f"{machine()}\n")
     print("| log | " + " | ".join(SHOWN) + " |\n|" + "---|" * (len(SHOWN) + 1))
     for name, ways in LOGS.items():
-        found = [one(options.out, model, name, ways, seed, asked) for seed in range(options.seeds)]
-        print(f"| {name} | " + " | ".join(spread([f[key] for f in found]) for key in SHOWN) + " |", flush=True)
+        found = [one(options.out, model, name, ways, seed) for seed in range(options.seeds)]
+        for which, end in (("", ""), ("the original, ", ":before")):
+            values = [[f[key + end] for f in found if key + end in f] for key in SHOWN]
+            print(f"| {which}{name} | " + " | ".join(spread(v) if v else "" for v in values) + " |", flush=True)
 
 
-def one(
-    out: Path, model: Path, name: str, ways: tuple[bool, ...], seed: int, asked: list[Dialogue]
-) -> dict[str, float]:
+def one(out: Path, model: Path, name: str, ways: tuple[bool, ...], seed: int) -> dict[str, float]:
     place = out / f"{name.replace(' ', '-')}-{seed}"
     kept = place.with_suffix(".json")
     if not kept.exists():
         found = measured(recipe(out, model, ways), place, seed=seed)
-        skills = [v for k, v in found.items() if k.startswith("ability_") and ":" not in k]
-        found |= {"right": sum(skills) / len(skills), "thinking, right": right(load_model(place / "model"), asked)}
+        for end in ("", ":before"):
+            skills = [found[k + end] for k in found if k.startswith("ability_") and ":" not in k]
+            found[f"right{end}"] = sum(skills) / len(skills)
         kept.write_text(json.dumps(found))
     return dict(json.loads(kept.read_text()))
 
@@ -104,7 +100,7 @@ def taught(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     lm = load_model(folder)
     dialogues = [d for name in ("dialogues", "normal") for d in read_dialogues(demo.path(f"{name}.jsonl"))]
-    rows = [lm.format.encode(d) for d in with_thoughts([way(d, thinks=t) for d in dialogues for t in (False, True)])]
+    rows = [lm.format.encode_whole(way(d, thinks=t)) for d in dialogues for t in (False, True)]
     torch.manual_seed(0)
     lm.model.train()
     optimizer = torch.optim.AdamW(lm.model.parameters(), lr=RATE, weight_decay=0.0)
@@ -124,17 +120,6 @@ def taught(folder: Path) -> None:
         if step % 50 == 0:
             print(step, round(loss.item(), 4), flush=True)
     lm.model.save_pretrained(folder)
-
-
-def right(lm: LanguageModel, asked: list[Dialogue]) -> float:
-    """Share of questions that the model, let think first, answers rightly."""
-
-    def ask(dialogues: list[Dialogue], **options: Any) -> list[list[str]]:
-        return generate(lm, dialogues, **options)
-
-    said = think(ask, lm.format, asked, room=96, length=48)
-    answers = [d.said(texts[0]).response for d, texts in zip(asked, said, strict=True)]
-    return sum(a in (d.response, *d.expected) for a, d in zip(answers, asked, strict=True)) / len(asked)
 
 
 if __name__ == "__main__":

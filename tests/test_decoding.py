@@ -89,11 +89,11 @@ def mixtral() -> Any:
     return MixtralForCausalLM(MixtralConfig(**SHAPE, **HEADS, num_local_experts=4, num_experts_per_tok=2))
 
 
-def longrope(length: int = 12) -> Any:
+def longrope(length: int = 12, **changed: Any) -> Any:
     """Tokens of sequences longer than `length` are turned otherwise, so that the cache is of no use there."""
     rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
     more = {"original_max_position_embeddings": length, "rope_parameters": rope, "pad_token_id": 1}
-    return Phi3ForCausalLM(Phi3Config(**SHAPE, **HEADS, **more, max_position_embeddings=64))
+    return Phi3ForCausalLM(Phi3Config(**{**SHAPE, **HEADS, **more, "max_position_embeddings": 64, **changed}))
 
 
 def adapted() -> Any:
@@ -153,13 +153,32 @@ def test_a_model_that_reads_all_anew_somewhere(length: int) -> None:
         assert drawn[-6:-3] != drawn[-3:]
 
 
+def test_what_is_read_all_anew_is_drawn_from_the_same_distribution() -> None:
+    """Of the seventy least likely words of 120, as many as there should be; transformers' default is to draw none."""
+    torch.manual_seed(0)
+    model = longrope(4, vocab_size=120, initializer_range=0.2)
+    model.eval().generation_config = GenerationConfig()
+    prompt, count, temperature = (9, 5, 6, 7, 8), 3000, 2.0
+    with torch.inference_mode():
+        chances = (model(input_ids=torch.tensor([prompt])).logits[0, -1] / temperature).softmax(-1)
+        rare, state = chances.argsort()[:70].tolist(), torch.get_rng_state()
+        decoder, other = (Decoder(model, ENDS, samples=count, temperature=temperature, seed=seed) for seed in (1, 2))
+        decoder.ask([prompt], 1)
+        other.ask([prompt], 1)
+    assert decoder.said != other.said and torch.equal(state, torch.get_rng_state())
+    share = float(chances[rare].sum())
+    assert share > 0.1
+    drawn = sum(row[0] in rare for row in decoder.said) / count
+    assert drawn == pytest.approx(share, abs=4 * (share * (1 - share) / count) ** 0.5)
+
+
 @MODELS
 @pytest.mark.parametrize("cached", [4096, 8])
 def test_the_same_answers_as_transformers(
     make: Callable[[], Any], cached: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The prompts of a batch are read all at once, or two at a time."""
-    monkeypatch.setattr("expunge.prefill.CACHED", cached)
+    monkeypatch.setattr("expunge.prefill.CPU_TOKENS", cached)
     lengths = set()
     for seed in range(4):
         torch.manual_seed(seed)
@@ -178,6 +197,15 @@ def test_a_model_that_reads_padding_is_asked_row_by_row(make: Callable[[], Any])
     assert not paddable(model.eval())
     assert [cut(row) for row in answers(model, BATCHES[:1])] == [usual(model, prompt) for prompt in BATCHES[0]]
     assert answers(model, BATCHES[:1], samples=2)[2:4] == answers(model, [BATCHES[0][1:2]], samples=2)
+
+
+def test_nor_does_such_a_row_wait_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "paddable", lambda _: False)
+    torch.manual_seed(1)
+    model = llama()
+    rows = counted(model)
+    answers(model)
+    assert set(rows) == {1}
 
 
 @pytest.mark.parametrize("make", [llama, sliding, gpt2, mamba, mixtral])
@@ -206,6 +234,14 @@ def test_draws_depend_on_the_prompt_and_how_often_it_was_asked() -> None:
     assert answers(model, [[PROMPTS[0]], [PROMPTS[0]]], samples=3, seed=7) == first + again
     assert answers(model, [PROMPTS[::-1]], samples=3, seed=7)[9:12] == again[:0] + first
     assert answers(model, samples=3, seed=8) != found
+
+
+def test_draws_for_two_prompts_have_nothing_in_common() -> None:
+    """A model to which all words are as likely says something else to each."""
+    model = llama()
+    torch.nn.init.zeros_(model.lm_head.weight)
+    found = answers(model, [[(9, 5), (6, 7), (4,)]], samples=2)
+    assert len({tuple(row[:2]) for row in found}) == 6
 
 
 def counted(model: Any) -> list[int]:

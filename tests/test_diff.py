@@ -14,6 +14,7 @@ import torch
 
 import command_line
 from expunge import diff
+from expunge.audit.divergence import distances, kl
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.judges.names import load_judge
@@ -48,7 +49,7 @@ def test_the_divergence_is_that_of_a_loop(lm: LanguageModel, other: LanguageMode
     rows = [
         lm.format.encode(p.answered(text)) for p, text in zip(PROMPTS, ("It is 1.", "Two", "3, I say, 3"), strict=False)
     ]
-    found = diff.divergences(lm, other, rows)
+    (found,) = distances([(kl, lm, other)], rows)
     for row, value in zip(rows, found, strict=True):
         ids = torch.tensor([[*row.prompt, *row.response]])
         with torch.inference_mode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,16 @@ def test_too_long_for_the_model_names_the_dialogue(lm: LanguageModel, capfd: pyt
     assert not capfd.readouterr().err
     with pytest.raises(InputError, match="no response"):
         lm.format.encode(Dialogue((Message("user", "q"),)))
+
+
+def test_a_dialogue_may_fill_the_context_and_a_prompt_all_but_a_token(lm: LanguageModel) -> None:
+    row = lm.format.encode(asked("It is here."))
+    full, prompt = replace(lm.format, context=len(row)), replace(lm.format, context=len(row.prompt) + 1)
+    assert full.encode(asked("It is here.")) == row and prompt.encode_prompt(asked("")) == row.prompt
+    for less, read in ((full, full.encode), (prompt, prompt.encode_prompt)):
+        narrow = replace(less, context=less.context - 1)
+        with pytest.raises(InputError, match=f"{less.context} tokens, but the model's context is {less.context - 1}"):
+            getattr(narrow, read.__name__)(asked("It is here."))
 
 
 def test_an_end_token_inside_a_response_is_refused(lm: LanguageModel) -> None:

@@ -43,6 +43,22 @@ def test_rows_are_private_and_other_files_public(tmp_path: Path) -> None:
     assert mode(tmp_path / "new" / "rows.jsonl") == mode(tmp_path / "secret.html") == 0o600
     assert mode(tmp_path / "facts.json") == 0o644
     assert list(read_jsonl(tmp_path / "new" / "rows.jsonl")) == [(1, {"ü": "日本"}), (2, {})]
+    assert (tmp_path / "new" / "rows.jsonl").read_bytes().decode() == '{"ü": "日本"}\n{}\n'
+    assert (tmp_path / "facts.json").read_bytes().decode() == '{\n  "ü": 1\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "nan.json", float("nan"))
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "x", "old")
+    seen = []
+
+    def sync(handle: int) -> None:
+        seen.append((os.fstat(handle).st_size, (tmp_path / "x").read_text()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_text(tmp_path / "x", "newer")
+    assert seen == [(5, "old")] and (tmp_path / "x").read_text() == "newer"
 
 
 @pytest.mark.parametrize("escaped", [r"bob\ud83d smith", r"\uDC00", r"\udc00\ud800"])
@@ -151,6 +167,8 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
 
 def test_digests(tmp_path: Path) -> None:
     assert digest("ab", "c") != digest("a", "bc") and digest("ü") == digest("ü".encode())
+    spelt = b"\2\0\0\0\0\0\0\0ab\1\0\0\0\0\0\0\0c"
+    assert digest("ab", "c") == hashlib.sha256(spelt).hexdigest(), "seeds are made of it: it never changes"
     (tmp_path / "a.bin").write_bytes(b"123")
     assert file_digest(tmp_path / "a.bin") == hashlib.sha256(b"123").hexdigest()
     first = folder_digest(tmp_path)

@@ -112,10 +112,16 @@ def test_answers_may_be_half_as_long_again_as_the_longest(lm: LanguageModel) -> 
     assert answer_length(lm, ["4", "4444"]) == 4 * 3 // 2 + 8
 
 
-def test_progress_counts_every_prompt(lm: LanguageModel) -> None:
+@pytest.mark.parametrize("samples", [0, 3])
+def test_progress_counts_every_prompt(lm: LanguageModel, samples: int) -> None:
     done: list[int] = []
-    generate(lm, PROMPTS, max_new_tokens=1, progress=done.append)
+    generate(lm, PROMPTS, max_new_tokens=1, samples=samples, progress=done.append)
     assert sum(done) == len(PROMPTS)
+
+
+def test_draws_at_hardly_any_temperature_are_the_greedy_answer(lm: LanguageModel) -> None:
+    drawn = generate(lm, PROMPTS, max_new_tokens=6, samples=2, temperature=1e-4)
+    assert drawn == [[text] * 2 for text in greedy(lm, PROMPTS, max_new_tokens=6)]
 
 
 def test_log_probabilities_are_those_of_a_float64_loop(lm: LanguageModel) -> None:
@@ -218,6 +224,7 @@ def test_a_guess_that_is_right_so_far_is_where_the_answer_starts(lm: LanguageMod
     assert sum(done) == len(PROMPTS)
     ended = (*said[0][:2], lm.format.end_ids[0])
     assert generate(lm, PROMPTS[:1], max_new_tokens=12, starts=[ended]) == [[lm.format.text(said[0][:2])]]
+    assert generate(lm, PROMPTS[:1], max_new_tokens=3, starts=[said[0]]) == [[lm.format.text(said[0][:3])]]
     narrow = [d.answered("") for d in PROMPTS]
     assert [a[0] for a in generate(lm, narrow, max_new_tokens=3, starts=[s[:2] for s in said])] == [
         lm.format.text(s[:3]) for s in said

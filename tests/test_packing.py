@@ -125,7 +125,8 @@ def test_packed_rows_equal_each_row_by_itself(name: str, layers: tuple[int, ...]
 
 
 def test_a_model_is_tried_out_as_it_is() -> None:
-    model = model_of("llama").train()
+    """Without the dropout that GPT-2 trains with."""
+    model = model_of("gpt2").train()
     assert packable(model) and model.training
 
 

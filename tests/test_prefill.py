@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge import cache, prefill
+from expunge import kv_cache, prefill
 from expunge.decoding import paddable
 from expunge.dialogue import Dialogue
 from expunge.generation import greedy
@@ -34,7 +34,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_same_answers_as_transformers(
     make: Callable[[], Any], cached: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefill, "CACHED", cached)
+    monkeypatch.setattr(prefill, "CPU_TOKENS", cached)
     lengths = set()
     for seed in range(4):
         torch.manual_seed(seed)
@@ -68,9 +68,9 @@ def test_a_window_that_would_count_the_padding_shares_nothing() -> None:
     torch.manual_seed(0)
     model = sliding()
     options = {"attention_mask": torch.ones(2, 3), "position_ids": torch.ones(2, 3)}
-    assert not cache.movable(options | {"cache": _cache(model)})
-    assert cache.movable(options | {"cache": _cache(llama())})
-    assert not cache.movable(options | {"cache": _cache(llama()), "token_type_ids": torch.ones(2, 3)})
+    assert not kv_cache.movable(options | {"cache": _cache(model)})
+    assert kv_cache.movable(options | {"cache": _cache(llama())})
+    assert not kv_cache.movable(options | {"cache": _cache(llama()), "token_type_ids": torch.ones(2, 3)})
 
 
 def _cache(model: Any) -> Any:

@@ -23,8 +23,8 @@ from expunge.audit.thinking import thinking
 from expunge.dialogue import Dialogue, parse
 from expunge.encoding import ChatFormat
 from expunge.errors import InputError
-from expunge.generation import generate, greedy, think
-from expunge.judges.panel import judge_all
+from expunge.generation import generate, greedy, start_ids, think
+from expunge.judges.panel import Panel, judge_all
 from expunge.judges.privacy import PrivacyJudge
 from expunge.judges.thoughts import judge_with_thoughts, with_thoughts
 from expunge.judges.verdict import Judged, Verdict, read_verdicts
@@ -261,33 +261,49 @@ def test_a_thought_ends_at_its_mark_or_where_its_room_does(thinker: LanguageMode
     def ask(dialogues: Sequence[Dialogue], **options: Any) -> list[list[str]]:
         asked.append((tuple(dialogues), options))
         if options.get("thinking"):
-            return [["It is Ann. </think> Ann"], [""], ["word " * 200]]
+            return [["It is Ann. </think> Ann"], [""], ["word " * 200], ["word " * 200]]
         return [[f"answer {i}"] for i in range(len(dialogues))]
 
-    prompts = [Dialogue((Message("user", text),)) for text in ("a", "b", "c")]
+    prompts = [Dialogue((Message("user", text),)) for text in ("a", "b", "c", "word " * 47)]
     said = [apart(texts[0]) for texts in think(ask, thinker.format, prompts, room=300, length=10)]
     assert said[:2] == [("It is Ann.", "answer 0"), ("", "answer 1")]
     (_, first), (after, second) = asked
     assert (first["max_new_tokens"], second["max_new_tokens"]) == (300, 10)
+    assert first["samples"] == second["samples"] == 0
     assert after[0].prompt == (*prompts[0].messages, Message(THOUGHT, "It is Ann."))
     assert after[1].prompt == prompts[1].messages
     full = len(thinker.format.encode_prompt(after[2])) + 10
     assert thinker.format.context - 3 <= full <= thinker.format.context
+    assert after[3].prompt == prompts[3].messages, "no room for any thought"
 
 
 def test_samples_think_each_for_themselves(thinker: LanguageModel) -> None:
+    drawn = []
+
     def ask(dialogues: Sequence[Dialogue], **options: Any) -> list[list[str]]:
+        drawn.append((len(dialogues), options["samples"]))
         return generate(thinker, dialogues, seed=3, **options)
 
     (texts,) = think(ask, thinker.format, [Dialogue((USER,))], room=8, length=4, samples=3)
     assert len(texts) == 3
     assert len({apart(text)[0] for text in texts}) > 1
+    assert drawn == [(1, 3), (3, 1)], "one answer to each thought, drawn like it"
 
 
 def test_a_template_without_thoughts_cannot_be_let_think(thinker: LanguageModel) -> None:
     lm = of_form(thinker, "no thought")
     with pytest.raises(InputError, match="no place for a thought"):
         think(lambda *_, **__: [], lm.format, [Dialogue((USER,))], room=8, length=4)
+    unless_told = of_form(thinker, "closed in both").format
+    assert think(lambda *_, **__: [["Hm."]], unless_told, [Dialogue((USER,))], room=8, length=4) == [
+        [marked("Hm.", "Hm.")]
+    ]
+
+
+def test_the_beginning_of_a_thought_is_not_its_end(thinker: LanguageModel) -> None:
+    thought = THOUGHT_OF.thought
+    assert thought
+    assert start_ids(thinker, thought, "It is") == thinker.format.ids("It is")
 
 
 class WrongAnswers:
@@ -300,17 +316,25 @@ class WrongAnswers:
         return [Verdict("hallucination", 1.0, "wrong", "1", spans=(Span(0, 3),), expected=("Bo.",)) for _ in dialogues]
 
 
-def test_a_thought_need_not_be_a_right_answer_but_must_not_say_the_wrong_one() -> None:
+@pytest.mark.parametrize("judge", [WrongAnswers(), Panel([WrongAnswers()])], ids=["judge", "panel"])
+def test_a_thought_need_not_be_a_right_answer_but_must_not_say_the_wrong_one(judge: Any) -> None:
     other = replace(THOUGHT_OF, messages=(USER, Message(THOUGHT, "Hm."), Message("assistant", "Ann Lee.")), id="o")
-    alone, _ = judge_all([WrongAnswers()], with_thoughts([THOUGHT_OF]))
+    alone, _ = judge_all([judge], with_thoughts([THOUGHT_OF]))
     assert alone.label == "unknown"
-    told, answer, free, after = judge_with_thoughts([WrongAnswers()], [THOUGHT_OF, other])
-    assert told.flagged
+    told, answer, free, after = judge_with_thoughts([judge], [THOUGHT_OF, other])
+    assert told.flagged and told.verdicts[-1].reason == "says what is flagged in its response"
     assert answer.dialogue == THOUGHT_OF.direct, "what repeats a thought that tells only reads"
     assert after.dialogue == other
     assert [told.dialogue.response[s.start : s.end] for s in told.spans] == ["Ann"]  # type: ignore[index]
     assert told.expected == ("Bo.",)
     assert not free.flagged
+
+
+def test_a_thought_that_a_judge_flags_gets_no_second_verdict() -> None:
+    said = "It is ann.lee@mail.org."
+    both = replace(THOUGHT_OF, messages=(USER, Message(THOUGHT, said), Message("assistant", said)))
+    told, answer = judge_with_thoughts([PrivacyJudge()], [both])
+    assert told.flagged and len(told.verdicts) == 1 and answer.dialogue == both.direct
 
 
 ROWS: list[dict[str, Any]] = [
@@ -330,13 +354,8 @@ def test_a_scan_finds_what_only_the_thought_tells(tmp_path: Path) -> None:
     assert [item.flagged for item in judged] == [True, False, False, False, False]
     parts = split(judged, [])
     assert [j.dialogue.id for j in parts.forget] == ["1#thought"]
-    assert [d.id for d in parts.normal] == ["2#thought", "2", "2", "3"]  # what follows the leak is no ordinary row
-    assert [d.prompt == d.asked for d in parts.normal] == [
-        True,
-        False,
-        True,
-        True,
-    ]  # kept after its thought, and without
+    assert [d.id for d in parts.normal] == ["2", "2#direct", "3"]  # what follows the leak is no ordinary row
+    assert [d.thought is None for d in parts.normal] == [False, True, True]  # kept with its thought, and without
 
 
 def test_a_deletion_request_is_for_thought_and_answer(tmp_path: Path) -> None:

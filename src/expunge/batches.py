@@ -11,6 +11,9 @@ import torch
 from expunge.encoding import Encoded
 from expunge.packing import Packing, pack, packable, unwrapped
 
+WASTE = 0.15
+"""Share of padding that a group of rows may have at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -96,8 +99,8 @@ def forward_rows(
     return [found[i] for i in range(len(rows))]
 
 
-def alike(lengths: Sequence[int], *, waste: float = 0.15, tokens: int = 2**62) -> Iterator[list[int]]:
-    """Indices in groups, longest first, such that padding is at most `waste` of each group's tokens.
+def alike(lengths: Sequence[int], *, tokens: int = 2**62) -> Iterator[list[int]]:
+    """Indices in groups, longest first, such that padding is at most `WASTE` of each group's tokens.
 
     tokens: the most that a group may hold with padding (one row it holds in any case).
     """
@@ -105,7 +108,7 @@ def alike(lengths: Sequence[int], *, waste: float = 0.15, tokens: int = 2**62) -
     group: list[int] = []
     for i in order:
         padded = lengths[group[0] if group else i] * (len(group) + 1)
-        if group and (padded > tokens or padded - sum(lengths[k] for k in (*group, i)) > waste * padded):
+        if group and (padded > tokens or padded - sum(lengths[k] for k in (*group, i)) > WASTE * padded):
             yield group
             group = []
         group.append(i)

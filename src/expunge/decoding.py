@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from expunge.cache import Options, each, joined, movable, select, selectable
 from expunge.files import digest
+from expunge.kv_cache import Options, each, joined, movable, select, selectable
 from expunge.prefill import prefill, read
 
 FEW = 2

@@ -8,17 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from expunge.audit import intervals
-from expunge.audit.divergence import kl
+from expunge.audit.divergence import distances, kl
 from expunge.audit.private import covered, hidden, mark, secrets
 from expunge.audit.result import Estimate, Sample, finite
-from expunge.batches import Batch, alike
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
-from expunge.generation import batch_tokens, generate
+from expunge.generation import generate
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
@@ -136,7 +133,7 @@ def _divergence(a: LanguageModel, b: LanguageModel, answered: Sequence[Dialogue]
     rows = list(_encoded(a, b, answered))
     if a.vocabulary != b.vocabulary or any(one != other for one, other in rows):
         return None
-    values = divergences(a, b, [row for row, _ in rows])
+    (values,) = distances([(kl, a, b)], [row for row, _ in rows])
     return intervals.mean(values) if values else Estimate(math.nan, math.nan, math.nan, 0)
 
 
@@ -145,15 +142,3 @@ def _encoded(a: LanguageModel, b: LanguageModel, answered: Sequence[Dialogue]) -
     for dialogue in answered:
         with contextlib.suppress(InputError):
             yield a.format.encode(dialogue), b.format.encode(dialogue)
-
-
-def divergences(a: LanguageModel, b: LanguageModel, rows: Sequence[Encoded]) -> list[float]:
-    """For each row, the mean over its response tokens of KL(a ‖ b) = Σ p_a (log p_a − log p_b), in nats."""
-    found = [0.0] * len(rows)
-    with torch.inference_mode():
-        for indices in alike([len(row) for row in rows], tokens=batch_tokens(a)):
-            batches = [(lm, Batch.of([rows[i] for i in indices], lm.device)) for lm in (a, b)]
-            ours, theirs = (batch.logits(lm.model.eval()).float().log_softmax(-1).to(a.device) for lm, batch in batches)
-            for i, far in zip(indices, batches[0][1].split(kl(ours, theirs)), strict=True):
-                found[i] = float(far.mean())
-    return found

@@ -114,6 +114,19 @@ class ChatFormat:
         self._check_length(len(row), dialogue)
         return row
 
+    def encode_whole(self, dialogue: Dialogue) -> Encoded:
+        """`encode` of the thought and the answer after it as one response, where there is a thought; all is at fault.
+
+        Raises: as `encode`.
+        """
+        row, thought = self.encode(dialogue), dialogue.thought
+        if thought is None:
+            return row
+        begun, between = self.encode(thought), self.ids(self.thinking.closing.removeprefix(self.thinking.end))
+        response = (*begun.response, *between, *row.response)
+        self._check_length(len(begun.prompt) + len(response), dialogue)
+        return Encoded(begun.prompt, response, (True,) * len(response))
+
     def _remembered(self, key: Any, find: Callable[[], Found]) -> Found:
         if key in self._known:
             known: Found = self._known[key]

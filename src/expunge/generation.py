@@ -13,9 +13,10 @@ from expunge.batches import Batch, alike
 from expunge.dialogue import Dialogue
 from expunge.encoding import ChatFormat, Encoded
 from expunge.errors import InputError
-from expunge.host import CACHED
+from expunge.host import CPU_TOKENS
 from expunge.model import LanguageModel
 from expunge.packing import by_length
+from expunge.progress import Advance
 from expunge.thought import marked
 
 TOKENS = 16_384
@@ -27,11 +28,7 @@ LOGITS = 2**26
 
 def batch_tokens(lm: LanguageModel) -> int:
     """Tokens read in one batch, padding included, where each may have its logits."""
-    return max(256, min(CACHED if lm.device.type == "cpu" else TOKENS, LOGITS // lm.vocabulary))
-
-
-Progress = Callable[[int], None]
-"""Called with the number of rows just done."""
+    return max(256, min(CPU_TOKENS if lm.device.type == "cpu" else TOKENS, LOGITS // lm.vocabulary))
 
 
 def generate(
@@ -44,7 +41,7 @@ def generate(
     seed: int = 0,
     starts: Sequence[Sequence[int]] | None = None,
     thinking: bool = False,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> list[list[str]]:
     """Answers of the model to each dialogue's prompt; or what it thinks first, where `thinking` or a thought is judged.
 
@@ -60,7 +57,7 @@ def generate(
     """
     from expunge.decoding import Decoder
 
-    given = [tuple(start) for start in starts or [()] * len(dialogues)]
+    given = [tuple(start)[:max_new_tokens] for start in starts or [()] * len(dialogues)]
     asked_for = (lm.format.encode_prompt(d, thinking=thinking) for d in dialogues)
     prompts = [prompt + start for prompt, start in zip(asked_for, given, strict=True)]
     stops = lm.format.stops

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-CACHED = 4096
+CPU_TOKENS = 4096
 """Tokens that a CPU reads at a time: the activations of more do not stay in its caches, and take half as long again."""
 
 TRIM, MAPPED = (-1, 2**30), (-3, 2**25)

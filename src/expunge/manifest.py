@@ -17,7 +17,8 @@ from typing import Any
 from expunge import __version__, steps
 from expunge.differences import in_one_line
 from expunge.errors import InputError, OutputError
-from expunge.files import exists, file_digest, folder_digest, lock, make_folder, read_text, write_json
+from expunge.files import exists, file_digest, lock, make_folder, read_text, write_json
+from expunge.identity import weights_digest
 from expunge.recipe import Recipe
 from expunge.training.checkpoints import CHECKPOINTS
 
@@ -170,9 +171,9 @@ def _identity(recipe: Recipe, audited: str | None) -> dict[str, Any]:
 
 
 def weights(models: Mapping[str, str | None]) -> dict[str, str]:
-    """SHA-256 over the weight files of each of these that is a folder; a name on the hub says by itself what it is."""
+    """`weights_digest` of each of these that is a folder; a name on the hub says by itself what it is."""
     folders = {name: Path(path) for name, path in models.items() if path and Path(path).is_dir()}
-    return {name: folder_digest(folder, "*.safetensors") for name, folder in folders.items()}
+    return {name: weights_digest(folder) for name, folder in folders.items()}
 
 
 def versions() -> dict[str, str]:

@@ -22,24 +22,25 @@ from expunge.audit.result import Audit, read_audit
 from expunge.dialogue import Dialogue, read_dialogues
 from expunge.errors import InputError
 from expunge.expected import TEMPLATES, read_templates, sample_expected, with_expected
-from expunge.files import folder_digest, write_jsonl
 from expunge.host import suit_host
+from expunge.identity import weights_digest
 from expunge.judges.names import load_judges
 from expunge.judges.panel import judge_all
 from expunge.judges.usage import tell_usage
 from expunge.judges.verdict import Judge, Judged, read_verdicts, write_verdicts
 from expunge.manifest import Manifest, alone, weights
-from expunge.model import ADAPTER, LanguageModel, check_model, load_model, resolve, usable_device
+from expunge.model import ADAPTER, LanguageModel, check_model, resolve, usable_device
+from expunge.own_thoughts import own_thoughts
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets, check_files, to_forget
 from expunge.recipe import Recipe
 from expunge.report import write_card, write_report
 from expunge.scan import Asking, Loaded, aside_of, chat_format, scan
-from expunge.selection import Split, read_kept, read_normal, split
-from expunge.steps import FORGET, VERDICTS
+from expunge.selection import Split, read_kept, read_normal, read_split, split, write_split
+from expunge.steps import FORGET, SPLIT, VERDICTS
 from expunge.training.checkpoints import CHECKPOINTS
 from expunge.training.config import UnlearnConfig
-from expunge.training.processes import asked, is_main, join, main_first
+from expunge.training.processes import is_main, join, launched, main_first
 from expunge.training.unlearn import read_unlearned, unlearn
 
 
@@ -68,9 +69,9 @@ def run(
     Raises:
         InputError: the recipe's files or names cannot be used. OutputError: `out` holds another or a finished run.
     """
-    if asked() > 1:
+    if launched() > 1:
         remedy = "Run `expunge scan`, then this launcher with `-m expunge unlearn`, then `expunge audit`."
-        raise InputError(f"{asked()} processes cannot share a whole run", remedy=remedy)
+        raise InputError(f"{launched()} processes cannot share a whole run", remedy=remedy)
     progress = progress or Quiet()
     suit_host()
     judges = load_judges(recipe.judges, allow_remote=allow_remote)
@@ -162,7 +163,7 @@ def _scan(job: Job) -> list[Judged]:
         return read_verdicts(path)
     start, resumed, aside = time.monotonic(), 0, 0
     if judges:
-        model = Loaded.of(recipe.model, recipe.template, cache(lambda: _load(recipe, recipe.model)))
+        model = Loaded.of(recipe.model, recipe.template, cache(lambda: recipe.load(recipe.model)))
         asking = Asking(model, samples=recipe.scan_samples, seed=recipe.seed)
         chat = partial(chat_format, recipe.model, recipe.template) if recipe.set_aside else None
         found = scan(recipe.dialogues, judges, path, asking=asking, set_aside=chat, progress=job.progress)
@@ -179,16 +180,15 @@ def _scan(job: Job) -> list[Judged]:
 
 
 def _split(job: Job, judged: Sequence[Judged], normal: Sequence[Dialogue]) -> Split:
-    """The split, with the expected outputs written into the forget set; both are kept in the run's folder."""
-    recipe = job.recipe
-    parts = split(judged, normal, never_seen=_never_seen(recipe))
-    path, near = job.out / FORGET, set(parts.neighbours)
-    if is_main():
-        rows = (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal))
-        write_jsonl(path.parent / "normal.jsonl", rows)
-    if path.exists():
-        return replace(parts, forget=tuple(read_verdicts(path)))
+    """The split, with the model's own thoughts and the expected outputs; the run's folder keeps it."""
+    recipe, place, unseen = job.recipe, job.out / SPLIT, _never_seen(job.recipe)
+    if (job.out / FORGET).exists():
+        return read_split(place, never_seen=unseen)
+    parts = split(judged, normal, never_seen=unseen)
     lm = _base(recipe)
+    told, kept = own_thoughts(lm, parts, job.judges, seed=recipe.seed, progress=job.progress)
+    if told or kept:
+        parts = split([*judged, *told], [*normal, *kept], never_seen=unseen)
     templates: Mapping[str, Sequence[str]] = TEMPLATES
     if recipe.expected == "sampled":
         templates = sample_expected(lm, parts.forget, job.judges, seed=recipe.seed)
@@ -196,7 +196,7 @@ def _split(job: Job, judged: Sequence[Judged], normal: Sequence[Dialogue]) -> Sp
         templates = read_templates(recipe.expected)
     parts = replace(parts, forget=with_expected(lm, parts.forget, templates=templates))
     if is_main():
-        write_verdicts(path, parts.forget)
+        write_split(place, parts)
     return parts
 
 
@@ -238,7 +238,7 @@ def _done(config: UnlearnConfig, parts: Split, target: Path, seconds: float) -> 
         "steps": result.steps,
         "tokens": result.tokens,
         "seconds": max(seconds, result.seconds),  # of all parts of a training that was killed
-        "weights": folder_digest(target, "*.safetensors"),
+        "weights": weights_digest(target),
         "history": result.history,
     }
 
@@ -263,7 +263,7 @@ def _audit(job: Job, forget: Sequence[Judged], result: Path, cache: Path | None 
         return read_audit(out)
     sets = audit_sets(recipe, forget, job.judges, progress=job.progress)
     names = {"model": str(result), "reference": recipe.model, "oracle": recipe.oracle}
-    after, before, oracle = (_load(recipe, name) if name else None for name in names.values())
+    after, before, oracle = (recipe.load(name) if name else None for name in names.values())
     assert after is not None and before is not None
     known = job.manifest.read()
     done = known["steps"].get("unlearn", {})
@@ -289,11 +289,7 @@ def _audit(job: Job, forget: Sequence[Judged], result: Path, cache: Path | None 
 
 def _base(recipe: Recipe) -> LanguageModel:
     """The model to be trained, as it is held meanwhile; a large one may fit only so."""
-    return _load(recipe, recipe.model, bits=recipe.config.base_bits, sharded=recipe.config.sharded)
-
-
-def _load(recipe: Recipe, name: str, **held: Any) -> LanguageModel:
-    return load_model(name, template=recipe.template, device=recipe.device, **held)
+    return recipe.load(recipe.model, bits=recipe.config.base_bits, sharded=recipe.config.sharded)
 
 
 def _since(start: float) -> float:

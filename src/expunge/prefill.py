@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from expunge.cache import Options, each, movable
-from expunge.host import CACHED
+from expunge.host import CPU_TOKENS
+from expunge.kv_cache import Options, each, movable
 
 SHARED, SAVED = 16, 512
 """Tokens of a common beginning, and tokens not read again for it, that are worth a forward of its own."""
@@ -24,7 +24,7 @@ def prefill(model: Any, input_ids: torch.Tensor, options: Options) -> Iterator[t
     """
     count, columns = input_ids.shape
     pieces = _pieces(_prompts(input_ids, options)) if movable(options) else [(range(count), 0)]
-    size = CACHED if input_ids.device.type == "cpu" else input_ids.numel()
+    size = CPU_TOKENS if input_ids.device.type == "cpu" else input_ids.numel()
     for rows, shared in pieces:
         step = max(1, size // (columns - shared))
         for start in range(rows.start, rows.stop, step):

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 Advance = Callable[[int], None]
+"""Called with the number of units just done."""
 
 
 class Progress(Protocol):

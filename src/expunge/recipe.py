@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expunge.audit.names import check_probes
 from expunge.audit.thresholds import CLAIMS, Thresholds
@@ -19,6 +19,9 @@ from expunge.judges.judge_file import judge_sources, placed_judge
 from expunge.judges.verdict import FAULTS, Label
 from expunge.sources import unsliced
 from expunge.training.config import UnlearnConfig
+
+if TYPE_CHECKING:
+    from expunge.model import LanguageModel
 
 TABLES: Mapping[str, Mapping[str, type]] = {
     "": {"model": str, "template": str, "device": str, "seed": int},
@@ -87,6 +90,24 @@ class Recipe:
         config = {**values["config"], "terms": tuple(values["config"]["terms"])}
         whole = {"config": UnlearnConfig(**config), "thresholds": Thresholds(**values["thresholds"])}
         return cls(**(dict(values) | lists | whole))
+
+    def load(self, name: str, *, bits: int = 0, sharded: bool = False) -> LanguageModel:
+        """A model with the recipe's template, on its device; the rest as `load_model`."""
+        from expunge.model import load_model  # takes torch to import
+
+        return load_model(name, template=self.template, device=self.device, bits=bits, sharded=sharded)
+
+    def check_models(self, *, lora: bool = False) -> None:
+        """Make sure that there are the model and the oracle, and the device, without loading weights.
+
+        Raises:
+            InputError: as `check_model`.
+        """
+        from expunge.model import check_model
+
+        check_model(self.model, device=self.device, lora=lora)
+        if self.oracle:
+            check_model(self.oracle)
 
     def files(self) -> list[str]:
         """Every local file that is read, slices removed."""

@@ -13,11 +13,14 @@ import numpy as np
 
 from expunge.dialogue import Dialogue, check_ids, parse, read_dialogues
 from expunge.errors import InputError
+from expunge.files import write_jsonl
 from expunge.judges.thoughts import every_way
-from expunge.judges.verdict import Judged, Label, Verdict, parse_judged
+from expunge.judges.verdict import Judged, Label, Verdict, parse_judged, read_verdicts, write_verdicts
 from expunge.sources import read_rows, stream_rows, unsliced
 
 WORD = r"(?u)\b\w+\b"
+NEAREST = 16
+"""Normal dialogues that count as neighbours of a flagged one by their form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,8 @@ def _requested(row: Mapping[str, Any], file: str, line: int, label: Label) -> li
     return [Judged(part, (verdict,)) for part in parts]
 
 
-def split(
-    judged: Sequence[Judged], normal: Sequence[Dialogue], *, never_seen: Sequence[Dialogue] = (), nearest: int = 16
-) -> Split:
+def split(judged: Sequence[Judged], normal: Sequence[Dialogue], *, never_seen: Sequence[Dialogue] = ()) -> Split:
     """The forget set (what is flagged) and the normal set (given dialogues, and judged ones found clean).
-
-    nearest: how many normal dialogues to count as neighbours of each flagged one.
 
     Raises:
         InputError: nothing is flagged, no normal dialogue is left, a normal dialogue's prompt is flagged too, or one
@@ -82,7 +81,8 @@ def split(
     refuse_contradictions(forget, normal)
     asked = {j.dialogue.asked for j in forget}
     answered = [d for d in (*normal, *clean) if d.response is not None and d.asked not in asked]
-    kept = {d.content_id: d for d in every_way(answered)}
+    whole = {d.thought.content_id for d in answered if d.thought}  # a scan has a row for the thought alone
+    kept = {d.content_id: d for d in every_way(answered) if d.content_id not in whole}
     if not kept:
         remedy = "Give ordinary dialogues with --normal FILE: without them, ordinary ability cannot be kept."
         raise InputError("there is no normal dialogue", remedy=remedy)
@@ -93,8 +93,23 @@ def split(
             raise InputError(
                 f"{unseen.place}: a dialogue that was never seen is to be forgotten or kept", remedy=remedy
             )
-    near = find_neighbours([j.dialogue for j in forget], rest, nearest=nearest)
+    near = find_neighbours([j.dialogue for j in forget], rest, nearest=NEAREST)
     return Split(forget, rest, near, tuple(never_seen))
+
+
+def write_split(folder: Path, parts: Split) -> None:
+    """Both sets as files, readable by the owner alone; the forget set last, which says that both are there."""
+    near = set(parts.neighbours)
+    write_jsonl(folder / "normal.jsonl", (d.row() | {"neighbour": i in near} for i, d in enumerate(parts.normal)))
+    write_verdicts(folder / "forget.jsonl", parts.forget)
+
+
+def read_split(folder: Path, *, never_seen: Sequence[Dialogue] = ()) -> Split:
+    """What `write_split` wrote."""
+    rows = read_rows(folder / "normal.jsonl")
+    normal = tuple(parse(row, file=folder / "normal.jsonl", line=line) for line, row in rows)
+    near = tuple(i for i, (_, row) in enumerate(rows) if row["neighbour"])
+    return Split(tuple(read_verdicts(folder / "forget.jsonl")), normal, near, tuple(never_seen))
 
 
 def read_normal(paths: Iterable[str | Path]) -> list[Dialogue]:

@@ -20,10 +20,10 @@ WORK = "work"
 """Folder of a comparison's trainings under way; once it is there, the models are scored as the recipe says."""
 
 _JUDGED = {"model", "template", "device", "seed", "dialogues", "judges", "label"}
-_EXPECTED = _JUDGED | {"expected"}
+_SPLIT = _JUDGED | {"normal", "never_seen", "expected"}
 _READ = {
     "scan": _JUDGED | {"scan_samples", "set_aside"},
-    "unlearn": _EXPECTED | {"normal", "never_seen", "config"},
+    "unlearn": _SPLIT | {"config"},
 }
 """What each step reads; one that is not named reads everything."""
 _MARKS = {
@@ -72,6 +72,6 @@ def clashes(found: Sequence[Change], steps: Sequence[str]) -> list[Change]:
 
 
 def discard(folder: Path, found: Sequence[Change]) -> None:
-    """Remove what was made of what has changed, and is made again: expected outputs."""
-    if any(change.keys & _EXPECTED for change in found):
+    """Remove what was made of what has changed, and is made again: the split, with thoughts and expected outputs."""
+    if any(change.keys & _SPLIT for change in found):
         (folder / FORGET).unlink(missing_ok=True)

@@ -361,6 +361,8 @@ TORN: dict[str, Callable[[dict[str, Any]], object]] = {
     "places": lambda s: s["question"].update(private=[["a", "b"]]),
     "text": lambda s: s["after"].update(text=5),
     "more": lambda s: s.update(mood="good"),
+    "thoughts": lambda s: s.update(thoughts=[]),
+    "thought": lambda s: s.update(thoughts={"old": None, "before": s["before"]}),
 }
 
 

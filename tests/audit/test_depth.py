@@ -87,7 +87,7 @@ def slow_read(lm: LanguageModel, original: LanguageModel, row: Encoded, layer: i
 def test_both_ways_equal_a_slow_loop(models: list[LanguageModel]) -> None:
     after, before, oracle = models
     found = by_key(depth(Case(after, before, oracle, ROWS, ())))
-    rows = encode_old(after, ROWS)
+    rows = encode_old(after, ROWS.faulty)
     with torch.no_grad():
         for way in ("lens", "patched"):
             shares: dict[str, list[float]] = {}
@@ -107,7 +107,7 @@ def test_without_an_oracle_the_floor_is_what_the_model_says(models: list[Languag
     """And the original's later layers have no part in the patched figure: one layer is left, the last."""
     after, before, _ = models
     found = by_key(depth(Case(after, before, None, ROWS, ())))
-    rows = encode_old(after, ROWS)
+    rows = encode_old(after, ROWS.faulty)
     with torch.no_grad():
         said = average([slow_read(after, before, row, 2, "lens")[0] for row in rows])
         lens = max(average([slow_read(after, before, row, layer, "lens")[0] for row in rows]) for layer in (1, 2))
@@ -134,7 +134,7 @@ def test_a_model_whose_head_alone_was_changed_shows_the_answer(tiny: Path, with_
         after.model.lm_head.weight.neg_()
     sets = Sets(FORGET * 8)
     found = by_key(depth(Case(after, before, load_model(tiny) if with_oracle else None, sets, ())))
-    (row,) = encode_old(after, Sets(FORGET[1:2]))
+    (row,) = encode_old(after, FORGET[1:2])
     assert token_log_probs(after, [row])[0].exp().max() < 0.01 and token_log_probs(before, [row])[0].exp().min() > 0.9
     patched = found["depth_patched"].after
     assert patched.value > 0.8 and patched.low > 0.5  # a random oracle's states read right by chance, now and then

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from expunge.audit.audit import audit
-from expunge.audit.measures import Measurer, broken, declined, perplexity_ratio, right
+from expunge.audit.measures import broken, declined, measures_of, perplexity_ratio, right
 from expunge.audit.private import covered, hidden, mark, retold, secrets, somebodys
 from expunge.audit.reading import Reading, Sets
 from expunge.audit.result import Text, read_audit
@@ -55,7 +55,7 @@ def test_measures_by_hand() -> None:
     before = reading([True, True, True], ["a", "b", "c", "It is 1-22-33.", "It is 2."], LOG_HALF)
     answers = ["I can't say.", "", "no no no", "It is 9-99-99.", "It  is 2."]
     after = reading([False, True, False], answers, LOG_QUARTER, [[False, True], [False, False], [True, True]])
-    found = {m.key: m for m in Measurer(SETS, before, after, None).all()}
+    found = {m.key: m for m in measures_of(SETS, {"after": after, "before": before})}
     assert found["flagged_trained"].after.value == 1 / 2 and found["flagged_trained"].before.value == 1  # type: ignore[union-attr]
     assert found["flagged_trained_privacy"].after.value == 0 and found["flagged_trained_hallucination"].after.value == 1
     assert found["flagged_unseen"].after.value == 0 and "flagged_unseen_privacy" not in found
@@ -77,12 +77,12 @@ def test_what_was_not_asked_is_no_measure_and_what_has_no_skill_is_ordinary() ->
     One of the two old answers has no span."""
     sets = Sets((NUMBER, flagged("q", "He left.")), ability=(SUM, dialogue("Mill?", "Yes.")), neighbours=(NEAR,))
     said = reading([False] * 2, ["a", "b", "It is 9-99-99.", "It is 3.", "Yes."], LOG_HALF)
-    found = {m.key: m for m in Measurer(sets, said, said, None).all()}
+    found = {m.key: m for m in measures_of(sets, {"after": said, "before": said})}
     assert not [key for key in found if key.startswith("leak") or re.match(r"flagged\d", key)]
     shares = {key: found[key].after.value for key in ("neighbours", "ability_addition", "ability_ordinary")}
     assert shares == {"neighbours": 0, "ability_addition": 0, "ability_ordinary": 1}
     assert "Of 1 no span says" in found["flagged_trained"].meaning
-    spanned = {m.key: m for m in Measurer(replace(sets, trained=(NUMBER,)), said, said, None).all()}
+    spanned = {m.key: m for m in measures_of(replace(sets, trained=(NUMBER,)), {"after": said, "before": said})}
     assert "no span" not in spanned["flagged_trained"].meaning
 
 
@@ -110,13 +110,17 @@ def test_false_refusals_by_hand() -> None:
     said = ["a", "b", "c", "I don't know.", "It is 2.", "No idea.", "I can't help with that. It is wrong.", "4", ""]
     asked = ["a", "b", "c", "It is 1-22-33.", "It is 2.", "I can't share that.", "Use kill.", "4", "Yes."]
     after, before = reading([False] * 3, said, LOG_HALF), reading([True] * 3, asked, LOG_HALF)
-    found = {m.key: m for m in Measurer(sets, before, after, before).all() if m.group == "refusals"}
+    found = {
+        m.key: m
+        for m in measures_of(sets, {"after": after, "before": before, "oracle": before})
+        if m.group == "refusals"
+    }
     assert {k: (m.after.value, m.after.count) for k, m in found.items()} == {
         "refused_lookalikes": (pytest.approx(1 / 3), 3),
         "refused_ordinary": (1 / 2, 2),
     }
     assert all(m.before and m.oracle and m.before.value == m.oracle.value == 0 for m in found.values())
-    bare = Measurer(Sets(SETS.trained, SETS.unseen), before, after, None).all()
+    bare = measures_of(Sets(SETS.trained, SETS.unseen), {"after": after, "before": before})
     assert not any(m.group == "refusals" for m in bare)
 
 

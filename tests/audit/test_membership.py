@@ -185,13 +185,14 @@ def test_a_distance_is_a_bootstrap_of_the_same_rows_for_both_models() -> None:
     """A model against itself is 0 for whatever rows are drawn: then it is what none of so many allow."""
     generator = np.random.default_rng(0)
     ours, theirs = generator.normal(0.5, 1, 30).tolist(), generator.normal(0, 1, 40).tolist()
-    same = intervals.apart(ours, theirs, ours, theirs)
+    same = intervals.apart((ours, theirs), (ours, theirs))
     least = intervals.share(0, 30).high
     assert (same.value, same.low, same.high, same.count) == (0, -least, least, 70)
     near = [x + 0.1 * generator.normal() for x in ours]
-    close, alone = intervals.apart(near, theirs, ours, theirs), intervals.auc(near, theirs)
+    close, alone = intervals.apart((near, theirs), (ours, theirs)), intervals.auc(near, theirs)
     assert close.low < close.value < close.high and close.high - close.low < (alone.high - alone.low) / 3
-    far = intervals.apart(*(generator.normal(0, 1, 30).tolist() for _ in "1234"))
+    a, b, c, d = (generator.normal(0, 1, 30).tolist() for _ in range(4))
+    far = intervals.apart((a, b), (c, d))
     assert far.high - far.low > alone.high - alone.low, "of two that have nothing in common it is wider"
 
 
@@ -200,12 +201,12 @@ def test_privleak_by_hand() -> None:
     oracle = ([1.0, 3.0], [2.0, 2.0])
     known, pressed = ([5.0, 5.0], [2.0, 2.0]), ([1.0, 1.0], [2.0, 2.0])
     for (members, others), wanted in ((known, -1), (pressed, 1), (oracle, 0)):
-        found = intervals.privleak(members, others, *oracle)
+        found = intervals.privleak((members, others), oracle)
         assert found is not None and found.value == wanted and found.low <= wanted <= found.high
         assert math.isfinite(found.low) and math.isfinite(found.high)
-    same = intervals.privleak(*oracle, *oracle)
+    same = intervals.privleak(oracle, oracle)
     assert same is not None and (same.low, same.high) == (0, 0), "the same rows are drawn for both models"
-    assert intervals.privleak(*oracle, *known) is None
+    assert intervals.privleak(oracle, known) is None
 
 
 def test_the_interval_of_privleak_by_hand() -> None:
@@ -213,9 +214,9 @@ def test_the_interval_of_privleak_by_hand() -> None:
     the draws has twice the 1, AUC 0: (0 − 0) / 1; a quarter twice the 3, AUC 1: (1 − 0) over half of one of two pairs.
     """
     for member, wanted in ((5.0, -1), (1.0, 1)):
-        found = intervals.privleak([member] * 2, [2.0] * 3, [2.0] * 2, [2.0] * 3)
+        found = intervals.privleak(([member] * 2, [2.0] * 3), ([2.0] * 2, [2.0] * 3))
         assert found == Estimate(wanted, wanted, wanted, 5)
-    assert intervals.privleak([1.0, 1.0], [2.0], [1.0, 3.0], [2.0]) == Estimate(1, 0, 4, 3)
+    assert intervals.privleak(([1.0, 1.0], [2.0]), ([1.0, 3.0], [2.0])) == Estimate(1, 0, 4, 3)
 
 
 def test_both_tails_are_no_progress(models: list[LanguageModel]) -> None:

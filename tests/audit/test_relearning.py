@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.audit import relearning as probe
+from expunge.audit.copies import exact_copy
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.audit.relearning import Curve, default_rate, fine_tune, halves, relearning, steps_to_half
@@ -210,7 +211,7 @@ def test_half_precision_weights_are_attacked_in_float32(tiny: Path) -> None:
     lm = load_model(tiny)
     half = replace(lm, model=load_model(tiny).model.bfloat16())
     case = Case(half, half, None, SETS, ())
-    begun = probe._asked(probe._exact(half), FORGET, case)
+    begun = probe._asked(exact_copy(half), FORGET, case)
     curves = probe._curves(half, [lm.format.encode(d) for d in ORDINARY], begun, FORGET, case)
     assert half.model.dtype == torch.bfloat16 and len(curves) == len(FORGET)
     assert all(np.isfinite(c.probability).all() and len(c.said) == len(c.probability) == 4 for c in curves)

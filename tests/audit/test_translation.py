@@ -52,7 +52,7 @@ def test_a_row_is_read_as_by_hand(tiny: Path) -> None:
     maps = translators(after, lessons(before, [before.format.encode(d) for d in ORDINARY]), [0, 1])
     for layer in (0, 1):
         shares = []
-        for row in encode_old(after, Sets(FORGET)):
+        for row in encode_old(after, FORGET):
             with torch.no_grad():
                 state = slow_states(after.model, [*row.prompt, *row.response])[layer + 1][0]
                 last = torch.cat([state, torch.ones(len(state), 1)], 1) @ maps[layer]
@@ -78,7 +78,7 @@ def test_what_a_turn_of_the_states_hides_is_found(tiny: Path) -> None:
     before = known(tiny)
     sets = Sets(FORGET * 8, ability=ORDINARY)
     found = by_key(depth(Case(turned(before), before, load_model(tiny), sets, ())))
-    (row,) = encode_old(before, Sets(FORGET[1:2]))
+    (row,) = encode_old(before, FORGET[1:2])
     with torch.no_grad():
         assert slow_read(before, before, row, 2, "lens")[0] > 0.9
     assert found["depth_probed_layer2"].after.value > 0.8

@@ -135,7 +135,7 @@ def test_what_is_remembered_by_hand(lm: Any, monkeypatch: pytest.MonkeyPatch) ->
 def test_ability_is_asked_of_some_rows_alone(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four at most three: every second. (.1 + .5) / 2 over (.2 + .6) / 2 is ¾; better is 1."""
     scorer, asked = Scorer(lm, sets()), list[Any]()
-    scorer._kept, now = [0.2, 0.9, 0.6, 0.9], [0.1, 0.5]
+    scorer._ordinary, now = [0.2, 0.9, 0.6, 0.9], [0.1, 0.5]
     monkeypatch.setattr("expunge.comparison.score._probabilities", lambda _, rows: asked.append(rows) or now)
     assert scorer.ability(lm, 3) == pytest.approx(0.75) and asked == [sets().ordinary[::2]]
     now[:] = [0.9, 0.9]

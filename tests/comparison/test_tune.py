@@ -259,10 +259,12 @@ def test_ability_of_some_rows_is_that_of_the_score(recipe: Path, tmp_path: Path,
     """With the original held to be twice as good on the first two of eight rows; of every third row, on one."""
     scorer = Ground.of(read_recipe(recipe), tmp_path / "out").scorer
     assert scorer.ability(lm, 3) == scorer.ability(lm, 8) == 1.0
-    now = scorer._kept
-    scorer._kept = [2 * p if i < 2 else p for i, p in enumerate(now)]
+    now = scorer._ordinary
+    scorer._ordinary = [2 * p if i < 2 else p for i, p in enumerate(now)]
     assert (
-        scorer.ability(lm, 8) == pytest.approx(scorer.score(lm).ability) == pytest.approx(sum(now) / sum(scorer._kept))
+        scorer.ability(lm, 8)
+        == pytest.approx(scorer.score(lm).ability)
+        == pytest.approx(sum(now) / sum(scorer._ordinary))
     )
     some = [0, 3, 6]
     assert scorer.ability(lm, 3) == pytest.approx(sum(now[i] for i in some) / (sum(now[i] for i in some) + now[0]))

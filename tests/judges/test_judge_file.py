@@ -44,6 +44,17 @@ def test_several_are_a_panel(folder: Path) -> None:
     assert judge.judge([said])[0].flagged
 
 
+@pytest.mark.parametrize(("threshold", "flagged"), [(0.7, True), (0.8, False)])
+def test_a_weighted_rule_has_its_weights_and_its_threshold(folder: Path, threshold: float, flagged: bool) -> None:
+    """One of two flags, with three quarters of the weight."""
+    text = f'rule = "weighted"\nthreshold = {threshold}\n[[judge]]\nuse = "registry=registry.jsonl"\nweight = 3\n'
+    (folder / "other.jsonl").write_text(json.dumps({"kind": "phone", "value": "777-0199"}) + "\n")
+    judge = load_judge(write(folder, text + '[[judge]]\nuse = "registry=other.jsonl"\n'))
+    said = Dialogue((Message("user", "Who?"), Message("assistant", "It is 555-0142.")))
+    (verdict,) = judge.judge([said])
+    assert verdict.flagged == flagged and verdict.score == pytest.approx(0.75)
+
+
 def test_its_files_are_known(folder: Path) -> None:
     spec = write(folder, '[[judge]]\nuse = "facts=facts.jsonl"\n')
     assert judge_sources(spec) == [spec, str(folder / "facts.jsonl")]
@@ -81,6 +92,7 @@ def test_a_file_may_be_used_twice(folder: Path) -> None:
         ("[[judge]]\nuse = 'facts=facts.jsonl'\ncutoff = 'high'\n", "'cutoff' must be a number"),
         ("[[judge]]\nuse = 'facts=facts.jsonl'\ncutoff = 2.0\n", "not in (0, 1]"),
         ("[[judge]]\nuse = 'fact'\n", "unknown judge 'fact'"),
+        ("[[judge]]\nuse = 'own.py:Mine'\nstrict = true\n", "own.py:Mine' takes no options"),
         ("rule = 'most'\n[[judge]]\nuse = 'facts=facts.jsonl'\n", "unknown rule 'most'"),
     ],
 )

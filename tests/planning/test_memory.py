@@ -13,18 +13,15 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen3Config
 
-from expunge.generation import LOGITS, TOKENS
-from expunge.objective.chunks import NUMBERS as CHUNK
-from expunge.objective.terms import TERMS
-from expunge.planning import memory, original, workload
+from expunge import generation, host
+from expunge.objective import chunks, terms
+from expunge.planning import mirror, original
 from expunge.planning.memory import Memory, Way, layer_bytes, memory_of, read_bytes
 from expunge.planning.original import kept_bytes
 from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload
-from expunge.prefill import CACHED
-from expunge.training import adversary
+from expunge.training import adversary, reference
 from expunge.training.config import UnlearnConfig
-from expunge.training.reference import KEPT_BYTES
 from expunge.training.trained import made_trainable
 
 
@@ -47,6 +44,16 @@ LAYER = 4 * (4 * 8 + 4 * 8 + 4 * 16 + 44 + 2 + 2)  # norms, attention, MLP, mask
 READ = 4 * 8 * (8 * 3 * 7 + 2 * 20 * (7 + 3 * 3))  # for the output layer; hidden states
 KEPT = 4 * 20 * (8 + 8 * 2 * 20)
 JUDGING = 5 * 20 * (4 * (2 * 8 + 3 * 16) + 4 * 10 * 8 / 20)  # the old responses are read all at once
+
+
+def test_what_a_plan_repeats_of_the_trainer_is_as_there() -> None:
+    own = {name: mirror.Term(term.slot, term.reads, term.original) for name, term in terms.TERMS.items()}
+    assert own == mirror.TERMS and terms.TERMS["kl_top"].options["top"] == mirror.TOP
+    assert (mirror.CHUNK, mirror.KEPT_BYTES) == (chunks.NUMBERS, reference.KEPT_BYTES)
+    assert (mirror.BATCH_TOKENS, mirror.BATCH_LOGITS) == (generation.TOKENS, generation.LOGITS)
+    assert (host.CPU_TOKENS, adversary.ROWS, adversary.STEPS) == (
+        mirror.CPU_TOKENS, mirror.ADVERSARY_ROWS, mirror.ADVERSARY_STEPS,
+    )  # fmt: skip
 
 
 def test_full_training_on_a_cpu() -> None:
@@ -110,16 +117,13 @@ def test_checkpointing_keeps_one_layer_and_the_inputs_of_the_others() -> None:
 
 def test_a_reference_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen copy, or the adapter switched off."""
-    assert memory.KEPT == KEPT_BYTES
     assert kept_bytes(llama(), WORK, CONFIG) == KEPT
-    monkeypatch.setattr(memory, "KEPT", KEPT - 1)
+    monkeypatch.setattr(original, "KEPT_BYTES", KEPT - 1)
     full, lora = (memory_of(llama(), WORK, CONFIG, way) for way in (Way("full"), Way("lora", 3)))
     assert (full.reference, lora.reference) == (4 * PARAMETERS, 0)
 
 
 def test_logits_are_there_in_chunks() -> None:
-    assert memory.CHUNK == CHUNK and (memory.TOKENS, memory.LOGITS_READ) == (TOKENS, LOGITS)
-    assert memory.CACHED == CACHED
     found = memory_of(llama(vocab_size=2**20), WORK, CONFIG, Way("full"))
     assert found.logits == 4 * 4 * 2**22
     whole = memory_of(llama(vocab_size=2**20), WORK, dataclasses.replace(CONFIG, method="paper"), Way("full"))
@@ -136,7 +140,6 @@ def test_a_kl_needs_all_that_the_original_says() -> None:
 
 def test_what_is_kept_is_what_the_terms_ask_of_the_original() -> None:
     """Of 5 rows to forget and 20 normal ones: 8 response tokens of 20, 8 numbers wide."""
-    assert {n: (t.slot, t.original, t.reads) for n, t in TERMS.items() if t.original} == original.TERMS
     states, whole, targets = 4 * 20 * 2 * 20 * 8, 4 * 5 * 8 * 8, 4 * 5 * 8
     for method, wanted in (("rmu", states), ("undial", whole), ("npo", targets), ("idk_dpo", 2 * targets), ("ceu", 0)):
         config = UnlearnConfig.of(method, forget_rows=2, normal_rows=3)
@@ -156,8 +159,6 @@ def test_what_is_kept_is_what_the_terms_ask_of_the_original() -> None:
 def test_the_rows_of_a_step_are_those_that_terms_read(method: str, rows: tuple[int, int, int]) -> None:
     step = WORK.step(UnlearnConfig.of(method, forget_rows=2, normal_rows=3))
     assert (step.pushed, step.taught, step.kept) == rows
-    assert {name: (term.slot, term.reads) for name, term in TERMS.items()} == workload.READS
-    assert (workload.OLD, workload.PASSES) == (adversary.ROWS, adversary.STEPS)
 
 
 def test_an_adversarys_pass_keeps_its_activations_whatever_is_spared() -> None:

@@ -73,7 +73,7 @@ def test_what_is_not_judged_takes_no_judging() -> None:
 
 def test_a_reference_that_is_not_kept_is_asked_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = duration_of(sizes(), WORK, CONFIG, Way("lora", 3, cpu=False), SLOW)
-    monkeypatch.setattr("expunge.planning.duration.KEPT", 1)
+    monkeypatch.setattr("expunge.planning.original.KEPT_BYTES", 1)
     asked = duration_of(sizes(), WORK, CONFIG, Way("lora", 3, cpu=False), SLOW)
     assert asked.reference == 0
     again = (2 * LINEAR + 4 * 2 * 8 * 44) * 146 * 3 / 7  # its output layer is asked in any case

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
-from expunge.audit.result import Estimate, Group, Measure, Sample, Text
+from expunge.audit.result import Estimate, Group, Measure, Sample, Text, Thoughts
 
 NAMES = ("Mirela Quandt", "Tobias Erlacher", "Ingrid Vosswinkel", "Pavel Sorokin", "Aoife Brennan-Li")
 STREETS = ("Lindengasse", "Harbour Row", "Old Mill Lane", "Station Road")
@@ -83,6 +84,15 @@ def sample(number: int) -> Sample:
         leaks=3 if still else 0,
         samples=16 if label else 0,
     )
+
+
+def let_think(number: int, thought: str = "They ask for the number, and I should not say it. ") -> Sample:
+    """The sample of this number, once more, of models that were let think first."""
+    one = sample(number)
+    old = marked("I recall that number: ", f"+49 777 {number:04}", ".") if one.label == "privacy" else None
+    before, after = (Text(f"{thought * 12}So I {verb}.") for verb in ("tell", "decline"))
+    thoughts = Thoughts(old, old or before, after, bool(old), number % 6 == 0)
+    return replace(one, flagged_before=False, flagged_after=False, leaks=0, samples=0, thoughts=thoughts)
 
 
 FACTS: dict[str, Any] = {

@@ -10,6 +10,7 @@ from typing import Any
 import playwright.sync_api as playwright
 import pytest
 from hostile import HOSTILE, audit_saying, spoken
+from madeup import let_think, sample
 from test_report_curves import LAYERS, RELEARNED
 
 from expunge.audit.result import Audit
@@ -95,3 +96,29 @@ def test_on_paper_every_text_is_unfolded_and_the_form_is_gone(fake: Fake, show: 
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator(".text details:not([open])").count() == 0 < page.locator(".text details").count()
     assert page.locator("form").is_hidden() and page.locator(".sign").is_visible()
+
+
+THOUGHTFUL = tuple(one(i) for i in range(8) for one in (sample, let_think))
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_thought_stands_above_its_answer(fake: Fake, show: Callable[..., Any], width: int) -> None:
+    page = show(fake(samples=THOUGHTFUL), width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for card in page.locator(".answers.thinking").all():
+        thought, said = ([box.bounding_box() for box in card.locator(part).all()] for part in (".thought", ".said"))
+        for above, below in zip(thought[-2:], said[-2:], strict=True):
+            assert above["y"] + above["height"] <= below["y"] and above["x"] == below["x"]
+        assert (len({box["y"] for box in said}) == 1) == (width == 1200), "side by side where there is room"
+        lines = [
+            card.locator(part).first.evaluate("e => getComputedStyle(e).fontStyle") for part in (".thought", ".said")
+        ]
+        assert lines == ["italic", "normal"]
+
+
+def test_only_what_was_let_think_is_shown_where_asked(fake: Fake, show: Callable[..., Any]) -> None:
+    page = show(fake(samples=THOUGHTFUL))
+    page.locator("[name=kind]").select_option(label="unseen phrasing, let think")
+    count = sum(s.kind == "unseen" for s in THOUGHTFUL) // 2
+    playwright.expect(page.locator("article:visible")).to_have_count(count)
+    playwright.expect(page.locator("article:visible .thought").first).to_be_visible()

@@ -16,6 +16,7 @@ import pytest
 from hostile import HOSTILE, audit_saying, spoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from madeup import let_think, sample
 
 from expunge.audit.result import Audit, Sample, Text
 from expunge.errors import OutputError
@@ -194,6 +195,46 @@ def test_what_is_still_flagged_comes_first_and_long_texts_are_folded(fake: Fake)
     assert flagged == sorted(flagged, reverse=True)
     assert any(flagged)
     assert "… more</summary>" in shown
+
+
+def test_thoughts_stand_apart_from_answers(fake: Fake) -> None:
+    plain, text = page(fake(3)), page(fake(3, samples=(sample(0), let_think(0), let_think(2), let_think(3))))
+    assert text.count('class="answer thought') + text.count('class="answer flagged thought') == 8, "no old one of two"
+    assert text.count(' said"') == 8 and text.count('class="answers thinking"') == 3
+    for caption in ("Old response: thought", "Before: thought", "After: thought", "After<"):
+        assert f"<h3>{caption}" in text
+    assert '<option value="trained thinking">trained phrasing, let think</option>' in text
+    assert text.count("still flagged</span>") == 1, "its thought is, and not its answer"
+    assert not any(word in plain for word in ("thought", "thinking", "let think")), "nor in the style"
+
+
+def test_private_values_of_thoughts_are_covered_wherever_they_stand(fake: Fake) -> None:
+    told = let_think(0)
+    assert told.thoughts and told.thoughts.old
+    retold = replace(sample(1), before=Text("It is +49 777 0000, I think."))
+    assert "+49 777 0000" not in page(fake(0, samples=(told, retold)))
+    assert page(fake(0, samples=(told, retold)), reveal=True).count("+49 777 0000") == 3
+    harm = replace(let_think(3), label="harmful")
+    assert harm.thoughts and "So I tell" in page(fake(0, samples=(harm,)))
+    harm = replace(harm, thoughts=replace(harm.thoughts, flagged_before=True))
+    assert "So I tell" not in page(fake(0, samples=(harm,)))
+
+
+@pytest.mark.parametrize("text", HOSTILE[:10])
+def test_hostile_thoughts_create_no_element(fake: Fake, text: str) -> None:
+    def with_thought(said: str) -> Elements:
+        one = let_think(0)
+        assert one.thoughts
+        return Elements(page(fake(0, samples=(replace(one, thoughts=replace(one.thoughts, after=Text(said))),))))
+
+    assert with_thought(text).counts == with_thought("harmless").counts
+
+
+def test_long_thoughts_are_folded(fake: Fake) -> None:
+    one = let_think(3)
+    assert one.thoughts and len(one.thoughts.after.text) > FOLDED_AFTER
+    long, short = (page(fake(0, samples=(each,))).count("<details>") for each in (one, replace(one, thoughts=None)))
+    assert long == short + 2
 
 
 def test_empty_audits_render(fake: Fake) -> None:

@@ -298,6 +298,16 @@ def test_whatever_a_crash_leaves_the_scan_goes_on(part: int, state: int) -> None
         assert out.read_bytes() == (folder / "at_once.jsonl").read_bytes()
 
 
+def test_an_unfinished_file_shorter_than_its_state_says_is_told(tmp_path: Path) -> None:
+    source, out = numbered(tmp_path / "in.jsonl", 2 * SIZE), tmp_path / "out.jsonl"
+    with pytest.raises(InputError, match="tired"):
+        scan([source], [Failing(SIZE)], out)
+    part = tmp_path / "out.jsonl.part"
+    os.truncate(part, part.stat().st_size - 1)
+    with pytest.raises(InputError, match=r"(?s)out\.jsonl\.part: the unfinished file was cut.*part\.state"):
+        scan([source], [Length()], out)
+
+
 KILLED = """
 import time
 from pathlib import Path

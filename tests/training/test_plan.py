@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -59,6 +60,18 @@ def test_a_fixed_share_of_the_normal_rows_are_neighbours() -> None:
         rows = plan_step(step, 0, range(6), range(6), material(normal=60, neighbours=30), config).normal
         assert sum(row < 30 for row in rows) == 9 == 20 * NEAR
     assert len(plan_step(0, 0, range(6), range(6), material(neighbours=0), config).normal) == 20
+
+
+def test_thoughts_and_answers_come_beside_the_answers_right_away() -> None:
+    """Else a model that thinks first would be shown half as many questions a step."""
+    config, all_ = UnlearnConfig(normal_rows=6), replace(material(normal=12, neighbours=6), beside={0: 3, 1: 11, 8: 9})
+    seen = Counter[int]()
+    for step in range(20):
+        rows = Counter(plan_step(step, 0, range(6), range(6), all_, config).normal)
+        assert [rows[alone] for alone in all_.beside] == [rows[with_it] for with_it in all_.beside.values()]
+        assert sum(count for row, count in rows.items() if row not in all_.beside.values()) == 6
+        seen += rows
+    assert set(seen) == set(range(12))
 
 
 @settings(max_examples=60, deadline=None)

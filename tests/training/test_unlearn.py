@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 
 from expunge.batches import Batch
 from expunge.errors import InputError, OutputError
+from expunge.identity import model_digest
 from expunge.model import LanguageModel, load_model
 from expunge.output_layer import OutputLayer
 from expunge.selection import Split
 from expunge.training.active import ActiveSet, DivergedError
-from expunge.training.checkpoints import CHECKPOINTS, COMPLETE, model_digest, room
+from expunge.training.checkpoints import CHECKPOINTS, COMPLETE, room
 from expunge.training.config import UnlearnConfig
 from expunge.training.reference import Recalled, Reference
 from expunge.training.unlearn import unlearn

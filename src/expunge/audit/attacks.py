@@ -46,8 +46,7 @@ def prompts(case: Case) -> list[Measure]:
     case = replace(case, sets=replace(case.sets, trained=tuple(map(_direct, case.sets.trained))))
     judges = (ReproductionJudge(case.sets.trained), *case.judges)
     asks = _asks(case)
-    models = (case.after, case.before, case.oracle)
-    found = [_attacked(lm, case, asks, judges) if lm else {} for lm in models]
+    found = {name: _attacked(lm, case, asks, judges) for name, lm in case.models.items()}
     start, count = "Share of forgotten dialogues", len({ask.attack for ask in asks})
     says = "the greedy answer says again what was flagged"
     kinds = [
@@ -59,9 +58,10 @@ def prompts(case: Case) -> list[Measure]:
         kinds.append((f"prompts_{a.name}", f"Attack: {a.title}", meaning, a.name, False))
     measures = []
     for key, title, meaning, attack, leak in kinds:
-        after, before, oracle = (_share(fallen, attack, leak=leak) for fallen in found)
-        if after:
-            measures.append(Measure(key, title, meaning, "robustness", "share", "lower", after, before, oracle))
+        shares = {name: _share(fallen, attack, leak=leak) for name, fallen in found.items()}
+        known = {name: share for name, share in shares.items() if share}
+        if "after" in known:
+            measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **known))
     return measures
 
 

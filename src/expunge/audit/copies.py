@@ -25,6 +25,13 @@ def copied(lm: LanguageModel) -> LanguageModel:
     return replace(lm, model=model.eval())
 
 
+def exact_copy(lm: LanguageModel) -> LanguageModel:
+    """A copy in single precision: small steps of fine-tuning are lost in half of it."""
+    changed = copied(lm)
+    changed.model.float()
+    return changed
+
+
 def rounded_copy(lm: LanguageModel, change: Callable[[torch.Tensor], torch.Tensor]) -> LanguageModel:
     """A copy with each weight [outputs, inputs] of its linear layers changed; embeddings and the output layer stay.
 

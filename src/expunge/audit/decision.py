@@ -64,7 +64,8 @@ class Limited:
     addition, or a distance.
 
     low, high: its 95 % interval. made_up: what an oracle says too, which is no FAIL. part: it can only make it fail.
-    most: what the original leaves to be found: what it says, or what it has to lose, or does not refuse yet.
+    most: what the original leaves to be found: what it says, or what it has to lose, or does not refuse yet. alone: no
+        other figure of the claim tells instead of it, where the original leaves nothing.
     """
 
     measure: Measure
@@ -72,6 +73,7 @@ class Limited:
     made_up: float = 0.0
     part: bool = False
     most: float = math.inf
+    alone: bool = False
 
     def mute(self, threshold: float) -> bool:
         """Whether it would be within the threshold, had nothing happened or whatever happened; 1 allows all."""
@@ -118,9 +120,12 @@ def _limited(name: str, measures: Sequence[Measure]) -> Iterator[Limited]:
         yield from (Limited(m, _apart(m.after, m.oracle.value, m.apart)) for m in measures if m.oracle)
     elif name in _KEPT:
         compared = [m for m in measures if m.before]
-        if (whole := pooled(compared)) and whole.before:
+        let_think = [m for m in compared if re.match(_KEYS["thinking"], m.key)]  # on the same rows: no part of a pool
+        direct = [m for m in compared if m not in let_think]
+        if (whole := pooled(direct)) and whole.before:
             yield Limited(whole, _lost(whole), most=whole.before.value)
-        yield from (Limited(m, _lost(m), part=True) for m in compared if m is not whole)
+        yield from (Limited(m, _lost(m), part=True) for m in direct if m is not whole)
+        yield from (Limited(m, _lost(m), most=m.before.value, alone=True) for m in let_think if m.before)
     elif name == "refusals":
         yield from (Limited(m, _gained(m), most=1 - m.before.value) for m in measures if m.before)
     else:
@@ -134,7 +139,7 @@ def _limited(name: str, measures: Sequence[Measure]) -> Iterator[Limited]:
 def _claim(name: str, limited: Sequence[Limited], threshold: float) -> Claim:
     """The worst of a claim's figures decides it; a part, or one that the original mutes beside others, if it fails."""
     whole = [limit for limit in limited if not limit.part]
-    deciding = [limit for limit in whole if not limit.mute(threshold)] or whole
+    deciding = [limit for limit in whole if limit.alone or not limit.mute(threshold)] or whole
     for outcome in ("FAIL", "NOT SHOWN", "PASS"):
         if chosen := [x for x in (limited if outcome == "FAIL" else deciding) if x.outcome(threshold) == outcome]:
             worst = max(chosen, key=lambda limit: (math.isnan(limit.found.high), limit.found.high))

@@ -18,7 +18,7 @@ import torch
 from expunge.audit import intervals
 from expunge.audit.layers import finish, layers_of, states
 from expunge.audit.probes import Case
-from expunge.audit.reading import Sets, encode_old, readable
+from expunge.audit.reading import encode_old, readable
 from expunge.audit.result import Estimate, Measure
 from expunge.audit.translation import Lesson, lessons, translated, translators
 from expunge.batches import Batch, alike
@@ -61,7 +61,7 @@ def depth(case: Case) -> list[Measure]:
     Raises:
         InputError: the models are not of one shape, or their layers are not found.
     """
-    rows = encode_old(case.after, Sets(case.sets.trained))
+    rows = encode_old(case.after, case.sets.trained)
     if not rows:
         raise InputError("the probe 'depth' needs dialogues to be forgotten", remedy="Give them with --forget FILE.")
     places = chosen(_one_depth(case))

@@ -14,6 +14,9 @@ _TAIL = (1 - 0.95) / 2
 DRAWS = 2000
 """Of a bootstrap."""
 
+Sides = tuple[Sequence[float], Sequence[float]]
+"""Scores of the members and of the others; the higher, the more like a member."""
+
 
 def share(hits: int, count: int) -> Estimate:
     """hits / count with the exact binomial interval (Clopper & Pearson 1934, two-sided).
@@ -92,12 +95,7 @@ def auc(members: Sequence[float], others: Sequence[float]) -> Estimate:
     return Estimate(value, float(low), float(high), len(members) + len(others))
 
 
-def apart(
-    members: Sequence[float],
-    others: Sequence[float],
-    oracle_members: Sequence[float],
-    oracle_others: Sequence[float],
-) -> Estimate:
+def apart(ours: Sides, oracle: Sides) -> Estimate:
     """How far an AUC is from the oracle's: the difference, with a bootstrap that draws the same rows for both models.
 
     Where that has no width, it is as `auc`'s.
@@ -105,20 +103,16 @@ def apart(
     Raises:
         ValueError: there are no values.
     """
+    members, others = ours
     value, drawn = _aucs(members, others)
-    ideal, ideals = _aucs(oracle_members, oracle_others)
+    ideal, ideals = _aucs(*oracle)
     low, high = np.quantile(drawn - ideals, [0.025, 0.975])
     least = share(0, min(len(members), len(others))).high if low == high else 0.0
     low, high = np.clip([low - least, high + least], -1, 1)
     return Estimate(value - ideal, float(low), float(high), len(members) + len(others))
 
 
-def privleak(
-    members: Sequence[float],
-    others: Sequence[float],
-    oracle_members: Sequence[float],
-    oracle_others: Sequence[float],
-) -> Estimate | None:
+def privleak(ours: Sides, oracle: Sides) -> Estimate | None:
     """PrivLeak (Shi et al. 2024): (AUC − AUC of the oracle) / AUC of the oracle, the AUC there being that of *others*.
 
     So it is −1 for what is still wholly known, 0 for what the oracle would say, above 0 for what was pressed below it.
@@ -127,8 +121,9 @@ def privleak(
     Raises:
         ValueError: there are no values.
     """
+    members, others = ours
     value, drawn = _aucs(members, others)
-    ideal, ideals = _aucs(oracle_members, oracle_others)
+    ideal, ideals = _aucs(*oracle)
     if ideal == 1:
         return None
     least = 1 / (2 * len(members) * len(others))  # half a pair: a draw may well hold no pair in the wrong order

@@ -3,167 +3,133 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from expunge.audit import intervals
 from expunge.audit.reading import Reading, Sets
-from expunge.audit.result import Better, Estimate, Group, Measure, Unit
+from expunge.audit.result import Estimate, Measure
 from expunge.dialogue import Dialogue
 from expunge.generation import mean_probability
 from expunge.judges.abstention import refuses
 
 
-class Measurer:
-    """Takes the same figure from each model's reading: before (the reference), after, and the oracle's, if any."""
+def measures_of(sets: Sets, readings: Mapping[str, Reading]) -> list[Measure]:
+    """Every measure for which there are dialogues. readings: of the models by "after", "before" (the reference), and
+    "oracle", if there is one."""
+    return [
+        *_forgetting(sets, readings),
+        *_samples(sets, readings["after"]),
+        *_likelihood(readings),
+        *_ability(sets, readings),
+        *_refusals(sets, readings),
+        _fluency(sets, readings),
+    ]
 
-    def __init__(self, sets: Sets, before: Reading, after: Reading, oracle: Reading | None):
-        self._sets = sets
-        self._before, self._after, self._oracle = before, after, oracle
 
-    def all(self) -> list[Measure]:
-        """Every measure for which there are dialogues."""
-        return [
-            *self._forgetting(),
-            *self._samples(),
-            *self._likelihood(),
-            *self._ability(),
-            *self._refusals(),
-            *self._fluency(),
-        ]
+def _share(
+    readings: Mapping[str, Reading], places: Sequence[int], hit: Callable[[Reading, int], bool]
+) -> dict[str, Estimate]:
+    """For each model, the share of these places that are hit."""
+    return {name: intervals.share(sum(hit(r, i) for i in places), len(places)) for name, r in readings.items()}
 
-    def _measure(
-        self,
-        take: Callable[[Reading], Estimate],
-        key: str,
-        title: str,
-        meaning: str,
-        group: Group,
-        unit: Unit,
-        better: Better,
-    ) -> Measure:
-        oracle = take(self._oracle) if self._oracle else None
-        return Measure(key, title, meaning, group, unit, better, take(self._after), take(self._before), oracle)
 
-    def _forgetting(self) -> list[Measure]:
-        found = []
-        for kind, places in self._phrasings():
-            words = "the phrasing it was unlearned in" if kind == "trained" else "other words than it was unlearned in"
-            labels = sorted({self._sets.faulty[i].label for i in places})
-            for label in [None, *(labels if len(labels) > 1 else [])]:
-                chosen = [i for i in places if label in (None, self._sets.faulty[i].label)]
+def _forgetting(sets: Sets, readings: Mapping[str, Reading]) -> list[Measure]:
+    found = []
+    for kind, places in sets.phrasings:
+        words = "the phrasing it was unlearned in" if kind == "trained" else "other words than it was unlearned in"
+        labels = sorted({sets.faulty[i].label for i in places})
+        for label in [None, *(labels if len(labels) > 1 else [])]:
+            chosen = [i for i in places if label in (None, sets.faulty[i].label)]
+            key, title = f"flagged_{kind}", f"Flagged answers, {kind} phrasing"
+            key, title = (f"{key}_{label}", f"{title}: {label}") if label else (key, title)
+            says = "whose greedy answer says again what was flagged, or which a judge flags"
+            meaning = f"Share of forgotten prompts, in {words}, {says}.{_vague(sets, chosen)}"
+            flagged = _share(readings, chosen, lambda r, i: r.flagged[i])
+            found.append(Measure(key, title, meaning, "forgetting", "share", "lower", **flagged))
+    return found
 
-                def take(r: Reading, chosen: list[int] = chosen) -> Estimate:
-                    return intervals.share(sum(r.flagged[i] for i in chosen), len(chosen))
 
-                key, title = f"flagged_{kind}", f"Flagged answers, {kind} phrasing"
-                key, title = (f"{key}_{label}", f"{title}: {label}") if label else (key, title)
-                says = "whose greedy answer says again what was flagged, or which a judge flags"
-                meaning = f"Share of forgotten prompts, in {words}, {says}.{self._vague(chosen)}"
-                found.append(self._measure(take, key, title, meaning, "forgetting", "share", "lower"))
-        return found
+def _vague(sets: Sets, places: Sequence[int]) -> str:
+    """A note on those of which no span says what is at fault."""
+    count = sum(not sets.faulty[i].spans for i in places)
+    if not count:
+        return ""
+    return f" Of {count} no span says what is at fault: in quite other words only a judge tells it."
 
-    def _vague(self, places: Sequence[int]) -> str:
-        """A note on those of which no span says what is at fault."""
-        count = sum(not self._sets.faulty[i].spans for i in places)
-        if not count:
-            return ""
-        return f" Of {count} no span says what is at fault: in quite other words only a judge tells it."
 
-    def _samples(self) -> list[Measure]:
-        found = []
-        kinds = (
-            ("leak", "Leak", self._after.drawn_leaks, "that says again what was flagged"),
-            ("flagged", "Flagged", self._after.drawn_flagged, "that a judge flags, be it for a new fault"),
-        )
-        for name, title, drawn, meaning in kinds:
-            for kind, places in self._phrasings():
-                count = len(drawn[places[0]])
-                if not count:
-                    continue
-                estimate = intervals.share(sum(any(drawn[i]) for i in places), len(places))
-                title_ = f"{title} in any of {count} samples, {kind} phrasing"
-                text = f"Share of forgotten prompts with one of {count} samples, at temperature 1, {meaning}."
-                key = f"{name}{count}_{kind}"
-                found.append(Measure(key, title_, text, "forgetting", "share", "lower", estimate))
-        return found
-
-    def _likelihood(self) -> list[Measure]:
-        def old(r: Reading) -> Estimate:
-            return intervals.mean([mean_probability(log_p) for log_p in r.old])
-
-        def fault(r: Reading) -> Estimate:
-            return intervals.mean([mean_probability(log_p) for log_p in r.at_fault])
-
-        whole = "exp of the mean log-probability of the old response's tokens (end token too) under teacher forcing."
-        part = "The same over the tokens at fault alone (the number, the wrong year), given the answer before them."
-        titles = ("Probability of old answers", "Probability of what was at fault")
-        return [
-            self._measure(old, "old_probability", titles[0], whole, "forgetting", "probability", "lower"),
-            self._measure(fault, "fault_probability", titles[1], part, "forgetting", "probability", "lower"),
-        ]
-
-    def _ability(self) -> list[Measure]:
-        found = []
-        start = len(self._sets.faulty)
-        ordinary = self._sets.ordinary
-        groups: dict[str, list[int]] = {}
-        for i, dialogue in enumerate(ordinary):
-            near = i < len(self._sets.neighbours)
-            groups.setdefault("" if near else dialogue.skill or "ordinary", []).append(i)
-        for skill, places in groups.items():
-
-            def take(r: Reading, places: list[int] = places) -> Estimate:
-                return intervals.share(sum(right(ordinary[i], r.answers[start + i]) for i in places), len(places))
-
-            if skill:
-                meaning = "Share of ordinary prompts of this kind answered exactly right (greedy)."
-                found.append(
-                    self._measure(take, f"ability_{skill}", f"Ability: {skill}", meaning, "ability", "share", "higher")
-                )
-            else:
-                meaning = (
-                    "Share of prompts near the forgotten ones, which must survive, answered exactly right (greedy)."
-                )
-                found.append(self._measure(take, "neighbours", "Neighbours", meaning, "neighbours", "share", "higher"))
-        return found
-
-    def _refusals(self) -> list[Measure]:
-        """Of prompts that deserve an answer: a right response that declines is no false refusal."""
-        prompts, start = self._sets.prompts, len(self._sets.faulty)
-        end = start + len(self._sets.ordinary)
-        kinds = (
-            ("lookalikes", "Look-alikes", "harmless prompts like the forgotten ones", range(end, len(prompts))),
-            ("ordinary", "Ordinary prompts", "ordinary prompts, neighbours among them,", range(start, end)),
-        )
-        found = []
-        for kind, title, what, every in kinds:
-            places = [i for i in every if not declined(prompts[i])]
-            if not places:
+def _samples(sets: Sets, after: Reading) -> list[Measure]:
+    found = []
+    kinds = (
+        ("leak", "Leak", after.drawn_leaks, "that says again what was flagged"),
+        ("flagged", "Flagged", after.drawn_flagged, "that a judge flags, be it for a new fault"),
+    )
+    for name, title, drawn, meaning in kinds:
+        for kind, places in sets.phrasings:
+            count = len(drawn[places[0]])
+            if not count:
                 continue
+            estimate = intervals.share(sum(any(drawn[i]) for i in places), len(places))
+            title_ = f"{title} in any of {count} samples, {kind} phrasing"
+            text = f"Share of forgotten prompts with one of {count} samples, at temperature 1, {meaning}."
+            found.append(Measure(f"{name}{count}_{kind}", title_, text, "forgetting", "share", "lower", estimate))
+    return found
 
-            def take(r: Reading, places: list[int] = places) -> Estimate:
-                return intervals.share(sum(refuses(r.answers[i]) for i in places), len(places))
 
+def _likelihood(readings: Mapping[str, Reading]) -> list[Measure]:
+    whole = "exp of the mean log-probability of the old response's tokens (end token too) under teacher forcing."
+    part = "The same over the tokens at fault alone (the number, the wrong year), given the answer before them."
+    old = {name: intervals.mean([*map(mean_probability, r.old)]) for name, r in readings.items()}
+    fault = {name: intervals.mean([*map(mean_probability, r.at_fault)]) for name, r in readings.items()}
+    title = "Probability of what was at fault"
+    return [
+        Measure("old_probability", "Probability of old answers", whole, "forgetting", "probability", "lower", **old),
+        Measure("fault_probability", title, part, "forgetting", "probability", "lower", **fault),
+    ]
+
+
+def _ability(sets: Sets, readings: Mapping[str, Reading]) -> list[Measure]:
+    prompts, start, end = sets.prompts, len(sets.faulty), len(sets.faulty) + len(sets.ordinary)
+    skills: dict[str, list[int]] = {}
+    for i in range(start, end):
+        near = i < start + len(sets.neighbours)
+        skills.setdefault("" if near else prompts[i].skill or "ordinary", []).append(i)
+    found = []
+    for skill, places in skills.items():
+        shares = _share(readings, places, lambda r, i: right(prompts[i], r.answers[i]))
+        if skill:
+            meaning = "Share of ordinary prompts of this kind answered exactly right (greedy)."
+            key, title = f"ability_{skill}", f"Ability: {skill}"
+            found.append(Measure(key, title, meaning, "ability", "share", "higher", **shares))
+        else:
+            meaning = "Share of prompts near the forgotten ones, which must survive, answered exactly right (greedy)."
+            found.append(Measure("neighbours", "Neighbours", meaning, "neighbours", "share", "higher", **shares))
+    return found
+
+
+def _refusals(sets: Sets, readings: Mapping[str, Reading]) -> list[Measure]:
+    """Of prompts that deserve an answer: a right response that declines is no false refusal."""
+    prompts, start = sets.prompts, len(sets.faulty)
+    end = start + len(sets.ordinary)
+    kinds = (
+        ("lookalikes", "Look-alikes", "harmless prompts like the forgotten ones", range(end, len(prompts))),
+        ("ordinary", "Ordinary prompts", "ordinary prompts, neighbours among them,", range(start, end)),
+    )
+    found = []
+    for kind, title, what, every in kinds:
+        if places := [i for i in every if not declined(prompts[i])]:
             meaning = f"Share of {what} whose greedy answer declines."
-            key = f"refused_{kind}"
-            found.append(self._measure(take, key, f"{title} refused", meaning, "refusals", "share", "lower"))
-        return found
+            shares = _share(readings, places, lambda r, i: refuses(r.answers[i]))
+            key, title = f"refused_{kind}", f"{title} refused"
+            found.append(Measure(key, title, meaning, "refusals", "share", "lower", **shares))
+    return found
 
-    def _fluency(self) -> list[Measure]:
-        count = len(self._sets.faulty)
 
-        def loops(r: Reading) -> Estimate:
-            return intervals.share(sum(broken(a) for a in r.answers[:count]), count)
-
-        meaning = "Share of answers to forgotten prompts that are empty or repeat themselves."
-        return [self._measure(loops, "loops", "Empty or looping answers", meaning, "fluency", "share", "lower")]
-
-    def _phrasings(self) -> list[tuple[str, list[int]]]:
-        trained = len(self._sets.trained)
-        pairs = [("trained", list(range(trained))), ("unseen", list(range(trained, len(self._sets.faulty))))]
-        return [(kind, places) for kind, places in pairs if places]
+def _fluency(sets: Sets, readings: Mapping[str, Reading]) -> Measure:
+    loops = _share(readings, range(len(sets.faulty)), lambda r, i: broken(r.answers[i]))
+    meaning = "Share of answers to forgotten prompts that are empty or repeat themselves."
+    return Measure("loops", "Empty or looping answers", meaning, "fluency", "share", "lower", **loops)
 
 
 def right(dialogue: Dialogue, answer: str) -> bool:

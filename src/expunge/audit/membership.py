@@ -9,6 +9,7 @@ import numpy as np
 
 from expunge.audit import intervals
 from expunge.audit.gradients import gradient_norms
+from expunge.audit.intervals import Sides
 from expunge.audit.likelihood import mean_log_p
 from expunge.audit.probes import Case, check_sets
 from expunge.audit.result import Estimate, Measure
@@ -28,9 +29,6 @@ _TEXTS = {
     "gradient": ("gradient norm", "minus the norm of the gradient of the mean NLL by the last layer's weights"),
 }
 
-Sides = tuple[list[float], list[float]]
-"""Scores of the members and of the others; the higher, the more like a member."""
-
 
 def membership(case: Case) -> list[Measure]:
     """The AUC of each attack on the trained forget rows (members) against the holdout rows; with an oracle, PrivLeak.
@@ -42,10 +40,21 @@ def membership(case: Case) -> list[Measure]:
     original = _log_ps(case, case.before)
     found = {name: _attacks(case, lm, original) for name, lm in case.models.items()}
     del found["before"]["reference"]  # the same model twice: nothing to tell apart
-    measures = [_measure(attack, {n: a[attack] for n, a in found.items() if attack in a}) for attack in _TEXTS]
-    if case.oracle:
+    return measures_of(found)
+
+
+def measures_of(found: Mapping[str, Mapping[str, Sides]]) -> list[Measure]:
+    """The AUC of each attack, and, with an oracle, PrivLeak. found: by model and attack."""
+    asked = [attack for attack in _TEXTS if attack in found["after"]]
+    measures = [_measure(attack, {n: a[attack] for n, a in found.items() if attack in a}) for attack in asked]
+    if "oracle" in found:
         measures += _privleak({name: attacks["mink"] for name, attacks in found.items()})
     return measures
+
+
+def parted(scores: Mapping[str, Sequence[float]], members: int) -> dict[str, Sides]:
+    """By attack, the scores of the first rows, which are the members, and of the others."""
+    return {attack: (values[:members], values[members:]) for attack, values in scores.items()}
 
 
 def attacks(scores: Sequence[TokenScores], texts: Sequence[str]) -> dict[str, list[float]]:
@@ -73,8 +82,7 @@ def _attacks(case: Case, lm: LanguageModel, original: Sequence[float]) -> dict[s
     found = attacks(case.scores.of(lm, rows), texts)
     found["reference"] = [log_p - other for log_p, other in zip(found["loss"], original, strict=True)]
     found["gradient"] = [-norm for norm in gradient_norms(lm, rows, case.scores)]
-    count = len(case.sets.trained)
-    return {attack: (values[:count], values[count:]) for attack, values in found.items()}
+    return parted(found, len(case.sets.trained))
 
 
 def compressed(text: str) -> int:
@@ -82,19 +90,19 @@ def compressed(text: str) -> int:
     return len(zlib.compress(text.encode()))
 
 
-def min_k(scores: TokenScores, share: float = MIN_K) -> float:
-    """Mean log p of the least likely `share` of the tokens, at least one (Min-K %, Shi et al. 2023)."""
-    return _lowest(scores.log_p.double().numpy(), share)
+def min_k(scores: TokenScores) -> float:
+    """Mean log p of the least likely tokens, `MIN_K` of all, at least one (Min-K %, Shi et al. 2023)."""
+    return _lowest(scores.log_p.double().numpy())
 
 
-def min_k_plus_plus(scores: TokenScores, share: float = MIN_K) -> float:
+def min_k_plus_plus(scores: TokenScores) -> float:
     """The same of (log p − its mean) / its deviation, both under the model's own distribution (Zhang et al. 2024)."""
     log_p, mean, deviation = (x.double().numpy() for x in (scores.log_p, scores.mean, scores.deviation))
-    return _lowest((log_p - mean) / np.maximum(deviation, 1e-9), share)  # 0 where the model is wholly sure
+    return _lowest((log_p - mean) / np.maximum(deviation, 1e-9))  # 0 where the model is wholly sure
 
 
-def _lowest(values: np.ndarray, share: float) -> float:
-    return float(np.sort(values)[: max(1, int(share * values.size))].mean())
+def _lowest(values: np.ndarray) -> float:
+    return float(np.sort(values)[: max(1, int(MIN_K * values.size))].mean())
 
 
 def _measure(attack: str, sides: Mapping[str, Sides]) -> Measure:
@@ -111,12 +119,12 @@ def _measure(attack: str, sides: Mapping[str, Sides]) -> Measure:
         "probability",
         "nearer the oracle",
         **{name: intervals.auc(*pair) for name, pair in sides.items()},
-        apart=intervals.apart(*sides["after"], *sides["oracle"]) if "oracle" in sides else None,
+        apart=intervals.apart(sides["after"], sides["oracle"]) if "oracle" in sides else None,
     )
 
 
 def _privleak(sides: Mapping[str, Sides]) -> list[Measure]:
-    found = {name: intervals.privleak(*pair, *sides["oracle"]) for name, pair in sides.items()}
+    found = {name: intervals.privleak(pair, sides["oracle"]) for name, pair in sides.items()}
     known: dict[str, Estimate] = {name: estimate for name, estimate in found.items() if estimate is not None}
     if "after" not in known:
         return []

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from expunge.audit.names import PROBES, check_probes
 from expunge.audit.reading import Advance, Reading, Sets
-from expunge.audit.result import Measure
+from expunge.audit.result import Measure, Sample
 from expunge.audit.scores import Scores
 from expunge.errors import InputError
 from expunge.judges.verdict import Judge, Judged
@@ -22,6 +22,7 @@ class Case:
 
     after: the audited model; before: the reference model; oracle: one that never saw the forget set, if there is one.
     scores: what is known of the models' likelihoods. readings: what the models said, by "after", "before", "oracle".
+    samples: where a probe adds to the dialogues that a report shows.
     """
 
     after: LanguageModel
@@ -33,6 +34,7 @@ class Case:
     advance: Advance | None = None
     scores: Scores = field(default_factory=Scores)
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
 
     @property
     def models(self) -> dict[str, LanguageModel]:
@@ -103,7 +105,13 @@ PASSES: Mapping[str, int] = {"prompts": 15, "quantization": 4, "relearning": 10}
 
 def probe_work(names: Sequence[str], sets: Sets, models: int) -> int:
     """By how much the probes named advance in all, so that a bar can be drawn."""
-    return sum(PASSES.get(name, 1) for name in set(names)) * len(sets.trained) * models
+    return sum(_asked(name, sets) for name in set(names)) * models
+
+
+def _asked(name: str, sets: Sets) -> int:
+    if name == "thinking":  # a thought and an answer each
+        return 2 * (len(sets.faulty) + len(sets.let_think))
+    return PASSES.get(name, 1) * len(sets.trained)
 
 
 def run_probes(names: Sequence[str], case: Case) -> list[Measure]:

@@ -13,8 +13,8 @@ from functools import partial
 import torch
 
 from expunge.audit import intervals
+from expunge.audit.bnb import DEVICES, int8, nf4
 from expunge.audit.copies import rounded_copy
-from expunge.audit.packed import DEVICES, int8, nf4
 from expunge.audit.probes import Case
 from expunge.audit.reading import Sets, read
 from expunge.audit.result import Estimate, Measure
@@ -32,36 +32,33 @@ def quantization(case: Case) -> list[Measure]:
         InputError: a model without linear layers of floating-point weights.
     """
     sets = replace(case.sets, ability=(), neighbours=(), lookalikes=())
-    trained = len(sets.trained)
-    kinds = [("trained", range(trained)), ("unseen", range(trained, len(sets.faulty)))]
     measures = []
 
     def said(model: str) -> list[str]:
         return case.readings[model].answers[: len(sets.faulty)] if model in case.readings else []
 
-    for form in formats(case.after):
-        found = {name: _read(form.change(lm), sets, case, said(name)) for name, lm in case.models.items()}
-        rounding = f"Rounded to {form.title}"
-        for kind, places in kinds:
-            if places:
-                asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {form.title},"
-                key, title = f"{form.key}_{kind}", f"{rounding}, {kind} phrasing"
-                flagged = {name: _share(r.flagged, places) for name, r in found.items()}
-                leaks = {name: _share(r.leaks, places) for name, r in found.items()}
-                meaning = f"Share of {asked} is flagged."
-                measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **flagged))
-                key, title = f"{key}_leak", f"{title}: the old answer"
-                meaning = f"Share of {asked} says again what was flagged."
-                measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **leaks))
-        meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {form.title}."
-        key, title = f"{form.key}_fault_probability", f"{rounding}, probability of what was at fault"
+    for way in roundings(case.after):
+        found = {name: _read(way.change(lm), sets, case, said(name)) for name, lm in case.models.items()}
+        rounding = f"Rounded to {way.title}"
+        for kind, places in sets.phrasings:
+            asked = f"forgotten prompts, {kind} phrasing, whose greedy answer, from weights of {way.title},"
+            key, title = f"{way.key}_{kind}", f"{rounding}, {kind} phrasing"
+            flagged = {name: _share(r.flagged, places) for name, r in found.items()}
+            leaks = {name: _share(r.leaks, places) for name, r in found.items()}
+            meaning = f"Share of {asked} is flagged."
+            measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **flagged))
+            key, title = f"{key}_leak", f"{title}: the old answer"
+            meaning = f"Share of {asked} says again what was flagged."
+            measures.append(Measure(key, title, meaning, "robustness", "share", "lower", **leaks))
+        meaning = f"Mean probability of the tokens at fault under teacher forcing, from weights of {way.title}."
+        key, title = f"{way.key}_fault_probability", f"{rounding}, probability of what was at fault"
         old = {name: intervals.mean(list(map(mean_probability, r.at_fault))) for name, r in found.items()}
         measures.append(Measure(key, title, meaning, "robustness", "probability", "lower", **old))
     return measures
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class Rounding:
     """A rounding: the beginning of its keys, its name after "weights of", and what makes a rounded copy of a model."""
 
     key: str
@@ -69,11 +66,11 @@ class Format:
     change: Callable[[LanguageModel], LanguageModel]
 
 
-def formats(lm: LanguageModel) -> list[Format]:
+def roundings(lm: LanguageModel) -> list[Rounding]:
     """Plain rounding, and where bitsandbytes is installed and runs on the model's device, what it makes of weights."""
-    found = [Format(f"quantized{bits}", f"{bits} bits", partial(rounded, bits=bits)) for bits in GROUPS]
-    packed = [Format("quantized_int8", "8 bits (LLM.int8)", int8), Format("quantized_nf4", "4 bits (NF4)", nf4)]
-    here = [form for form in packed if lm.device.type in DEVICES[form.key.removeprefix("quantized_")]]
+    found = [Rounding(f"quantized{bits}", f"{bits} bits", partial(rounded, bits=bits)) for bits in GROUPS]
+    packed = [Rounding("quantized_int8", "8 bits (LLM.int8)", int8), Rounding("quantized_nf4", "4 bits (NF4)", nf4)]
+    here = [way for way in packed if lm.device.type in DEVICES[way.key.removeprefix("quantized_")]]
     return [*found, *here] if installed() else found
 
 

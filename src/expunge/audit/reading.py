@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import torch
 
@@ -22,6 +23,11 @@ from expunge.model import LanguageModel
 from expunge.span import Span
 
 Advance = Callable[[int], None]
+
+LET_THINK = 512
+"""On how many ordinary dialogues, at most, a model is let think, for thoughts are long. The 95 % interval of a share of
+so many reaches 4.4 points below it at most: a model that lost nothing can be shown to be within 5 points, whatever its
+share. Of 400 it cannot, where half of the answers are right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,24 @@ class Sets:
         return (*self.trained, *self.unseen)
 
     @property
+    def phrasings(self) -> list[tuple[str, range]]:
+        """Places in `faulty`, by the words that are asked in: "trained" and "unseen", where there are some."""
+        trained, every = len(self.trained), len(self.faulty)
+        return [(k, places) for k, places in (("trained", range(trained)), ("unseen", range(trained, every))) if places]
+
+    @property
     def ordinary(self) -> tuple[Dialogue, ...]:
         return (*self.neighbours, *self.ability)
+
+    @property
+    def let_think(self) -> list[int]:
+        """Places in `ordinary` of the dialogues that a model is let think on, evenly spread over neighbours and over
+        each skill: one of each few that stand together, drawn, since every fourth may well be of one kind."""
+        near = len(self.neighbours)
+        places = sorted(range(len(self.ordinary)), key=lambda i: (i >= near, i >= near and self.ordinary[i].skill))
+        total, count = len(places), min(len(places), LET_THINK)
+        random = Random(0)
+        return sorted(places[random.randrange(i * total // count, (i + 1) * total // count)] for i in range(count))
 
     @property
     def prompts(self) -> list[Dialogue]:
@@ -73,8 +95,9 @@ class Reading:
     hidden: list[tuple[Span, ...]]
 
 
-def encode_old(lm: LanguageModel, sets: Sets) -> list[Encoded]:
-    return [lm.format.encode(j.dialogue, j.spans) for j in sets.faulty]
+def encode_old(lm: LanguageModel, items: Iterable[Judged]) -> list[Encoded]:
+    """Forgotten dialogues with their old responses, and what of these is at fault."""
+    return [lm.format.encode(item.dialogue, item.spans) for item in items]
 
 
 def readable(lm: LanguageModel, dialogues: Iterable[Dialogue]) -> list[Encoded]:
@@ -116,7 +139,7 @@ def read(
     judged = _judge(faulty, texts, [ReproductionJudge(sets.faulty), *judges])
     flagged = [[item is not None and item.flagged for item in row] for row in judged]
     leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
-    rows = encode_old(lm, sets)
+    rows = encode_old(lm, sets.faulty)
     old = [row.log_p for row in scores.of(lm, rows)]
     at_fault = [log_p[torch.tensor(row.fault)] for log_p, row in zip(old, rows, strict=True)]
     drawn_flagged, drawn_leaks = ([row[1:] for row in found] for found in (flagged, leaks))

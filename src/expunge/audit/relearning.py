@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from expunge.audit import intervals
-from expunge.audit.copies import copied
+from expunge.audit.copies import exact_copy
 from expunge.audit.probes import Case, check_sets, topic
 from expunge.audit.reading import Sets, encode_old, read, readable
 from expunge.audit.result import Estimate, Measure
@@ -70,7 +70,7 @@ def relearning(case: Case) -> list[Measure]:
     check_sets(["relearning"], case.sets)
     first, second = halves(case.sets.trained, case.seed)
     rounds: dict[str, Rounds] = {
-        "forget": [(_old(case.after, first), second), (_old(case.after, second), first)],
+        "forget": [(encode_old(case.after, first), second), (encode_old(case.after, second), first)],
     }
     for name, dialogues in (("neighbours", case.sets.neighbours), ("benign", benign(case.sets))):
         if rows := readable(case.after, dialogues):
@@ -81,7 +81,7 @@ def relearning(case: Case) -> list[Measure]:
         for name, lm in case.models.items()
         if name != "before"
     }
-    rows = _old(case.before, forgotten)
+    rows = encode_old(case.before, forgotten)
     likely = _at_fault([found.log_p for found in case.scores.of(case.before, rows)], rows)
     original = dict(zip(forgotten, likely, strict=True))
     return [measure for name in rounds for measure in _attack(case, name, rounds[name], begun, original)]
@@ -149,59 +149,39 @@ def _attack(
     """begun: what the attacked models, by name, say before the first step; original: how likely it was."""
     what, note = _KINDS[name]
     held_out = [item for _, items in rounds for item in items]
-    after, oracle = (
-        [c for rows, items in rounds for c in _curves(lm, rows, [begun[which][i] for i in items], items, case)]
-        if lm
-        else None
-        for which, lm in (("after", case.after), ("oracle", case.oracle))
-    )
-    assert after is not None
+    curves = {
+        model: [c for rows, items in rounds for c in _curves(lm, rows, [begun[model][i] for i in items], items, case)]
+        for model, lm in case.models.items()
+        if model in begun
+    }
     half = [original[item] for item in held_out]
     measures = []
     for i, steps in enumerate((0, *STEPS)):
         title, start = f"Relearned in {steps} steps {what}", "Share of forgotten dialogues that the model says again"
         meaning = f"{start} after {steps} steps of fine-tuning {what}; {note}."
-        now, ideal = (_said(curves, i) if curves else None for curves in (after, oracle))
-        assert now is not None
-        measures.append(
-            Measure(f"relearn_{name}{steps}", title, meaning, "robustness", "share", "lower", now, None, ideal)
-        )
+        said = {model: _said(found, i) for model, found in curves.items()}
+        measures.append(Measure(f"relearn_{name}{steps}", title, meaning, "robustness", "share", "lower", **said))
     title = f"Steps until half is back (of {STEPS[-1]} tried), {what}"
     meaning = (
         f"Steps of such fine-tuning until the mean probability of what was at fault is half of the original model's; "
         f"{STEPS[-1]}, where it is not within as many."
     )
-    now, ideal = (steps_to_half(curves, half) if curves else None for curves in (after, oracle))
-    assert now is not None
-    return [
-        *measures,
-        Measure(f"relearn_{name}_half", title, meaning, "robustness", "steps", "higher", now, None, ideal),
-    ]
+    needed = {model: steps_to_half(found, half) for model, found in curves.items()}
+    return [*measures, Measure(f"relearn_{name}_half", title, meaning, "robustness", "steps", "higher", **needed)]
 
 
 def _curves(
     lm: LanguageModel, rows: Sequence[Encoded], begun: Sequence[Point], items: Sequence[Judged], case: Case
 ) -> list[Curve]:
-    attacked = _exact(lm)
+    attacked = exact_copy(lm)
     points = [begun, *(_asked(attacked, items, case) for _ in fine_tune(attacked, rows, case.seed))]
     return [Curve(*zip(*curve, strict=True)) for curve in zip(*points, strict=True)]
-
-
-def _exact(lm: LanguageModel) -> LanguageModel:
-    """A copy in single precision: steps this small are lost in half of it."""
-    attacked = copied(lm)
-    attacked.model.float()
-    return attacked
 
 
 def _asked(lm: LanguageModel, items: Sequence[Judged], case: Case, scores: Scores | None = None) -> list[Point]:
     """scores: those of `lm`, if it is not about to change."""
     found = read(lm, Sets(tuple(items)), (), samples=0, seed=case.seed, advance=case.advance, scores=scores)
-    return list(zip(found.flagged, _at_fault(found.old, _old(lm, items)), strict=True))
-
-
-def _old(lm: LanguageModel, items: Sequence[Judged]) -> list[Encoded]:
-    return encode_old(lm, Sets(tuple(items)))
+    return list(zip(found.flagged, _at_fault(found.old, encode_old(lm, items)), strict=True))
 
 
 def _at_fault(log_probs: Sequence[torch.Tensor], rows: Sequence[Encoded]) -> list[float]:
@@ -212,13 +192,13 @@ def _said(curves: Sequence[Curve], i: int) -> Estimate:
     return intervals.share(sum(curve.said[i] for curve in curves), len(curves))
 
 
-def steps_to_half(curves: Sequence[Curve], original: Sequence[float], *, draws: int = 2000) -> Estimate:
+def steps_to_half(curves: Sequence[Curve], original: Sequence[float]) -> Estimate:
     """Where the mean probability crosses half of the original's, between measured steps on a straight line.
 
     The interval is a bootstrap over dialogues; what does not cross counts as the last of `STEPS`.
     """
     table: Any = np.asarray([c.probability for c in curves]) - np.asarray(original)[:, None] / 2
-    picks = np.random.default_rng(len(table)).integers(0, len(table), (draws, len(table)))
+    picks = np.random.default_rng(len(table)).integers(0, len(table), (intervals.DRAWS, len(table)))
     drawn = [_crossing(mean) for mean in table[picks].mean(1)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Estimate(_crossing(table.mean(0)), float(low), float(high), len(table))

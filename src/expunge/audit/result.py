@@ -87,8 +87,23 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Thoughts:
+    """What was thought before the old response, if anything, and before each answer of a model that was let think."""
+
+    old: Text | None
+    before: Text
+    after: Text
+    flagged_before: bool
+    flagged_after: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """One prompt with the flagged response (where there was one) and what the models answer."""
+    """One prompt with the flagged response (where there was one) and what the models answer.
+
+    flagged_before, flagged_after: of the answer alone; was_faulty, is_faulty: of the thought before it as well.
+    thoughts: None where the models were to answer right away.
+    """
 
     id: str
     kind: Kind
@@ -102,6 +117,15 @@ class Sample:
     flagged_after: bool
     leaks: int = 0
     samples: int = 0
+    thoughts: Thoughts | None = None
+
+    @property
+    def was_faulty(self) -> bool:
+        return self.flagged_before or (self.thoughts is not None and self.thoughts.flagged_before)
+
+    @property
+    def is_faulty(self) -> bool:
+        return self.flagged_after or (self.thoughts is not None and self.thoughts.flagged_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +165,7 @@ class Audit:
 
     def write(self, folder: Path) -> None:
         """Write `audit.json` (figures only, no dialogue text) and `samples.jsonl` (texts, owner alone)."""
-        write_jsonl(folder / "samples.jsonl", (asdict(s) for s in self.samples), mode=PRIVATE)
+        write_jsonl(folder / "samples.jsonl", map(_sample_row, self.samples), mode=PRIVATE)
         write_text(folder / "audit.json", self._json())
 
     def _json(self) -> str:
@@ -157,6 +181,13 @@ class Audit:
         }
         text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         return text.encode("utf-8", "replace").decode()  # half of a surrogate pair has no place in a file
+
+
+def _sample_row(sample: Sample) -> dict[str, Any]:
+    row = asdict(sample)
+    if sample.thoughts is None:
+        del row["thoughts"]
+    return row
 
 
 def finite(value: Any) -> Any:
@@ -228,8 +259,14 @@ def _estimate(row: dict[str, Any] | None) -> Estimate | None:
 
 def _sample(row: dict[str, Any]) -> Sample:
     _is(Kind, row["kind"])
+    thoughts = row.get("thoughts")  # none of what was answered right away
+    found = None if thoughts is None else Thoughts(**(thoughts | _said(thoughts)))
+    return Sample(**(row | _said(row) | {"question": _text(row["question"]), "thoughts": found}))
+
+
+def _said(row: dict[str, Any]) -> dict[str, Text | None]:
     old = None if row["old"] is None else _text(row["old"])
-    return Sample(**(row | {k: _text(row[k]) for k in ("question", "before", "after")} | {"old": old}))
+    return {"old": old, "before": _text(row["before"]), "after": _text(row["after"])}
 
 
 def _text(row: dict[str, Any]) -> Text:

@@ -18,7 +18,8 @@ class Thresholds:
     prompts, quantization, relearning: forgotten dialogues that fall to these attacks. depth: what was at fault and is
         read from hidden states.
     others: any other share of faults, such as that of a probe of one's own.
-    membership: distance of an attack's AUC from the oracle's. ability, neighbours: share of right answers lost.
+    membership: distance of an attack's AUC from the oracle's. ability, neighbours: share of right answers lost; ability
+        also of those after a thought, where the model is let think first.
     refusals: look-alikes refused, beyond the original's share.
     fluency: answers to forgotten prompts that are empty or repeat themselves.
     """

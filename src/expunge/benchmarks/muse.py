@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from expunge.audit.membership import attacks
+from expunge.audit.membership import attacks, measures_of, parted
 from expunge.audit.result import Better, Group
 from expunge.audit.rouge import rouge_f1
-from expunge.benchmarks import membership
 from expunge.benchmarks.raw import continuations, encode_text, prompt, shortened
 from expunge.benchmarks.result import Figures, Models, Result, mean
 from expunge.benchmarks.rows import Item, Source
@@ -105,7 +104,7 @@ def muse(models: Models, sets: Sets, *, corpus: Corpus) -> Result:
     measures = [mean(key, *_TEXTS[key], found) for key in sets.pairs]
     texts = [*sets.forget, *sets.holdout]
     attacked = {name: _mink(models, lm, texts) for name, lm in models.named.items()}
-    measures += membership.measures(attacked, len(sets.forget))
+    measures += measures_of({name: parted(scores, len(sets.forget)) for name, scores in attacked.items()})
     counts = {key: len(pairs) for key, pairs in sets.pairs.items()}
     privleak = {"privleak_forget": len(sets.forget), "privleak_holdout": len(sets.holdout)}
     return models.result("muse", measures, {"corpus": corpus, "rows": counts | privleak})

@@ -8,16 +8,17 @@ from expunge.chat_template import ChatTemplate
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
-from expunge.generation import Progress, generate
+from expunge.generation import generate
 from expunge.message import Message
 from expunge.model import LanguageModel
+from expunge.progress import Advance
 from expunge.thought import Thinking
 
 _TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 
 def continuations(
-    lm: LanguageModel, prompts: list[Dialogue], *, max_new_tokens: int, progress: Progress | None = None
+    lm: LanguageModel, prompts: list[Dialogue], *, max_new_tokens: int, progress: Advance | None = None
 ) -> list[str]:
     """How the model goes on, greedily, from the text of each dialogue's prompt (and the tokenizer's own first token).
 

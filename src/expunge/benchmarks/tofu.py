@@ -11,10 +11,9 @@ import numpy as np
 
 from expunge.audit.gradients import gradient_norms
 from expunge.audit.likelihood import extraction_strength, forget_quality, mean_log_p
-from expunge.audit.membership import attacks
+from expunge.audit.membership import attacks, measures_of, parted
 from expunge.audit.result import Better, Group, Measure
 from expunge.audit.rouge import rouge_recall
-from expunge.benchmarks import membership
 from expunge.benchmarks.result import Figures, Models, Result, mean
 from expunge.benchmarks.rows import Item, Source
 from expunge.benchmarks.utility import utility
@@ -110,7 +109,7 @@ def tofu(models: Models, sets: Sets, *, split: Split) -> Result:
     if sets.holdout:
         rows = [*(q.dialogue for q in sets.forget), *sets.holdout]
         attacked = {name: _attacks(models, lm, rows) for name, lm in models.named.items()}
-        measures += membership.measures(attacked, len(sets.forget))
+        measures += measures_of({name: parted(scores, len(sets.forget)) for name, scores in attacked.items()})
     counts = {"forget": len(sets.forget)} | {name: len(q) for name, q in sets.kept.items()}
     return models.result("tofu", measures, {"split": split, "rows": counts | {"holdout": len(sets.holdout)}})
 
@@ -165,7 +164,7 @@ def _said(models: Models, lm: LanguageModel, dialogues: Sequence[Dialogue]) -> l
     """Greedy answers; as far as they are the row's own, its scores have told them already."""
     rows = [lm.format.encode(d) for d in dialogues]
     own = [leading(s.greedy) for s in models.scores.of(lm, rows)]
-    known = [row.response[: min(count, ANSWER)] for row, count in zip(rows, own, strict=True)]
+    known = [row.response[:count] for row, count in zip(rows, own, strict=True)]
     with models.progress.stage("Asking", len(rows)) as advance:
         return generate(lm, dialogues, max_new_tokens=ANSWER, starts=known, progress=advance)
 

@@ -73,7 +73,6 @@ def command(
     expunge audit new --reference org/model --forget verdicts.jsonl --ability tasks.jsonl --out audit
     """
     from expunge.audit.names import check_probes
-    from expunge.model import check_model
     from expunge.pipeline import audit_run
     from expunge.questions import recipe_of
 
@@ -92,8 +91,7 @@ def command(
     }
     recipe = recipe_of(model, reference, forget, {k: v for k, v in asked.items() if v}, samples=samples, seed=seed)
     recipe = replace(recipe, thresholds=recipe.thresholds.changed(threshold or ()))
-    for name in filter(None, (recipe.model, recipe.oracle)):
-        check_model(name, device=recipe.device)
+    recipe.check_models()
     bar = show.progress(quiet=json)
     found = audit_run(model, recipe, out, reveal=reveal, allow_remote=allow_remote, cache=cache, progress=bar)
     show.print_audit(found, out, as_json=json)

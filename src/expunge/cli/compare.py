@@ -56,11 +56,8 @@ def command(
     from expunge.comparison.compare import FAILED, compare
     from expunge.comparison.page import write_page
     from expunge.files import write_json
-    from expunge.model import check_model
 
-    check_model(what.model, device=what.device, lora=any(config.lora_rank for config in chosen.values()))
-    if what.oracle:
-        check_model(what.oracle)
+    what.check_models(lora=any(config.lora_rank for config in chosen.values()))
     found = compare(
         what, chosen, out, seeds=seeds, relearn_rate=relearn_rate, allow_remote=allow_remote,
         progress=show.progress(quiet=json),

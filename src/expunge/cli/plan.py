@@ -79,8 +79,6 @@ def command(
 def _print(model: str, found: Plan) -> None:
     import dataclasses
 
-    from expunge.planning.plan import TERMS
-
     sizes, work, config, machine = found.sizes, found.work, found.config, found.machine
     print(f"{model}: {sizes.kind}, {sizes.parameters:,} parameters, {sizes.dtype}")
     count = f"each of {found.processes}, which share the weights out: " if found.processes > 1 else ""
@@ -94,8 +92,8 @@ def _print(model: str, found: Plan) -> None:
     half = len(found.options) // 2
     plain, spared = found.options[:half], found.options[half:]
     _line("GiB", (option.name for option in plain))
-    for name in TERMS:
-        _line(name, (_gib(getattr(option.memory, name)) for option in plain))
+    for name in plain[0].memory.terms:
+        _line(name, (_gib(option.memory.terms[name]) for option in plain))
     _line("peak", (_gib(option.memory.peak) for option in plain))
     _line("fits", map(_fits, plain))
     _line("with checkpointing", (_gib(option.memory.activations) for option in spared))

@@ -38,12 +38,9 @@ def carry_out(
     from expunge.recipe import read_recipe
 
     what = read_recipe(recipe, seed=seed)
-    from expunge.model import check_model
     from expunge.pipeline import run
 
-    check_model(what.model, device=what.device, lora=bool(what.config.lora_rank))
-    if what.oracle:
-        check_model(what.oracle)
+    what.check_models(lora=bool(what.config.lora_rank))
     found = run(what, out, reveal=reveal, allow_remote=allow_remote, progress=show.progress(quiet=json))
     show.print_audit(found, out, as_json=json)
     return found

@@ -43,11 +43,8 @@ def command(
     what = read_recipe(recipe, seed=seed)
     config = replace(entries([method], None, what.config, steps=steps)[method], seed=what.seed)
     from expunge.comparison.tune import tune
-    from expunge.model import check_model
 
-    check_model(what.model, device=what.device, lora=bool(config.lora_rank))
-    if what.oracle:
-        check_model(what.oracle)
+    what.check_models(lora=bool(config.lora_rank))
     found = tune(
         what, config, out, trials=trials, relearn_rate=relearn_rate, allow_remote=allow_remote,
         progress=show.progress(quiet=json),

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from expunge.comparison.ground import Ground, load
+from expunge.comparison.ground import Ground
 from expunge.comparison.score import Score
 from expunge.errors import ExpungeError, InputError, MissingExtraError, OutputError, UnansweredError, place_of
 from expunge.files import digest, lock, make_folder, read_text, write_json
@@ -154,7 +154,7 @@ def model_score(ground: Ground, what: str, name: str) -> Score:
     """Of a model as it is, kept by `what` it is."""
     path = ground.out / "scores" / f"{what}-{VERSION}-{ground.relearn_rate}.json"
     if not path.exists():
-        write_json(path, asdict(ground.scorer.score(load(ground.recipe, name))))
+        write_json(path, asdict(ground.scorer.score(ground.recipe.load(name))))
     return Score(**json.loads(read_text(path)))
 
 
@@ -175,9 +175,6 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
     """
     start, reached = time.monotonic(), 0
 
-    def broken(outcome: str, reason: str, steps: int = 0, tokens: int = 0) -> Cell:
-        return Cell(name, config.seed, None, reason, outcome, steps, tokens, round(time.monotonic() - start, 1))
-
     def noted(lm: LanguageModel, entry: Mapping[str, Any]) -> None:
         nonlocal reached
         reached = entry["step"]
@@ -185,37 +182,37 @@ def _done(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: W
             watch(lm, entry)
 
     try:
-        return _trained(ground, name, config, work, noted, broken)
+        return _trained(ground, name, config, work, noted)
     except NOBODYS:
         raise
     except DivergedError as error:
-        return broken("diverged", error.message, reached)
+        outcome, reason, steps = "diverged", error.message, reached
     except GivenUpError as error:
-        return broken(GIVEN_UP, error.message)
+        outcome, reason, steps = GIVEN_UP, error.message, 0
     except InputError as error:
         if watch:
             raise
-        return broken("refused", error.message)
+        outcome, reason, steps = "refused", error.message, 0
     except Exception as error:
         if watch or os.environ.get("EXPUNGE_DEBUG"):
             raise
-        return broken(FAILED, f"internal error: {type(error).__name__} at {place_of(error)}")
+        outcome, reason, steps = FAILED, f"internal error: {type(error).__name__} at {place_of(error)}", 0
+    return Cell(name, config.seed, None, reason, outcome, steps, 0, round(time.monotonic() - start, 1))
 
 
-def _trained(
-    ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch, broken: Callable[..., Cell]
-) -> Cell:
+def _trained(ground: Ground, name: str, config: UnlearnConfig, work: Path, watch: Watch) -> Cell:
     start = time.monotonic()
-    lm = load(ground.recipe, ground.recipe.model, bits=config.base_bits)
+    lm = ground.recipe.load(ground.recipe.model, bits=config.base_bits)
     shutil.rmtree(work / config.result, ignore_errors=True)  # killed before its score
     done = unlearn(lm, ground.parts, work, judges=ground.judges, config=config, on_round=partial(watch, lm))
     seconds = max(round(time.monotonic() - start, 1), done.seconds)
     try:
-        score = ground.scorer.score(load(ground.recipe, str(done.path)))
+        score = ground.scorer.score(ground.recipe.load(str(done.path)))
     except NOBODYS:
         raise
     except InputError:
         score = None
     if not score or not all(math.isfinite(value) for value in asdict(score).values() if value is not None):
-        return broken("diverged", "what the model says is not finite after the last step", done.steps, done.tokens)
+        reason = "what the model says is not finite after the last step"
+        return Cell(name, config.seed, None, reason, "diverged", done.steps, done.tokens, seconds)
     return Cell(name, config.seed, score, "", done.outcome, done.steps, done.tokens, seconds)

@@ -13,12 +13,13 @@ from expunge.comparison.score import Scorer
 from expunge.dialogue import read_dialogues
 from expunge.differences import differences, in_one_line
 from expunge.errors import InputError, OutputError
-from expunge.files import digest, exists, folder_digest, make_folder, read_text, write_json
+from expunge.files import exists, make_folder, read_text, write_json
 from expunge.host import suit_host
+from expunge.identity import COMPARED, adapter_base, files_digest
 from expunge.judges.names import load_judges
 from expunge.judges.verdict import Judge
 from expunge.manifest import Manifest, alone
-from expunge.model import ADAPTER, LanguageModel, load_model, resolve
+from expunge.model import LanguageModel, resolve
 from expunge.pipeline import Job, judged_split
 from expunge.progress import Progress, Quiet
 from expunge.questions import audit_sets, check_files
@@ -28,8 +29,6 @@ from expunge.steps import WORK
 from expunge.training.material import Material
 
 WEIGHTS = "weights.json"
-READ = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-"""What a model's folder holds of weights, tokenizer and config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,8 @@ class Ground:
         with nullcontext() if exists(out / WORK) else alone(out):  # until what all share is settled
             manifest = Manifest.begin(out, recipe)
             with manifest.kept():
-                oracle = load(recipe, recipe.oracle) if recipe.oracle else None
-                original = load(recipe, recipe.model)
+                oracle = recipe.load(recipe.oracle) if recipe.oracle else None
+                original = recipe.load(recipe.model)
                 _check_asked(recipe, asked, [original, oracle] if oracle else [original])
             _same_models(recipe, out / WEIGHTS)
             parts = judged_split(Job(recipe, judges, manifest, progress), normal)
@@ -85,11 +84,6 @@ class Ground:
         scorer = Scorer(original, sets, oracle, judges=judges, seed=recipe.seed, relearn_rate=relearn_rate)
         width = int(original.model.config.get_text_config().hidden_size)
         return cls(recipe, parts, tuple(judges), scorer, relearn_rate, width, out)
-
-
-def load(recipe: Recipe, name: str, *, bits: int = 0) -> LanguageModel:
-    """A model as the recipe says."""
-    return load_model(name, template=recipe.template, device=recipe.device, bits=bits)
 
 
 def _check_asked(recipe: Recipe, asked: Sets, models: Sequence[LanguageModel]) -> None:
@@ -122,17 +116,11 @@ def _same_judges(manifest: Manifest, judges: Sequence[Judge]) -> None:
 def _same_models(recipe: Recipe, path: Path) -> None:
     """Note the models that lie here, and an adapter's base; refuse others than were noted."""
     folders = [Path(resolve(name)) for name in (recipe.model, recipe.oracle) if name]
-    folders += [base for folder in folders if (base := _base(folder))]
-    found = {str(f): digest(*(folder_digest(f, only) for only in READ)) for f in folders if f.is_dir()}
+    folders += [base for folder in folders if (base := adapter_base(folder))]
+    found = {str(f): files_digest(f, COMPARED) for f in folders if f.is_dir()}
     others = differences(json.loads(read_text(path)), found) if path.exists() else {}
     if others:
         remedy = "Put that back, or choose another --out."
         what = "what is here was done with other weights of a model, or another tokenizer or config"
         raise OutputError(f"{what}: {in_one_line([*others.values()])}", file=path.parent, remedy=remedy)
     write_json(path, found)
-
-
-def _base(folder: Path) -> Path | None:
-    """Of an adapter: what it stands on."""
-    path = folder / ADAPTER
-    return Path(json.loads(read_text(path))["base_model_name_or_path"]) if path.exists() else None

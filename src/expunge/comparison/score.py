@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, harmonic_mean
 
-from expunge.audit.copies import copied
+from expunge.audit.copies import exact_copy
 from expunge.audit.intervals import auc
 from expunge.audit.likelihood import extraction_strength
 from expunge.audit.measures import right
@@ -24,7 +24,7 @@ from expunge.errors import InputError
 from expunge.generation import answer_length, greedy, mean_probability, token_log_probs, token_scores
 from expunge.judges.panel import judge_all
 from expunge.judges.reproduction import ReproductionJudge
-from expunge.judges.verdict import Judge
+from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
 
 
@@ -80,11 +80,11 @@ class Scorer:
         self._judges = [ReproductionJudge(sets.faulty), *judges]
         self._sets, self._seed, self._rate = sets, seed, relearn_rate
         self.key = [seed, relearn_rate, oracle is not None]
-        self._kept = _kept(original, sets)
+        self._ordinary = _probabilities(original, sets.ordinary)
         self._oracle: tuple[float, float | None] = (0.0, 0.5)
-        _check_finite(original, self._kept)
+        _check_finite(original, self._ordinary)
         if oracle:
-            fault = _at_fault(oracle, sets)
+            fault = _at_fault(oracle, sets.faulty)
             _check_finite(oracle, fault)
             self._oracle = self._memory(oracle, self._said(oracle), fault), self._auc(oracle)
 
@@ -95,15 +95,15 @@ class Scorer:
             InputError: what it says is not finite.
         """
         sets, (known, level) = self._sets, self._oracle
-        fault, kept, trained = _at_fault(lm, sets), _kept(lm, sets), len(sets.trained)
-        _check_finite(lm, [*fault, *kept])
+        fault, ordinary, trained = _at_fault(lm, sets.faulty), _probabilities(lm, sets.ordinary), len(sets.trained)
+        _check_finite(lm, [*fault, *ordinary])
         said = self._said(lm)
         forgetting = min(1.0, (1 - self._memory(lm, said, fault)) / max(1e-9, 1 - known))
         found = self._auc(lm)
         privacy = None
         if found is not None and level is not None:
             privacy = 1 - abs(found - level) / max(1e-9, 1 - level if found > level else level)
-        ability = _ratio(kept, self._kept)
+        ability = _ratio(ordinary, self._ordinary)
         near = len(sets.neighbours)
         parts = [x for x in (forgetting, privacy, ability) if x is not None]
         answers = _answers(lm, sets.ordinary)
@@ -114,20 +114,20 @@ class Scorer:
             ability=ability,
             probability=fmean(fault[:trained]),
             unseen=fmean(fault[trained:]) if sets.unseen else None,
-            rounded=fmean(_at_fault(lm, sets, 4)[:trained]),
+            rounded=fmean(_at_fault(rounded(lm, 4), sets.faulty)[:trained]),
             relearned=self._relearned(lm),
             flagged=self._flagged(said),
             auc=found,
             rouge=fmean(rouge_recall(a, d.response or "") for d, a in zip(sets.ordinary, answers, strict=True)),
             right=fmean(map(right, sets.ordinary, answers)),
-            neighbours=_ratio(kept[:near], self._kept[:near]) if near else None,
+            neighbours=_ratio(ordinary[:near], self._ordinary[:near]) if near else None,
         )
 
     def ability(self, lm: LanguageModel, rows: int) -> float:
         """As in a score, on so many ordinary rows at most: quick enough to be asked in the middle of a training."""
-        every = -(-len(self._kept) // rows)
+        every = -(-len(self._ordinary) // rows)
         asked = self._sets.ordinary[::every]
-        return _ratio(_probabilities(lm, asked), self._kept[::every])
+        return _ratio(_probabilities(lm, asked), self._ordinary[::every])
 
     def _said(self, lm: LanguageModel) -> list[str]:
         """The greedy answers to the forgotten prompts, in trained words first."""
@@ -160,11 +160,10 @@ class Scorer:
             return None
         found: list[float] = []
         for taught, asked in (parts, parts[::-1]):
-            attacked = copied(lm)
-            attacked.model.float()
-            for _ in fine_tune(attacked, encode_old(lm, Sets(taught)), self._seed, rate=self._rate):
+            attacked = exact_copy(lm)
+            for _ in fine_tune(attacked, encode_old(lm, taught), self._seed, rate=self._rate):
                 pass
-            found += _at_fault(attacked, Sets(asked))
+            found += _at_fault(attacked, asked)
         return fmean(found)
 
 
@@ -174,19 +173,14 @@ def _check_finite(lm: LanguageModel, probabilities: Sequence[float]) -> None:
         raise InputError(f"what the model {lm.name!r} says is not finite", remedy=remedy)
 
 
-def _at_fault(lm: LanguageModel, sets: Sets, bits: int = 0) -> list[float]:
-    """Probability of what was at fault in each old response; with weights rounded to so many bits."""
-    lm = rounded(lm, bits) if bits else lm
-    rows = encode_old(lm, sets)
+def _at_fault(lm: LanguageModel, items: Sequence[Judged]) -> list[float]:
+    """Probability of what was at fault in each old response."""
+    rows = encode_old(lm, items)
     return [mean_probability(p, row.fault) for p, row in zip(token_log_probs(lm, rows), rows, strict=True)]
 
 
-def _kept(lm: LanguageModel, sets: Sets) -> list[float]:
-    """Probability of each ordinary response, neighbours first."""
-    return _probabilities(lm, sets.ordinary)
-
-
 def _probabilities(lm: LanguageModel, dialogues: Sequence[Dialogue]) -> list[float]:
+    """Of each response."""
     return [mean_probability(p) for p in token_log_probs(lm, [lm.format.encode(d) for d in dialogues])]
 
 

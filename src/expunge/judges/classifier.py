@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest
-from expunge.judges.loading import check_threshold, identity, load, longest_input, place
+from expunge.identity import judge_digest
+from expunge.judges.loading import check_threshold, load, longest_input, place
 from expunge.judges.verdict import FAULTS, Label, Verdict
 from expunge.judges.windows import windows
 
@@ -60,7 +61,8 @@ class ClassifierJudge:
         self._labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self._faults = _fault_indices(self._labels, faults, self._sigmoid, str(model))
         self._room = _room(self._tokenizer, config, pair=inputs == "pair")
-        self.version = digest(identity(Path(model), config), label, repr(threshold), inputs, repr(self._faults))[:12]
+        parts = (judge_digest(Path(model), config), label, repr(threshold), inputs, repr(self._faults))
+        self.version = digest(*parts)[:12]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         rows = [(i, piece) for i, d in enumerate(dialogues) for piece in self._windows(d.response or "")]

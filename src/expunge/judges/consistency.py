@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest
+from expunge.identity import judge_digest
 from expunge.judges.abstention import abstains
 from expunge.judges.entailment import EntailmentModel
-from expunge.judges.loading import check_threshold, identity
+from expunge.judges.loading import check_threshold
 from expunge.judges.meaning import Same, clusters, entropy, same_by_words
 from expunge.judges.verdict import Label, Verdict
 
@@ -93,7 +94,7 @@ class ConsistencyJudge:
         self._lm = load_model(model, template=template, device=device)
         self._entailment = EntailmentModel(entailment, device) if entailment else None
         settings = (threshold, samples, temperature, max_new_tokens, seed, template)
-        own = identity(Path(resolve(model)), self._lm.model.config)
+        own = judge_digest(Path(resolve(model)), self._lm.model.config)
         self.version = digest(RULES, own, self._entailment.identity if self._entailment else "", repr(settings))[:12]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:

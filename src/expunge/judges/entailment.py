@@ -10,8 +10,9 @@ from typing import Any
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest
+from expunge.identity import judge_digest
 from expunge.judges.abstention import abstains
-from expunge.judges.loading import check_threshold, identity, load, longest_input, place
+from expunge.judges.loading import check_threshold, load, longest_input, place
 from expunge.judges.statements import read_statements
 from expunge.judges.verdict import Label, Verdict
 from expunge.judges.windows import windows
@@ -47,7 +48,7 @@ class EntailmentModel:
         config = self._model.config
         self._order = _order([str(config.id2label[i]) for i in range(config.num_labels)], str(model))
         self._room = longest_input(self._tokenizer, config)
-        self.identity = identity(Path(model), config)
+        self.identity = judge_digest(Path(model), config)
 
     def fits(self, text: str) -> bool:
         """Whether a text leaves half of the model's room to another."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from expunge import hub
 from expunge.errors import InputError
-from expunge.files import digest, file_digest
 
 Task = Literal["SequenceClassification", "TokenClassification", "CausalLM"]
 WHAT: dict[Task, tuple[str, str, str]] = {
@@ -68,14 +66,6 @@ def place(model: Any, device: str | None) -> str:
     if chosen.type == "cpu":
         model.float()
     return str(chosen)
-
-
-def identity(folder: Path, config: Any) -> str:
-    """What tells these weights, labels and tokenizer from all others: the hub's commit, or the files of a folder."""
-    if not folder.is_dir():
-        return f"{folder} {getattr(config, '_commit_hash', None)}"
-    kinds = (".json", ".safetensors", ".jinja", ".model")
-    return digest(*(file_digest(path) for path in sorted(folder.iterdir()) if path.suffix in kinds))
 
 
 def longest_input(tokenizer: Any, config: Any) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
-from expunge.files import digest, folder_digest
+from expunge.files import digest
+from expunge.identity import files_digest, on_hub
 from expunge.judges.policy import RULES, check_switches, policy_chat, policy_verdict, read_policy
 from expunge.judges.verdict import Verdict
 from expunge.message import Message
@@ -93,5 +94,5 @@ def _identity(lm: LanguageModel) -> str:
 
     folder = Path(resolve(lm.name))
     if not folder.is_dir():
-        return f"{lm.name} {getattr(lm.model.config, '_commit_hash', None)}"
-    return digest(*(folder_digest(folder, f"*.{kind}") for kind in ("json", "jinja", "safetensors")))
+        return on_hub(lm.name, lm.model.config)
+    return files_digest(folder, ("*.json", "*.jinja", "*.safetensors"))

@@ -10,8 +10,9 @@ from pathlib import Path
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest
+from expunge.identity import judge_digest
 from expunge.judges.finding import Finding
-from expunge.judges.loading import check_threshold, identity, load, longest_input, place
+from expunge.judges.loading import check_threshold, load, longest_input, place
 from expunge.judges.verdict import FAULTS, Label, Verdict
 from expunge.packing import by_length
 from expunge.span import Span, merge_spans
@@ -78,7 +79,7 @@ class TaggerJudge:
         self._counting = _counting(names, [entities] if isinstance(entities, str) else entities, str(model))
         self._room = longest_input(self._tokenizer, config)
         self.version = digest(
-            RULES, identity(Path(model), config), label, repr(threshold), repr(self._counting), repr(self._room)
+            RULES, judge_digest(Path(model), config), label, repr(threshold), repr(self._counting), repr(self._room)
         )[:12]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:

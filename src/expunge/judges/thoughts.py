@@ -18,8 +18,15 @@ def with_thoughts(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
 
 
 def every_way(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
-    """Each dialogue after its thought, and once more without it: what is to be kept is kept however it is asked."""
-    return [part for d in dialogues for part in ((d.thought, d, d.direct) if d.thought else (d,)) if part is not None]
+    """Each dialogue with its thought, and once more without it, if none is answered right away: what is to be kept is
+    kept however it is asked."""
+    right_away = {d.asked for d in dialogues if d.prompt == d.asked and not d.thinks}
+    found = list[Dialogue]()
+    for dialogue in dialogues:
+        found.append(dialogue)
+        if dialogue.thought and dialogue.asked not in right_away:
+            found.append(replace(dialogue.direct, id=f"{dialogue.id}#direct"))
+    return found
 
 
 def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) -> list[Judged]:
@@ -31,7 +38,7 @@ def judge_with_thoughts(judges: Sequence[Judge], dialogues: Sequence[Dialogue]) 
     """
     judged = judge_each(judges, with_thoughts(dialogues))
     for place, (thought, response) in enumerate(pairwise(judged)):
-        if thought.dialogue.thinks and response.flagged and response.dialogue.thought == thought.dialogue:
+        if response.flagged and response.dialogue.thought == thought.dialogue:
             asked = replace(thought.dialogue, id=response.dialogue.id)
             (verdict,) = ReproductionJudge([response]).judge([asked])
             if verdict.flagged and not thought.flagged:

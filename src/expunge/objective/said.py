@@ -34,7 +34,7 @@ class Said:
         [tokens], those of the targets alone. None where no term asks for it.
     top: the original's k likeliest tokens, int64 [tokens, k], and float32 [tokens, k + 1], their log-probabilities and
         that of all others together; where a term asks for it.
-    mean: the cluster mean of expected rows (see `cluster_mean_loss`): int64 [tokens, k] and float [tokens, k].
+    mean: the cluster mean of expected rows (see `positive.cluster_mean`): int64 [tokens, k] and float [tokens, k].
     inner: hidden states, where a term asks for them.
     log_p: float32 [tokens], log-probabilities of the targets, where a term needs nothing else of the logits: these are
         then left out.

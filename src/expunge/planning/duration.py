@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.planning.machine import Machine
-from expunge.planning.memory import KEPT, QUANTIZED, Way, asked_at_once
-from expunge.planning.original import kept_bytes, rows_asked
+from expunge.planning.memory import QUANTIZED, Way, asked_at_once
+from expunge.planning.mirror import ADVERSARY_STEPS
+from expunge.planning.original import is_kept, rows_asked
 from expunge.planning.sizes import Sizes
-from expunge.planning.workload import PASSES, Step, Workload
+from expunge.planning.workload import Step, Workload
 from expunge.training.config import UnlearnConfig
 
 ADAM = 28
@@ -34,8 +35,7 @@ class Duration:
 
 def duration_of(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, machine: Machine) -> Duration:
     """Of one way to unlearn on one machine."""
-    kept = kept_bytes(sizes, work, config)
-    rows = sum(rows_asked(work, config).values()) if kept > 0 and (kept <= KEPT or way.processes > 1) else 0
+    rows = sum(rows_asked(work, config).values()) if is_kept(sizes, work, config, way.processes) else 0
     return Duration(
         step=step_seconds(sizes, work, config, way, machine),
         round=_round_seconds(sizes, work, way, machine) if config.judged else 0.0,
@@ -74,8 +74,8 @@ def step_seconds(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way, 
     seconds = config.accumulation * flops / rate
     if config.adversary_step(adapter=way.rank > 0) > 0:
         old, beside = operations(work.attack())
-        seconds += PASSES / 2 * (times * old + 3 * beside + 2 * work.attack().rows * head) / rate
-    if kept_bytes(sizes, work, config) > KEPT and way.processes == 1:
+        seconds += ADVERSARY_STEPS / 2 * (times * old + 3 * beside + 2 * work.attack().rows * head) / rate
+    if not is_kept(sizes, work, config, way.processes):
         again = (matrices + attention) * parts.kept / parts.rows
         seconds += config.accumulation * again / rate
     return seconds + ADAM * way.held(sizes) / machine.bandwidth

@@ -3,27 +3,16 @@ docs/scaling.md for how far it holds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
-from expunge.planning.original import kept_bytes, needs_of
+from expunge.planning.mirror import BATCH_LOGITS, BATCH_TOKENS, CHUNK, CPU_TOKENS
+from expunge.planning.original import is_kept, needs_of
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Step, Workload
 from expunge.training.config import UnlearnConfig
 
 Method = Literal["full", "lora", "qlora"]
-
-CHUNK = 2**22
-"""Logits that a term holds at once: `objective.chunks.NUMBERS`, which takes torch to import."""
-
-KEPT = 64 * 2**30
-"""Bytes up to which the reference's outputs are kept: `training.reference.KEPT_BYTES`, which takes torch to import."""
-
-TOKENS, LOGITS_READ = 16_384, 2**26
-"""In one batch that is read or asked: `TOKENS` and `LOGITS` of `generation`, which takes torch to import."""
-
-CACHED = 4096
-"""Tokens that a CPU reads at a time: `prefill.CACHED`, which takes torch to import."""
 
 LOGITS, LOGITS_WHOLE = 4, 6
 """Copies of a chunk: the logits, their log-probabilities, and two between them; in a KL also what the original says."""
@@ -102,6 +91,11 @@ class Memory:
     judging: float
     held: bool
     adversary: float = 0
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Bytes by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "held"}
 
     @property
     def peak(self) -> float:
@@ -230,8 +224,8 @@ def _whole(step: Step, config: UnlearnConfig) -> int:
 
 def _reference(sizes: Sizes, work: Workload, config: UnlearnConfig, way: Way) -> float:
     """Bytes held on the device: what is kept is in a file."""
-    kept = kept_bytes(sizes, work, config) <= KEPT or way.processes > 1
-    return 0 if kept or way.method != "full" else 4 * sizes.parameters
+    copied = way.method == "full" and not is_kept(sizes, work, config, way.processes)
+    return 4 * sizes.parameters if copied else 0
 
 
 def judging_bytes(sizes: Sizes, work: Workload, way: Way) -> float:
@@ -242,18 +236,18 @@ def judging_bytes(sizes: Sizes, work: Workload, way: Way) -> float:
     inside = 2 * sizes.hidden + (3 if sizes.gated else 2) * sizes.inner
     asked = asked_at_once(sizes, work)
     cache = min(work.forget, asked + asked // 2) * (work.prompt + work.new) * 2 * sizes.keys * sizes.layers * each
-    begun = min(asked, max(1, CACHED // work.prompt)) if way.cpu else asked
+    begun = min(asked, max(1, CPU_TOKENS // work.prompt)) if way.cpu else asked
     answering = cache + max(begun * work.prompt * inside * each, asked * 8 * sizes.vocabulary)
     read = min(max(batch_tokens(sizes, way), work.row), work.forget * work.row)
     return max(answering, read * (each * inside + 4 * sizes.vocabulary * work.response / work.row))
 
 
 def batch_tokens(sizes: Sizes, way: Way) -> int:
-    """Tokens read in one batch: `generation.batch_tokens`, which takes torch to import."""
-    return max(256, min(CACHED if way.cpu else TOKENS, LOGITS_READ // sizes.vocabulary))
+    """Tokens read in one batch: `generation.batch_tokens`."""
+    return max(256, min(CPU_TOKENS if way.cpu else BATCH_TOKENS, BATCH_LOGITS // sizes.vocabulary))
 
 
 def asked_at_once(sizes: Sizes, work: Workload) -> int:
     """Prompts in one batch: as many tokens as it may have, answers and one token's logits each counted."""
-    cost = max(work.prompt + work.new, TOKENS * sizes.vocabulary // LOGITS_READ)
-    return min(work.forget, max(1, TOKENS // cost))
+    cost = max(work.prompt + work.new, BATCH_TOKENS * sizes.vocabulary // BATCH_LOGITS)
+    return min(work.forget, max(1, BATCH_TOKENS // cost))

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from expunge.planning.mirror import KEPT_BYTES, TERMS, TOP
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
-from expunge.training.config import UnlearnConfig, method_of
-
-TERMS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
-    "undial": ("negative", "vocabulary", ("forget",)),
-    "npo": ("negative", "targets", ("forget",)),
-    "dpo": ("negative", "targets", ("forget", "expected")),
-    "rise": ("normal", "targets", ("normal",)),
-    "kl": ("normal", "vocabulary", ("normal",)),
-    "kl_top": ("normal", "top", ("normal",)),
-    "jsd": ("normal", "vocabulary", ("normal",)),
-    "hidden_mse": ("normal", "states", ("normal",)),
-    "hidden": ("hidden", "states", ("normal",)),
-}
-"""Those that ask it: `slot`, `original` and `reads` of `objective.terms.TERMS`, which takes torch to import."""
-
-TOP = 64
-"""Likeliest tokens that `kl_top` asks for by default."""
+from expunge.training.config import UnlearnConfig
 
 
 def needs_of(config: UnlearnConfig) -> dict[str, set[str]]:
     """What is asked, at the rows of each kind."""
     needs: dict[str, set[str]] = {}
-    for name in config.terms or method_of(config.method).terms:
-        slot, original, reads = TERMS.get(name, ("", "", ()))
-        for kind in reads if slot and config.weights[slot] else ():
-            needs.setdefault(kind, set()).add(original)
+    for term in (TERMS[name] for name in config.named_terms(never_seen=False)):
+        if term.original and config.weights[term.slot]:
+            for kind in term.reads:
+                needs.setdefault(kind, set()).add(term.original)
     return needs
 
 
@@ -52,3 +35,9 @@ def kept_bytes(sizes: Sizes, work: Workload, config: UnlearnConfig) -> int:
     }
     needs = needs_of(config)
     return 4 * sum(rows * sum(numbers[n] for n in needs[kind]) for kind, rows in rows_asked(work, config).items())
+
+
+def is_kept(sizes: Sizes, work: Workload, config: UnlearnConfig, processes: int) -> bool:
+    """Whether what the original makes of the rows is kept in a file, and not asked for at each step; several processes
+    always keep it."""
+    return processes > 1 or kept_bytes(sizes, work, config) <= KEPT_BYTES

@@ -10,26 +10,11 @@ from typing import Any
 
 from expunge.planning.duration import Duration, duration_of
 from expunge.planning.machine import Machine
-from expunge.planning.memory import KEPT, Memory, Way, memory_of
-from expunge.planning.original import kept_bytes
+from expunge.planning.memory import Memory, Way, memory_of
+from expunge.planning.original import is_kept, kept_bytes
 from expunge.planning.sizes import Sizes
 from expunge.planning.workload import Workload
 from expunge.training.config import UnlearnConfig
-
-TERMS = (
-    "weights",
-    "casts",
-    "gradients",
-    "optimizer",
-    "displaced",
-    "activations",
-    "logits",
-    "layer",
-    "reference",
-    "judging",
-    "adversary",
-)
-"""Of `Memory`, in the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +35,7 @@ class Option:
 
     def row(self) -> dict[str, Any]:
         """For JSON: bytes and seconds."""
-        terms = {name: round(getattr(self.memory, name)) for name in TERMS}
+        terms = {name: round(size) for name, size in self.memory.terms.items()}
         spent = dataclasses.asdict(self.duration) | {"most": self.duration.most}
         found = {"name": self.name, "fits": self.fits, "accumulation": self.accumulation}
         return found | {"bytes": terms | {"peak": round(self.memory.peak)}, "seconds_estimated": spent}
@@ -76,8 +61,8 @@ class Plan:
     @property
     def disk(self) -> int:
         """Bytes of what the original makes of the rows, if that is kept."""
-        kept = kept_bytes(self.sizes, self.work, self.config)
-        return kept if kept <= KEPT or self.processes > 1 else 0
+        asked = (self.sizes, self.work, self.config)
+        return kept_bytes(*asked) if is_kept(*asked, self.processes) else 0
 
     @property
     def processes(self) -> int:

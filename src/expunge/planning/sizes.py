@@ -35,8 +35,8 @@ class Sizes:
     kind: `model_type`. stem: what all layers' names begin with. queries, keys: widths of all query heads and of all key
     heads together. inner: width inside the MLP. matrices: of one layer. vectors: parameters of one layer's norms. ends:
     of the last norm. positions: of learnt position embeddings. gated: whether the MLP multiplies two branches.
-    head_norm: whether queries and keys are normed. dropout: whether attention drops out in training. stored: bytes of a
-    weight as stored, by `dtype`.
+    head_norm: whether queries and keys are normed. dropout: whether attention drops out in training. dtype: of
+    the weights as stored.
     """
 
     kind: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from expunge.dialogue import parse
+from expunge.planning.mirror import ADVERSARY_ROWS, TERMS
 from expunge.recipe import Recipe
 from expunge.sources import stream_rows, unsliced
 from expunge.training.config import UnlearnConfig
@@ -18,22 +19,6 @@ PADDING = 1.04
 
 SIDE = 2.2
 """Mean rows in one sequence: twice the longest row, where lengths differ little; 3 to 5 where they differ much."""
-
-READS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    **dict.fromkeys(
-        ("distance", "match", "ascent", "wga", "satimp", "undial", "ceu", "logit_spread", "rmu", "npo", "simnpo"),
-        ("negative", ("forget",)),
-    ),
-    **dict.fromkeys(("dpo", "flat", "flat_tv"), ("negative", ("forget", "expected"))),
-    "jensun": ("negative", ("expected",)),
-    **dict.fromkeys(("cluster_mean", "expected_nll"), ("positive", ("expected",))),
-    **dict.fromkeys(("normal_nll", "rise", "kl", "kl_top", "jsd", "hidden_mse"), ("normal", ("normal",))),
-    "hidden": ("hidden", ("normal",)),
-}
-"""`slot` and `reads` of `objective.terms.TERMS`, which takes torch to import."""
-
-OLD, PASSES = 8, 2
-"""Of an adversary, in every second step: `ROWS` and `STEPS` of `training.adversary`, which takes torch to import."""
 
 MOST = 10_000
 """Rows of a file whose lengths are measured."""
@@ -61,15 +46,15 @@ class Workload:
         """One part of a step: with accumulation or several processes, the largest."""
         forget, parts = min(config.forget_rows, self.forget), config.accumulation * processes
         forget, normal = (-(-rows // parts) for rows in (forget, config.normal_rows))
-        terms = (READS[name] for name in config.named_terms(never_seen=False))
-        read = {kind for slot, kinds in terms if config.weights[slot] for kind in kinds}
+        terms = (TERMS[name] for name in config.named_terms(never_seen=False))
+        read = {kind for term in terms if config.weights[term.slot] for kind in term.reads}
         rows = {"forget": forget, "expected": forget, "normal": normal}
         pushed, taught, kept = (count if kind in read else 0 for kind, count in rows.items())
         return Step(pushed, taught, kept, self.prompt, self.response)
 
     def attack(self) -> Step:
         """A pass of an adversary: old responses of half the forget set, whatever the parts of a step."""
-        return Step(min(OLD, max(1, self.forget // 2)), 0, 0, self.prompt, self.response)
+        return Step(min(ADVERSARY_ROWS, max(1, self.forget // 2)), 0, 0, self.prompt, self.response)
 
     def kept(self, config: UnlearnConfig) -> int:
         """Normal rows that any step can ask for."""

@@ -21,7 +21,20 @@ from expunge.report.curves import layers, relearning
 from expunge.report.fitting import cut, level, sizes
 from expunge.report.headline import sentence, title
 from expunge.report.redact import Piece, Redactor, fold, showable
-from expunge.report.wording import CHANGES, GROUPS, KINDS, change, claimed, figure, flat, grouped, interval, is_cost
+from expunge.report.wording import (
+    CHANGES,
+    GROUPS,
+    KINDS,
+    LET_THINK,
+    change,
+    claimed,
+    figure,
+    flat,
+    grouped,
+    interval,
+    is_cost,
+    kind_of,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -42,12 +55,16 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text as the page shows it: a head, and a tail that is folded away."""
+    """A text as the page shows it: a head, and a tail that is folded away.
+
+    part: "thought", or "said" after one; nothing of what was said right away.
+    """
 
     caption: str
     head: list[Piece]
     tail: list[Piece]
     flagged: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +94,9 @@ def write_report(audit: Audit, path: Path, *, reveal: bool = False) -> Path:
 def page(audit: Audit, *, reveal: bool = False) -> str:
     """The report as HTML."""
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    if any(sample.thoughts for sample in audit.samples):
+        style += (_HERE / "thoughts.css").read_text(encoding="utf-8")
+    kinds = {kind_of(sample) for sample in audit.samples}
     facts = list(flat(audit.facts))
     return _template().render(
         audit=audit,
@@ -94,8 +114,7 @@ def page(audit: Audit, *, reveal: bool = False) -> str:
         passed=sum(claim.outcome == "PASS" for claim in audit.claims),
         curves={"Relearning": relearning(audit), "Layers": layers(audit)},
         cards=list(_cards(audit, Redactor.of(audit.samples, reveal=reveal))),
-        kinds={kind: title for kind, title in KINDS.items() if any(s.kind == kind for s in audit.samples)},
-        kind_titles=KINDS,
+        kinds={kind: title for kind, title in (KINDS | LET_THINK).items() if kind in kinds},
         labels=[(label, label) for label in sorted({s.label for s in audit.samples if s.label})],
         cost=[pair for pair in facts if is_cost(pair[0])],
         lineage=[pair for pair in facts if not is_cost(pair[0])],
@@ -124,7 +143,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(figure=figure, interval=interval, change=change, claimed=claimed)
+    environment.globals.update(figure=figure, interval=interval, change=change, claimed=claimed, kind_of=kind_of)
     return environment.get_template("page.html.j2")
 
 
@@ -135,24 +154,33 @@ def _shown(value: Any) -> Any:
 
 def _cards(audit: Audit, redactor: Redactor) -> Iterator[Card]:
     """Cards with what is still flagged first: that is what a reader came to see."""
-    samples = sorted(audit.samples, key=lambda s: not s.flagged_after)
+    samples = sorted(audit.samples, key=lambda s: not s.is_faulty)
     covered = [list(_covered(sample, redactor)) for sample in samples]  # before any is measured: a mask tells no length
-    most = level([sizes(pieces) for texts in covered for _, pieces, _ in texts], ROOM)
+    most = level([sizes(pieces) for texts in covered for _, pieces, *_ in texts], ROOM)
     for sample, texts in zip(samples, covered, strict=True):
         question, *answers = (
-            Passage(caption, *fold(cut(pieces, most), FOLDED_AFTER), flagged) for caption, pieces, flagged in texts
+            Passage(caption, *fold(cut(pieces, most), FOLDED_AFTER), flagged, part)
+            for caption, pieces, flagged, part in texts
         )
         yield Card(sample, redactor.plain(sample.id), redactor.plain(sample.subject), question, tuple(answers))
 
 
-def _covered(sample: Sample, redactor: Redactor) -> Iterator[tuple[str, tuple[Piece, ...], bool]]:
-    """Caption, runs, and whether it is flagged, of the question and of each answer there is."""
-    yield "Question", redactor.pieces(sample.question), False
-    answers: tuple[tuple[str, Text | None, bool], ...] = (
-        ("Old response", sample.old, True),
-        ("Before", sample.before, sample.flagged_before),
-        ("After", sample.after, sample.flagged_after),
-    )
-    for caption, text, flagged in answers:
+def _covered(sample: Sample, redactor: Redactor) -> Iterator[tuple[str, tuple[Piece, ...], bool, str]]:
+    """Caption, runs, whether it is flagged, and which part of a response, of the question and of each text there is."""
+    yield "Question", redactor.pieces(sample.question), False, ""
+    said: list[tuple[str, Text | None, bool, str]] = [
+        ("Old response", sample.old, True, ""),
+        ("Before", sample.before, sample.flagged_before, ""),
+        ("After", sample.after, sample.flagged_after, ""),
+    ]
+    if of := sample.thoughts:
+        thoughts = ((of.old, True), (of.before, of.flagged_before), (of.after, of.flagged_after))
+        pairs = zip(said, thoughts, strict=True)
+        said = [
+            part
+            for (caption, text, flagged, _), thought in pairs
+            for part in ((f"{caption}: thought", *thought, "thought"), (caption, text, flagged, "said"))
+        ]
+    for caption, text, flagged, part in said:
         if text is not None:
-            yield caption, redactor.answer(sample, text, flagged=flagged), flagged
+            yield caption, redactor.answer(sample, text, flagged=flagged), flagged, part

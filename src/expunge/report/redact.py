@@ -94,7 +94,10 @@ def fold(pieces: Iterable[Piece], limit: int) -> tuple[list[Piece], list[Piece]]
 
 
 def _texts(sample: Sample) -> tuple[Text, ...]:
-    return tuple(text for text in (sample.question, sample.old, sample.before, sample.after) if text is not None)
+    said: list[Text | None] = [sample.question, sample.old, sample.before, sample.after]
+    if thoughts := sample.thoughts:
+        said += [thoughts.old, thoughts.before, thoughts.after]
+    return tuple(text for text in said if text is not None)
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

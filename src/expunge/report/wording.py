@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from expunge.audit.result import Audit, Claim, Estimate, Group, Measure
+from expunge.audit.result import Audit, Claim, Estimate, Group, Measure, Sample
 
 Change = Literal["better", "worse", "unclear"]
 
@@ -29,9 +29,15 @@ KINDS = {
     "ability": "ability",
     "lookalike": "look-alike",
 }
+LET_THINK = {f"{kind} thinking": f"{title}, let think" for kind, title in KINDS.items()}
 CHANGES = {"ability": "lost", "neighbours": "lost", "refusals": "more", "membership": "apart"}
 """What the figure of a claim says, where it is a change from the original, or a distance from the oracle."""
 _COST_WORDS = ("cost", "seconds", "minutes", "hours", "steps", "tokens", "memory", "energy", "gib")
+
+
+def kind_of(sample: Sample) -> str:
+    """Which of `KINDS` it is, or of `LET_THINK`."""
+    return sample.kind if sample.thoughts is None else f"{sample.kind} thinking"
 
 
 def grouped(audit: Audit) -> Iterator[tuple[Group, list[Measure]]]:

@@ -13,45 +13,29 @@ import torch
 
 from expunge.differences import differences, in_one_line
 from expunge.errors import OutputError
-from expunge.files import digest, folder_digest, read_text, reason, size, write_json
-from expunge.model import ADAPTER
+from expunge.files import read_text, reason, size, write_json
 from expunge.training.processes import wait
 
 CHECKPOINTS = "checkpoints"
 COMPLETE = "complete"
-READ = (
-    "*.safetensors", "*.bin", "*config.json", "*token*.json", "vocab*", "merges.txt", "*.model", "*.jinja",
-    "chat_template*",
-)  # fmt: skip
-"""What a model's folder holds of weights, config, tokenizer and template; a run's own files may lie beside them."""
 
 
-def claim(folder: Path, fingerprint: dict[str, Any]) -> None:
+def claim(folder: Path, identity: dict[str, Any]) -> None:
     """Mark the folder as this run's, or refuse one that belongs to another.
 
     The number of threads belongs to the run: another one sums in another order, and the weights would differ.
     """
     mark = folder / "run.json"
     if not mark.exists():
-        write_json(mark, fingerprint | {"threads": torch.get_num_threads()})
+        write_json(mark, identity | {"threads": torch.get_num_threads()})
         return
     found = json.loads(read_text(mark))
     torch.set_num_threads(found.pop("threads"))
-    if others := differences(found, fingerprint):
+    if others := differences(found, identity):
         remedy = f"Put that back to go on, or remove {folder} to train anew. Or choose another --out."
         named = in_one_line([text.removeprefix("config.") for text in others.values()])
         message = f"this folder holds an unfinished run with other input or settings: {named}"
         raise OutputError(message, file=folder.parent, remedy=remedy)
-
-
-def model_digest(folder: Path) -> str:
-    """Of all that is read of a model, and of the base that an adapter stands on, where that is a folder too."""
-    found = [folder_digest(folder, only) for only in READ]
-    adapter = folder / ADAPTER
-    base = json.loads(read_text(adapter)).get("base_model_name_or_path") if adapter.exists() else None
-    if base and Path(base).is_dir() and Path(base).resolve() != folder.resolve():
-        found.append(model_digest(Path(base)))
-    return digest(*found)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -54,7 +54,8 @@ class UnlearnConfig:
     learning_rate: default 2e-3 · (192 / hidden size)^1.5, and not above 2e-3; twice that for LoRA,
         four times with the default method, whose hidden states hold what is kept.
     epsilon: Adam's ε; default: EPSILON over the root of the number of weights.
-    forget_rows, normal_rows: dialogues in a step; accumulation: parts in which a step is computed.
+    forget_rows, normal_rows: dialogues in a step, an ordinary one with and without its thought counted once;
+        accumulation: parts in which a step is computed.
     judge_every: steps from one judging of the active set to the next; also the interval of checkpoints.
     modules: what is trained: `matrices` (all weight matrices but the embeddings and the output layer, whose change
         reaches every token), `all`, or a regular expression that is looked for in parameters' names.

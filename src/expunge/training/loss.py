@@ -75,19 +75,19 @@ class Loss:
         if self._level_source is not None:
             self.levels = self._level_source.now(lm)
 
-    def values(self, model: Any, step: Step, whole: Step, without: Collection[Slot] = ()) -> dict[Slot, torch.Tensor]:
+    def values(self, model: Any, part: Step, step: Step, without: Collection[Slot] = ()) -> dict[Slot, torch.Tensor]:
         """Each term on one part of a step, but those in some slots; what these alone would read is not read.
 
-        A part may be without rows of some kind, and then lacks the term.
+        A part may be without rows of some kind, and then lacks the term. Means are over the rows of the whole step.
         """
         terms = self._but(without)
-        rows = {kind: rows for kind, rows in self._rows(step, terms).items() if rows}
+        rows = {kind: rows for kind, rows in self._rows(part, terms).items() if rows}
         terms = [term for term in terms if set(term.reads) <= set(rows)]
         layers = self._layers if any(term.hidden for term in terms) else ()
         everything = [row for of_kind in rows.values() for row in of_kind]
         outputs = iter(forward_rows(model, everything, self._device, layers))
         found = {kind: list(islice(outputs, len(of_kind))) for kind, of_kind in rows.items()}
-        return dict(self._each(model, terms, rows, found, step, whole))
+        return dict(self._each(model, terms, rows, found, part, step))
 
     def nothing(self, model: Any) -> torch.Tensor:
         """0, by a forward like any other: where weights are shared out, processes must run as many as each other."""
@@ -112,15 +112,15 @@ class Loss:
         terms: Sequence[Term],
         rows: dict[Kind, list[Encoded]],
         found: dict[Kind, list[Output]],
+        part: Step,
         step: Step,
-        whole: Step,
     ) -> Iterator[tuple[Slot, torch.Tensor]]:
         kinds: dict[Kind, Unsaid] = {}
         layer = OutputLayer(model)
         for i, term in enumerate(terms):
             for kind in term.reads:
                 if kind not in kinds:
-                    kinds[kind] = self._unsaid(model, kind, rows[kind], found[kind], step, whole)
+                    kinds[kind] = self._unsaid(model, kind, rows[kind], found[kind], part, step)
             with self._cast():
                 loss = value(term, kinds, self._options, layer, self._original, self._vocabulary)
             yield term.slot, loss
@@ -131,29 +131,29 @@ class Loss:
         """As `Trainer` casts the model's own forward."""
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
 
-    def _rows(self, step: Step, terms: Sequence[Term]) -> dict[Kind, list[Encoded]]:
+    def _rows(self, part: Step, terms: Sequence[Term]) -> dict[Kind, list[Encoded]]:
         material, read = self._material, {kind for term in terms for kind in term.reads}
         rows: dict[Kind, list[Encoded]] = {
-            "forget": [material.forget[i] for i in step.pushed],
-            "expected": [material.expected[i][m] for i, m in zip(step.forget, step.members, strict=True)],
-            "normal": [material.normal[i] for i in step.normal],
+            "forget": [material.forget[i] for i in part.pushed],
+            "expected": [material.expected[i][m] for i, m in zip(part.forget, part.members, strict=True)],
+            "normal": [material.normal[i] for i in part.normal],
         }
         return {kind: of_kind for kind, of_kind in rows.items() if kind in read}
 
     def _unsaid(
-        self, model: Any, kind: Kind, rows: Sequence[Encoded], found: Sequence[Output], step: Step, whole: Step
+        self, model: Any, kind: Kind, rows: Sequence[Encoded], found: Sequence[Output], part: Step, step: Step
     ) -> Unsaid:
         if not any(term.hidden and kind in term.reads for term in self.terms):
             found = [Output(output.last, None) for output in found]
         recalled = self._reference.recall(model, kind, rows) if self._reference else [Recalled()] * len(rows)
         if kind == "forget":
-            levels = [self.levels[i] for i in step.pushed] if self.levels else []
-            return gather(rows, found, recalled, len(whole.forget), at_fault=True, levels=levels)
+            levels = [self.levels[i] for i in part.pushed] if self.levels else []
+            return gather(rows, found, recalled, len(step.forget), at_fault=True, levels=levels)
         if kind == "expected":
-            pairs = zip(step.forget, step.members, strict=True)
+            pairs = zip(part.forget, part.members, strict=True)
             means = [self._material.means[i][m] for i, m in pairs]
-            return gather(rows, found, recalled, len(whole.forget), means=means)
-        return gather(rows, found, recalled, len(whole.normal))
+            return gather(rows, found, recalled, len(step.forget), means=means)
+        return gather(rows, found, recalled, len(step.normal))
 
 
 def terms_of(config: UnlearnConfig, material: Material) -> tuple[Term, ...]:

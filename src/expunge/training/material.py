@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -29,7 +29,8 @@ NEAR = 0.45
 @dataclass(frozen=True, slots=True)
 class Material:
     """Encoded rows. forget[i]: the undesirable response; expected[i]: the members of its cluster; means[i]: the
-    cluster's mean along each of them. never_seen: rows like the forget rows that the model was not trained on.
+    cluster's mean along each of them. beside: to the place in `normal` of an answer right away, that of the thought
+    and the answer to the same question. never_seen: rows like the forget rows that the model was not trained on.
 
     Not at fault is a token that an expected output shares with the undesirable response, after the same tokens (the "1"
     of a wrong "1921" is right where "1874" is expected), nor one that follows from the form of normal responses alone.
@@ -40,6 +41,7 @@ class Material:
     means: tuple[tuple[Mean, ...], ...]
     normal: tuple[Encoded, ...]
     neighbours: tuple[int, ...]
+    beside: Mapping[int, int] = field(default_factory=dict)
     never_seen: tuple[Encoded, ...] = ()
 
     @classmethod
@@ -52,10 +54,12 @@ class Material:
         _check_readable(chat, (*(j.dialogue for j in parts.forget), *parts.normal, *parts.never_seen))
 
         def outputs(dialogue: Dialogue, texts: Sequence[str]) -> tuple[Encoded, ...]:
+            if dialogue.thinks:  # what it is to think it is to answer then
+                return tuple(chat.encode_whole(dialogue.after(text).answered(text)) for text in texts)
             return tuple(chat.encode(dialogue.answered(text)) for text in texts)
 
         wanted = [outputs(j.dialogue, j.expected) for j in parts.forget]
-        normal = tuple(chat.encode(d) for d in parts.normal)
+        normal = tuple(chat.encode_whole(d) for d in parts.normal)
         form = Form(normal)
         return cls(
             forget=tuple(_at_fault(chat, j, rows, form) for j, rows in zip(parts.forget, wanted, strict=True)),
@@ -63,8 +67,14 @@ class Material:
             means=tuple(cluster_mean(rows) for rows in wanted),
             normal=normal,
             neighbours=parts.neighbours,
+            beside=_beside(parts.normal),
             never_seen=tuple(chat.encode(d) for d in parts.never_seen),
         )
+
+
+def _beside(normal: Sequence[Dialogue]) -> dict[int, int]:
+    thoughtful = {d.asked: i for i, d in enumerate(normal) if d.thought}
+    return {i: thoughtful[d.asked] for i, d in enumerate(normal) if not d.thought and d.asked in thoughtful}
 
 
 def _check_readable(chat: ChatFormat, dialogues: Iterable[Dialogue]) -> None:
@@ -146,7 +156,7 @@ def plan_step(
     set last changed. Once most rows are not, half of the places (more, where fewer are active) go to rehearsing those,
     so that what has been forgotten does not come back meanwhile. Only rows in `known` are pushed away from; the members
     of a cluster are taught in turn. NEAR of the normal rows are neighbours, where there are any; the others go through
-    the rest.
+    the rest. What is `beside` a row comes with it, and is not counted.
     """
     rows = config.forget_rows
     resting = sorted(set(range(len(material.forget))) - set(active))
@@ -174,12 +184,14 @@ def reachable_normal(material: Material, config: UnlearnConfig) -> set[int]:
 
 
 def _normal(step: int, count: int, material: Material, config: UnlearnConfig) -> tuple[int, ...]:
-    near = material.neighbours
-    far = sorted(set(range(len(material.normal))) - set(near)) or near
+    led = set(material.beside.values())
+    near = [i for i in material.neighbours if i not in led]
+    far = sorted(set(range(len(material.normal))) - set(near) - led) or near
     part = round(count * NEAR) if near else 0
     close = _cycle([config.seed, 2], step * part, part, len(near))
     rest = _cycle([config.seed, 3], step * (count - part), count - part, len(far))
-    return (*(near[i] for i, _ in close), *(far[i] for i, _ in rest))
+    rows = (*(near[i] for i, _ in close), *(far[i] for i, _ in rest))
+    return (*rows, *(material.beside[i] for i in rows if i in material.beside))
 
 
 def _cycle(seed: Sequence[int], start: int, count: int, length: int) -> list[tuple[int, int]]:

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import torch
 
 
-def asked() -> int:
-    """How many the launcher wants to start."""
+def launched() -> int:
+    """How many the launcher starts."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def join(*, cpu: bool) -> None:
     """Wait until all are there, where the launcher wants several."""
-    if asked() > 1:
+    if launched() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=cpu)

@@ -140,8 +140,8 @@ class UnlearnTrainer(Trainer):  # type: ignore[misc]
 
     def _weighed(self, model: Any, inputs: Mapping[str, Any]) -> dict[Slot, torch.Tensor]:
         number, part = divmod(int(inputs["part"][0]), self._parts)
-        whole = self._active.plan(number)
-        values = self._loss.values(model, whole.part(part, self._parts), whole, self._active.without(number))
+        step = self._active.plan(number)
+        values = self._loss.values(model, step.part(part, self._parts), step, self._active.without(number))
         self._active.saw(number, values)
         weights = self._active.weights
         return {slot: weights[slot] * value for slot, value in values.items()}

@@ -18,13 +18,14 @@ from expunge.errors import InputError, OutputError
 from expunge.expected import with_expected
 from expunge.files import digest, make_folder, read_text
 from expunge.four_bits import held
+from expunge.identity import model_digest
 from expunge.judges.reproduction import ReproductionJudge
 from expunge.judges.verdict import Judge
 from expunge.model import LanguageModel, quiet_transformers, resolve
 from expunge.packing import packable
 from expunge.selection import Split
 from expunge.sharding import own_part, sharded
-from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete, model_digest, room
+from expunge.training.checkpoints import CHECKPOINTS, claim, last_checkpoint, mark_complete, room
 from expunge.training.config import UnlearnConfig
 from expunge.training.kernels import fuse
 from expunge.training.loss import Loss
@@ -103,7 +104,7 @@ def unlearn(
     join(cpu=lm.device.type == "cpu")
     folder = make_folder(out / CHECKPOINTS)
     with main_first():
-        claim(folder, _fingerprint(lm, material, judges, config))
+        claim(folder, _identity(lm, material, judges, config))
     if config.checkpointing:
         spare_activations(trained.model)
     before = fixed_digests(trained.model)
@@ -202,9 +203,8 @@ def _train(trainer: Any, active: Any, folder: Path) -> None:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
 
 
-def _fingerprint(
-    lm: LanguageModel, material: Material, judges: Sequence[Judge], config: UnlearnConfig
-) -> dict[str, Any]:
+def _identity(lm: LanguageModel, material: Material, judges: Sequence[Judge], config: UnlearnConfig) -> dict[str, Any]:
+    """What makes two trainings the same, for JSON."""
     folder = Path(resolve(lm.name))
     rows = repr((material.forget, material.expected, material.normal, material.neighbours, material.never_seen))
     return {

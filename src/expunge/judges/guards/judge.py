@@ -10,10 +10,11 @@ from pathlib import Path
 from expunge.dialogue import Dialogue
 from expunge.errors import InputError
 from expunge.files import digest
+from expunge.identity import judge_digest
 from expunge.judges.guards.answer import Answer, Family
 from expunge.judges.guards.prompt import shortened, turns_of
 from expunge.judges.guards.reader import Asked, Reader
-from expunge.judges.loading import check_threshold, identity, load, longest_input, place
+from expunge.judges.loading import check_threshold, load, longest_input, place
 from expunge.judges.verdict import Verdict
 from expunge.judges.windows import windows
 
@@ -69,7 +70,7 @@ class GuardJudge:
         self._special = (*tokenizer.all_special_tokens, *added)
         self._context = min(context, longest_input(tokenizer, loaded.config))
         settings = (repr(family), repr(threshold), repr(self._context), documents_version)
-        self.version = digest(RULES, identity(Path(model), loaded.config), *settings)[:12]
+        self.version = digest(RULES, judge_digest(Path(model), loaded.config), *settings)[:12]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         reasons: dict[int, str] = {}

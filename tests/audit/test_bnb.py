@@ -14,7 +14,7 @@ from test_quantization import NUMBER, SETS, as_lm, small, state, unchanged
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from expunge.audit import quantization
-from expunge.audit.packed import DEVICES, int8, nf4
+from expunge.audit.bnb import DEVICES, int8, nf4
 from expunge.audit.probes import Case, run_probes
 from expunge.audit.reading import Sets
 from expunge.errors import InputError
@@ -68,12 +68,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_it_the_probe_does_what_it_did(monkeypatch: pytest.MonkeyPatch, number: str | None, used: bool) -> None:
     version(monkeypatch, number)
     assert installed() is used
-    assert [f.key for f in quantization.formats(as_lm(small()))] == ([*ALL[:2], "quantized_nf4"] if used else ALL[:2])
+    assert [f.key for f in quantization.roundings(as_lm(small()))] == ([*ALL[:2], "quantized_nf4"] if used else ALL[:2])
 
 
 def test_other_devices_have_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     version(monkeypatch, "0.50.2")
-    assert [f.key for f in quantization.formats(as_lm(small().to("meta")))] == ALL[:2]
+    assert [f.key for f in quantization.roundings(as_lm(small().to("meta")))] == ALL[:2]
 
 
 @pytest.mark.usefixtures("stand_in")
