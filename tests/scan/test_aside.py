@@ -56,6 +56,17 @@ def rows(path: Path, count: int) -> Path:
     return path
 
 
+def test_a_list_of_rows_set_aside_does_not_outlive_its_scan(tmp_path: Path) -> None:
+    """Nor does the next scan's file stand beside the list of another's."""
+    source, out = rows(tmp_path / "in.jsonl", 5), tmp_path / "v.jsonl"
+    scan([source], [Clean()], out, set_aside=no_format)
+    assert aside_of(out).exists()
+    out.unlink()
+    source.write_text('{"prompt": "a?", "response": "Yes."}\n')
+    scan([source], [Clean()], out, set_aside=no_format)
+    assert not aside_of(out).exists()
+
+
 def test_the_message_tells_the_way_on(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"in.jsonl:1: .*'image_url'.*\n.*--set-aside") as caught:
         scan([rows(tmp_path / "in.jsonl", 10)], [Clean()], tmp_path / "out.jsonl")

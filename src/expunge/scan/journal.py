@@ -107,6 +107,8 @@ class Journal:
         ]
         if aside:
             write_jsonl(aside_of(self.out), aside)
+        else:  # of an earlier scan's file of that name
+            aside_of(self.out).unlink(missing_ok=True)
         if receipt is not None:
             rows = [[entry["read"], entry["written"]] for entry in self.entries]
             content = {**receipt, "blocks": rows, "sha256": file_digest(self.part)}
