@@ -9,7 +9,8 @@ import pytest
 from transformers import BertConfig, BloomConfig, LlamaConfig, RobertaConfig
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from expunge.judges.loading import identity, longest_input
+from expunge.identity import judge_digest
+from expunge.judges.loading import longest_input
 
 
 class Tokenizer:
@@ -35,11 +36,11 @@ def test_what_tokenizer_and_model_both_take(tokenizer: Tokenizer, config: Any, l
 def test_weights_are_known_by_their_commit_or_their_files(tmp_path: Path) -> None:
     config, other = LlamaConfig(), LlamaConfig()
     config._commit_hash, other._commit_hash = "a", "b"
-    assert identity(Path("org/model"), config) != identity(Path("org/model"), other)
+    assert judge_digest(Path("org/model"), config) != judge_digest(Path("org/model"), other)
     (tmp_path / "model.safetensors").write_text("1")
-    first = identity(tmp_path, config)
-    assert first == identity(tmp_path, other)
+    first = judge_digest(tmp_path, config)
+    assert first == judge_digest(tmp_path, other)
     (tmp_path / "README.md").write_text("what it is for")
-    assert identity(tmp_path, config) == first
+    assert judge_digest(tmp_path, config) == first
     (tmp_path / "model.safetensors").write_text("2")
-    assert identity(tmp_path, config) != first
+    assert judge_digest(tmp_path, config) != first
