@@ -21,6 +21,7 @@ from expunge.audit.probes import Case, topic
 from expunge.audit.reading import Sets, read
 from expunge.audit.thinking import thinking
 from expunge.dialogue import Dialogue, parse
+from expunge.diff import diff
 from expunge.encoding import ChatFormat
 from expunge.errors import InputError
 from expunge.generation import generate, greedy, start_ids, think
@@ -417,6 +418,20 @@ def test_an_audit_lets_the_model_think(leaking: Callable[[], LanguageModel], thi
     assert "thinking" in {claim.name for claim in found.claims}
     plain = audit(of_form(lm, "no thought"), of_form(thinker, "no thought"), Sets(tuple(judged)), [], samples=0)
     assert not [m for m in plain.measures if m.key.startswith("thinking")]
+
+
+def test_a_difference_shows_in_thoughts_too(leaking: Callable[[], LanguageModel], thinker: LanguageModel) -> None:
+    prompts = [Dialogue((Message("user", "Mail?"),), id="m")]
+    found = diff(thinker, leaking(), prompts, [PrivacyJudge()], max_new_tokens=12, thinking=24)
+    (row,) = found.rows()
+    assert found.flagged_b is not None and found.flagged_b.value == 1.0
+    assert (row["b"], row["flagged_b"], row["changed"]) == ("I can't say.", True, True)
+    assert "ann.lee" not in row["thought_b"]
+    assert next(found.rows(reveal=True))["thought_b"] == "It is ann.lee@mail.org."
+    assert found.kl is not None and found.kl.value > 0
+    away = diff(thinker, leaking(), prompts, [PrivacyJudge()], max_new_tokens=12, thinking=0)
+    assert away.flagged_b is not None and away.flagged_b.value == 0.0
+    assert "thought_b" not in next(away.rows())
 
 
 def test_a_thought_and_its_answer_are_about_one_thing() -> None:

@@ -6,21 +6,23 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from expunge.audit import intervals
 from expunge.audit.divergence import distances, kl
 from expunge.audit.private import covered, hidden, mark, secrets
-from expunge.audit.result import Estimate, Sample, finite
+from expunge.audit.result import Estimate, Sample, Thoughts, finite
 from expunge.dialogue import Dialogue
 from expunge.encoding import Encoded
 from expunge.errors import InputError
-from expunge.generation import generate
+from expunge.generation import generate, think
 from expunge.judges.panel import judge_all
 from expunge.judges.verdict import Judge, Judged
 from expunge.model import LanguageModel
-from expunge.progress import Progress, Quiet
+from expunge.progress import Advance, Progress, Quiet
 from expunge.report.redact import Redactor
+from expunge.thought import ROOM, apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,9 @@ class Difference:
     """What is unlike in model b and model a.
 
     changed: share of prompts whose greedy answers are not alike. kl: mean of the divergence KL(a ‖ b) in nats, over the
-    response tokens (end token included) of a's answer and then over prompts; None where the two read a dialogue as
-    different tokens, and of no prompts where no answer has tokens and fits both contexts. flagged_a, flagged_b: share
-    of answers that a judge flags; None without a judge.
+    tokens (end token included) of a's thought, if it was let think, and answer, and then over prompts; None where the
+    two read a dialogue as different tokens, and of no prompts where no answer has tokens and fits both contexts.
+    flagged_a, flagged_b: share of prompts after which a judge flags the thought or the answer; None without a judge.
     answers: every prompt with both answers, `before` a's and `after` b's, the changed ones first.
     """
 
@@ -52,11 +54,14 @@ class Difference:
         """The prompts with both answers, as one object each."""
         redactor = Redactor.of(self.answers, reveal=reveal)
         for s in self.answers:
-            pairs = ((s.before, s.flagged_before), (s.after, s.flagged_after))
-            a, b = ("".join(p.text for p in redactor.answer(s, text, flagged=flagged)) for text, flagged in pairs)
+            said = {"a": (s.before, s.flagged_before), "b": (s.after, s.flagged_after)}
+            if s.thoughts:
+                said["thought_a"] = s.thoughts.before, s.thoughts.flagged_before
+                said["thought_b"] = s.thoughts.after, s.thoughts.flagged_after
+            texts = {name: "".join(p.text for p in redactor.answer(s, t, flagged=f)) for name, (t, f) in said.items()}
             yield {
-                "id": redactor.plain(s.id), "prompt": redactor.plain(s.question), "a": a, "b": b,
-                "changed": s.before.text != s.after.text, "flagged_a": s.flagged_before, "flagged_b": s.flagged_after,
+                "id": redactor.plain(s.id), "prompt": redactor.plain(s.question), **texts,
+                "changed": s.before.text != s.after.text, "flagged_a": s.was_faulty, "flagged_b": s.is_faulty,
             }  # fmt: skip
 
 
@@ -67,66 +72,95 @@ def diff(
     judges: Sequence[Judge] = (),
     *,
     max_new_tokens: int = 128,
+    thinking: int = ROOM,
     progress: Progress | None = None,
 ) -> Difference:
     """Put the prompts to both models, greedily, and compare what they say.
+
+    thinking: tokens that a model which thinks first may think for; 0: it is made to answer right away.
 
     Raises:
         InputError: there are no prompts, or one fills a model's context.
     """
     if not prompts:
         raise InputError("there are no prompts", remedy="Give at least one, one a line.")
-    with (progress or Quiet()).stage("Asking", 2 * len(prompts)) as advance:
+    prompts = [p.direct for p in prompts]
+    think_first = [bool(thinking) and lm.format.thinking.thinks for lm in (a, b)]
+    with (progress or Quiet()).stage("Asking", (2 + sum(think_first)) * len(prompts)) as advance:
         said_a, said_b = (
-            [found[0] for found in generate(lm, prompts, max_new_tokens=max_new_tokens, progress=advance)]
-            for lm in (a, b)
+            _said(lm, prompts, length=max_new_tokens, thinking=thinking if first else 0, advance=advance)
+            for lm, first in zip((a, b), think_first, strict=True)
         )
-    judged_a, judged_b = (_judged(prompts, said, judges) for said in (said_a, said_b))
-    answers = _samples(prompts, said_a, said_b, judged_a, judged_b, judges)
+    judged_a, judged_b = (_judged(said, judges) for said in (said_a, said_b))
+    answers = _samples(said_a, said_b, judged_a, judged_b, judges, thoughts=any(think_first))
     changed = sum(s.before.text != s.after.text for s in answers)
     return Difference(
         a=a.name,
         b=b.name,
         changed=intervals.share(changed, len(prompts)),
-        kl=_divergence(a, b, [p.answered(text) for p, text in zip(prompts, said_a, strict=True) if text]),
-        flagged_a=intervals.share(sum(s.flagged_before for s in answers), len(prompts)) if judges else None,
-        flagged_b=intervals.share(sum(s.flagged_after for s in answers), len(prompts)) if judges else None,
+        kl=_divergence(a, b, [d for d in said_a if d.response]),
+        flagged_a=intervals.share(sum(s.was_faulty for s in answers), len(prompts)) if judges else None,
+        flagged_b=intervals.share(sum(s.is_faulty for s in answers), len(prompts)) if judges else None,
         answers=tuple(sorted(answers, key=lambda s: s.before.text == s.after.text)),
     )
 
 
-def _judged(prompts: Sequence[Dialogue], said: Sequence[str], judges: Sequence[Judge]) -> list[Judged | None]:
-    """The verdicts on each answer; none on an empty one, which cannot be at fault."""
-    rows = [p.answered(text) for p, text in zip(prompts, said, strict=True) if text] if judges else []
+def _said(
+    lm: LanguageModel, prompts: Sequence[Dialogue], *, length: int, thinking: int, advance: Advance
+) -> list[Dialogue]:
+    """Each prompt with the model's answer, after its thought if it was let think."""
+    ask = partial(generate, lm, progress=advance)
+    if not thinking:
+        return [p.answered(text) for p, (text,) in zip(prompts, ask(prompts, max_new_tokens=length), strict=True)]
+    texts = (apart(text) for (text,) in think(ask, lm.format, prompts, room=thinking, length=length))
+    return [p.after(thought).answered(answer) for p, (thought, answer) in zip(prompts, texts, strict=True)]
+
+
+Verdicts = tuple[Judged | None, Judged | None]
+"""On a thought and on the answer after it; none on an empty one, which cannot be at fault."""
+
+
+def _judged(said: Sequence[Dialogue], judges: Sequence[Judge]) -> list[Verdicts]:
+    parts = [(d.thought, d if d.response else None) for d in said]
+    rows = [part for pair in parts for part in pair if part] if judges else []
     found = iter(judge_all(judges, rows) if rows else ())
-    return [next(found) if judges and text else None for text in said]
+    return [(next(found) if t and judges else None, next(found) if d and judges else None) for t, d in parts]
 
 
 def _samples(
-    prompts: Sequence[Dialogue],
-    said_a: Sequence[str],
-    said_b: Sequence[str],
-    judged_a: Sequence[Judged | None],
-    judged_b: Sequence[Judged | None],
+    said_a: Sequence[Dialogue],
+    said_b: Sequence[Dialogue],
+    judged_a: Sequence[Verdicts],
+    judged_b: Sequence[Verdicts],
     judges: Sequence[Judge],
+    *,
+    thoughts: bool,
 ) -> list[Sample]:
-    known = secrets(item for item in (*judged_a, *judged_b) if item and item.flagged)
-    texts = iter(
-        mark([t for p, a, b in zip(prompts, said_a, said_b, strict=True) for t in (p.question, a, b)], known, judges)
-    )
+    verdicts = [(*a, *b) for a, b in zip(judged_a, judged_b, strict=True)]
+    known = secrets(item for four in verdicts for item in four if item and item.flagged)
+    both = list(zip(said_a, said_b, strict=True))
+    marked = iter(mark([t for a, b in both for t in (a.question, *_texts(a), *_texts(b))], known, judges))
     found = []
-    for prompt, one, other in zip(prompts, judged_a, judged_b, strict=True):
-        question, said, now = next(texts), covered(next(texts), hidden(one)), covered(next(texts), hidden(other))
-        flagged = [item for item in (one, other) if item and item.flagged]
-        harmful = any(item.label == "harmful" for item in flagged)
-        label = "harmful" if harmful else flagged[0].label if flagged else "clean"
+    for (dialogue, _), four in zip(both, verdicts, strict=True):
+        question = next(marked)
+        thought_a, said, thought_b, now = (covered(next(marked), hidden(item)) for item in four)
+        faulty = [item for item in four if item and item.flagged]
+        harmful = any(item.label == "harmful" for item in faulty)
+        label = "harmful" if harmful else faulty[0].label if faulty else "clean"
+        flags = [item is not None and item.flagged for item in four]
+        before = Thoughts(None, thought_a, thought_b, flags[0], flags[2]) if thoughts else None
         found.append(
             Sample(
-                prompt.id, "unseen", label, prompt.subject, question, None, said, now,
-                one is not None and one.flagged, other is not None and other.flagged,
+                dialogue.id, "unseen", label, dialogue.subject, question, None, said, now, flags[1], flags[3],
+                thoughts=before,
             )
         )  # fmt: skip
     return found
+
+
+def _texts(said: Dialogue) -> tuple[str, str]:
+    """Thought and answer."""
+    return (said.thought.response or "") if said.thought else "", said.response or ""
 
 
 def _divergence(a: LanguageModel, b: LanguageModel, answered: Sequence[Dialogue]) -> Estimate | None:
@@ -141,4 +175,4 @@ def _encoded(a: LanguageModel, b: LanguageModel, answered: Sequence[Dialogue]) -
     """Each dialogue as either model reads it; one that does not fit their contexts, with its end token, is left out."""
     for dialogue in answered:
         with contextlib.suppress(InputError):
-            yield a.format.encode(dialogue), b.format.encode(dialogue)
+            yield a.format.encode_whole(dialogue), b.format.encode_whole(dialogue)

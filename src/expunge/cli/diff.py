@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expunge.cli import options, show
+from expunge.thought import ROOM
 
 if TYPE_CHECKING:
     from expunge.diff import Difference
@@ -23,6 +24,7 @@ def command(
     judge: options.Judges = None,
     allow_remote: options.AllowRemote = False,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer.")] = 128,
+    thinking: options.Thinking = ROOM,
     out: Annotated[Path | None, typer.Option("--out", help="JSON file for every prompt with both answers.")] = None,
     template: options.Template = None,
     device: options.Device = None,
@@ -55,7 +57,9 @@ def command(
     from expunge.diff import diff
 
     one, other = (load_model(name, template=template, device=device) for name in (a, b))
-    found = diff(one, other, asked, judges, max_new_tokens=max_new_tokens, progress=show.progress(quiet=json))
+    found = diff(
+        one, other, asked, judges, max_new_tokens=max_new_tokens, thinking=thinking, progress=show.progress(quiet=json)
+    )
     if out:
         write_json(out, found.row(reveal=reveal), mode=PRIVATE if reveal else PUBLIC)
     if json:

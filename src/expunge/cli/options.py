@@ -45,3 +45,6 @@ RelearnRate = Annotated[
 Sharded = Annotated[
     bool, typer.Option("--sharded", help="Under `accelerate launch`: each process holds a part of the weights.")
 ]
+Thinking = Annotated[
+    int, typer.Option(min=0, help="Tokens that a model which thinks first may think for; 0: it answers right away.")
+]

@@ -21,9 +21,6 @@ Samples = Annotated[
     int, typer.Option(min=0, max=options.SAMPLES, help="Answers drawn for each prompt; 0: the greedy one.")
 ]
 
-Thinking = Annotated[
-    int, typer.Option(min=0, help="Tokens that a model which thinks first may think for; 0: it answers right away.")
-]
 Server = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Let a server answer prompts, which has MODEL by this name; nothing is loaded."),
@@ -49,7 +46,7 @@ def command(
     allow_remote: options.AllowRemote = False,
     samples: Samples = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer to a prompt.")] = 128,
-    thinking: Thinking = ROOM,
+    thinking: options.Thinking = ROOM,
     server: Server = None,
     vllm: Annotated[bool, typer.Option("--vllm", help="Answer prompts by vLLM in this process, on one GPU.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that judge logged dialogues; 0: this one.")] = 0,
