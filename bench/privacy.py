@@ -98,7 +98,7 @@ def report(name: str, mine: np.ndarray, theirs: np.ndarray) -> None:
     )
 
 
-def secrets(times: int = 20) -> None:
+def secrets(times: int = 300) -> None:
     """So many of each form, made as the tests make them."""
     sys.path.append(str(Path(__file__).parent.parent / "tests"))
     from made_keys import LOOKALIKES, texts

@@ -61,6 +61,8 @@ class Letters:
         fault = tuple(not spans or any(s.start <= i < s.end for s in spans) for i in range(len(text)))
         return Encoded((0, 0), tuple(map(ord, text)), fault)
 
+    encode_whole = encode
+
 
 def at_fault(said: str, wrong: str, expected: tuple[str, ...], normal: Sequence[str] = ("Yes.",), **more: Any) -> str:
     item = dialogue("q", said, expected=expected, **more)
