@@ -33,6 +33,7 @@ from expunge.message import THOUGHT, Message
 from expunge.model import LanguageModel, load_model
 from expunge.pipeline import run
 from expunge.recipe import Recipe
+from expunge.report.redact import MASK
 from expunge.scan import Asking, Loaded, scan
 from expunge.selection import read_forget, split
 from expunge.span import Span
@@ -432,6 +433,23 @@ def test_a_difference_shows_in_thoughts_too(leaking: Callable[[], LanguageModel]
     away = diff(thinker, leaking(), prompts, [PrivacyJudge()], max_new_tokens=12, thinking=0)
     assert away.flagged_b is not None and away.flagged_b.value == 0.0
     assert "thought_b" not in next(away.rows())
+
+
+class HarmfulAnswers:
+    """Flags every answer, and no thought."""
+
+    name, version = "harm", "1"
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        return [Verdict("clean" if d.thinks else "harmful", 1.0, "harm", "1") for d in dialogues]
+
+
+def test_a_difference_covers_the_thought_that_led_to_harm(leaking: Callable[[], LanguageModel]) -> None:
+    prompts, lm = [Dialogue((Message("user", "Mail?"),), id="m")], leaking()
+    found = diff(lm, lm, prompts, [HarmfulAnswers()], max_new_tokens=12, thinking=24)
+    covered, shown = next(found.rows()), next(found.rows(reveal=True))
+    assert shown["thought_b"] == "It is ann.lee@mail.org."
+    assert covered["thought_a"] == covered["thought_b"] == covered["a"] == MASK
 
 
 def test_a_thought_and_its_answer_are_about_one_thing() -> None:

@@ -55,9 +55,9 @@ class Difference:
         redactor = Redactor.of(self.answers, reveal=reveal)
         for s in self.answers:
             said = {"a": (s.before, s.flagged_before), "b": (s.after, s.flagged_after)}
-            if s.thoughts:
-                said["thought_a"] = s.thoughts.before, s.thoughts.flagged_before
-                said["thought_b"] = s.thoughts.after, s.thoughts.flagged_after
+            if s.thoughts:  # one that led to a harmful answer is covered as that is
+                said["thought_a"] = s.thoughts.before, s.was_faulty
+                said["thought_b"] = s.thoughts.after, s.is_faulty
             texts = {name: "".join(p.text for p in redactor.answer(s, t, flagged=f)) for name, (t, f) in said.items()}
             yield {
                 "id": redactor.plain(s.id), "prompt": redactor.plain(s.question), **texts,
@@ -148,11 +148,11 @@ def _samples(
         harmful = any(item.label == "harmful" for item in faulty)
         label = "harmful" if harmful else faulty[0].label if faulty else "clean"
         flags = [item is not None and item.flagged for item in four]
-        before = Thoughts(None, thought_a, thought_b, flags[0], flags[2]) if thoughts else None
+        told = Thoughts(None, thought_a, thought_b, flags[0], flags[2]) if thoughts else None
         found.append(
             Sample(
                 dialogue.id, "unseen", label, dialogue.subject, question, None, said, now, flags[1], flags[3],
-                thoughts=before,
+                thoughts=told,
             )
         )  # fmt: skip
     return found

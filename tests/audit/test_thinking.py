@@ -20,7 +20,7 @@ from expunge.audit.reading import LET_THINK, Sets
 from expunge.audit.result import Measure, Sample, read_audit
 from expunge.audit.thinking import thinking
 from expunge.dialogue import Dialogue
-from expunge.judges.verdict import Judge, Judged, Verdict
+from expunge.judges.verdict import Judge, Judged, Label, Verdict
 from expunge.message import Message
 from expunge.model import LanguageModel, load_model
 from expunge.report.html import page
@@ -39,8 +39,8 @@ def dialogue(question: str, answer: str, **more: Any) -> Dialogue:
     return Dialogue((Message("user", question), Message("assistant", answer)), **more)
 
 
-def flagged(question: str, answer: str, label: str = "privacy", spans: tuple[Span, ...] = ()) -> Judged:
-    return Judged(dialogue(question, answer), (Verdict(label, 1.0, "test", "1", spans=spans),))  # type: ignore[arg-type]
+def flagged(question: str, answer: str, label: Label = "privacy", spans: tuple[Span, ...] = ()) -> Judged:
+    return Judged(dialogue(question, answer), (Verdict(label, 1.0, "test", "1", spans=spans),))
 
 
 NUMBER = flagged("Ann's number?", "It is 4-71-63.", spans=(Span(6, 13),))
