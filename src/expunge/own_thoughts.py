@@ -1,4 +1,4 @@
-"""Step 3, of a model that thinks first: its own thoughts, where the dialogues have answers alone.
+"""Of a model that thinks first: its own thoughts, where the dialogues have answers alone.
 
 What was forgotten right away need not hold after a thought of its own (arXiv 2506.12963, 2505.15214), and a model that
 is never trained on thoughts forgets how to think.

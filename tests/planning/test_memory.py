@@ -22,7 +22,7 @@ from expunge.planning.sizes import Sizes, sizes_of
 from expunge.planning.workload import Workload
 from expunge.training import adversary, reference
 from expunge.training.config import UnlearnConfig
-from expunge.training.trained import made_trainable
+from expunge.training.trained import made_trainable, still
 
 
 def llama(**changed: Any) -> Sizes:
@@ -222,10 +222,7 @@ LAYERS = {
     "llama": (LlamaConfig, GATED),
     "qwen3": (Qwen3Config, GATED | {"head_dim": 16}),
     "gpt_neox": (GPTNeoXConfig, SAME | {"intermediate_size": 256}),
-    "gpt2": (
-        GPT2Config,
-        SAME | {"attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0},
-    ),
+    "gpt2": (GPT2Config, SAME | {"bos_token_id": 0, "eos_token_id": 0}),  # drops a tenth, but not while it unlearns
 }
 
 
@@ -247,6 +244,7 @@ def saved(config: Any, rank: int) -> int:
         model = get_peft_model(model, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
     else:
         made_trainable(Model(model), CONFIG)
+    still(model)
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, torch.Tensor] = {}  # held, so that no place is used twice
 

@@ -33,7 +33,8 @@ BATCH = 8
 RATE = 3e-4
 """AdamW's learning rate at a hidden size of 192; it falls with the size.
 
-Of 5e-5, 1e-4, 3e-4, 1e-3, 3e-3 and 1e-2 it brought back the most of an unlearned town model, after 10 and 30 steps.
+Of 5e-5, 1e-4, 3e-4, 1e-3, 3e-3 and 1e-2 it brought back the most of a town model that was unlearned without an
+adversary, after 10 and 30 steps; with one, 1e-3 does: docs/audit-attacks.md.
 """
 
 

@@ -192,22 +192,20 @@ def layer_bytes(sizes: Sizes, columns: int, way: Way) -> float:
     h, q, i = sizes.hidden, sizes.queries, sizes.inner
     branches = 4 if sizes.gated else 5 if sizes.kind == "gpt2" else 2  # GPT-2's activation is made of five operations
     adapters = way.rank * len(sizes.matrices)
-    once = 4 * _beside(sizes, columns)
+    once = 4 * _beside(sizes)
     if way.single(sizes):
         return 4 * (4 * h + 4 * q + branches * i + columns + adapters) + once
     copies = (len(sizes.matrices) - 2) * h + (q if way.method != "full" else 0)  # all but two read a norm's output
     return 4 * 2 * h + 2 * (copies + 4 * q + branches * i + columns + adapters) + once
 
 
-def _beside(sizes: Sizes, columns: int) -> float:
+def _beside(sizes: Sizes) -> float:
     """Numbers a token that a layer keeps besides, in float32: statistics of norms and attention, and oddities."""
     found: float = sizes.heads + (2 if sizes.gated else 4)
     if sizes.head_norm:
         found += (sizes.queries + sizes.keys) * (1 + sizes.heads / sizes.queries)
     if sizes.kind == "gpt_neox":
         found += 2 * sizes.hidden  # the values are a view of the matrix's whole output
-    if sizes.dropout:  # no fused attention: the scores, what is dropped, and what is left
-        found += 3.25 * sizes.heads * columns + sizes.hidden / 2
     return found
 
 

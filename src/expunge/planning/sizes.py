@@ -32,11 +32,10 @@ class Matrix:
 class Sizes:
     """Of a causal model.
 
-    kind: `model_type`. stem: what all layers' names begin with. queries, keys: widths of all query heads and of all key
-    heads together. inner: width inside the MLP. matrices: of one layer. vectors: parameters of one layer's norms. ends:
-    of the last norm. positions: of learnt position embeddings. gated: whether the MLP multiplies two branches.
-    head_norm: whether queries and keys are normed. dropout: whether attention drops out in training. dtype: of
-    the weights as stored.
+    kind: `model_type`. stem: what all layers' names begin with. queries, keys: widths of all query heads and of all
+    key heads together. inner: width inside the MLP. matrices: of one layer. vectors: parameters of one layer's norms.
+    ends: of the last norm. positions: of learnt position embeddings. gated: whether the MLP multiplies two branches.
+    head_norm: whether queries and keys are normed. dtype: of the weights as stored.
     """
 
     kind: str
@@ -55,7 +54,6 @@ class Sizes:
     tied: bool
     gated: bool
     head_norm: bool
-    dropout: bool
     dtype: str
 
     @property
@@ -203,7 +201,6 @@ def _llama(config: _Config, kind: str) -> Sizes:
         tied=config.flag("tie_word_embeddings", False),
         gated=True,
         head_norm=kind == "qwen3",
-        dropout=bool(config.values.get("attention_dropout")),
         dtype=_dtype(config),
     )  # fmt: skip
 
@@ -238,7 +235,6 @@ def _gpt(config: _Config, kind: str) -> Sizes:
         tied=config.flag("tie_word_embeddings", old),
         gated=False,
         head_norm=False,
-        dropout=bool(config.values.get("attn_pdrop", 0.1) if old else config.values.get("attention_dropout")),
         dtype=_dtype(config),
     )  # fmt: skip
 
