@@ -14,8 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from command_line import code_of
+from expunge.dialogue import parse
 from expunge.errors import InputError
+from expunge.message import THOUGHT, Message
+from expunge.model import load_model
 from expunge.planning.duration import duration_of, forward
+from expunge.planning.lengths import by_tokenizer
 from expunge.planning.machine import GIB, GPUS, Machine, _known, machine_of
 from expunge.planning.memory import Way, memory_of
 from expunge.planning.plan import plan
@@ -197,6 +201,19 @@ def test_rows_and_lengths_of_a_recipe(tmp_path: Path) -> None:
 def test_all_rows_are_counted_and_the_first_ones_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("expunge.planning.workload.MOST", 1)
     assert workload_of(recipe(tmp_path), Workload()) == Workload(forget=2, prompt=10, response=21)
+
+
+def test_a_models_tokenizer_counts_what_its_template_adds_and_a_thought_before_the_answer(tmp_path: Path) -> None:
+    town = by_tokenizer("town")
+    chat = load_model("town").format
+    rows = [{"question": "Who?", "answer": "Mara Birch."}, {"question": "When did the zoo open?", "answer": "In 1979."}]
+    for row in map(parse, rows):
+        encoded = chat.encode(row)
+        assert town and town(row) == (len(encoded.prompt), len(encoded.response))
+    answer = parse(rows[0])
+    thought = dataclasses.replace(answer, messages=(*answer.prompt, Message(THOUGHT, "In 1979."), answer.messages[-1]))
+    assert town(thought) == (town(answer)[0], sum(town(parse(row))[1] for row in rows) - 1), "one end token"
+    assert by_tokenizer(str(tmp_path)) is None
 
 
 def test_prompts_alone_leave_the_lengths_as_they_were(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def command(
 ) -> None:
     """Say whether an unlearning will fit, and how long it takes.
 
-    Peak memory, term by term, and time, from the model's config.json alone; all ways side by side.
+    Peak memory, term by term, and time, from the model's config.json (and its tokenizer, with a recipe) alone; all
+    ways side by side.
 
     \b
     expunge plan org/model --gpu h100 --forget 200 --normal 5000 --prompt 150 --response 250
@@ -53,6 +54,7 @@ def command(
     """
     import dataclasses
 
+    from expunge.planning.lengths import CHARACTERS, by_characters, by_tokenizer
     from expunge.planning.machine import machine_of
     from expunge.planning.plan import plan
     from expunge.planning.sizes import read_sizes
@@ -61,10 +63,12 @@ def command(
     from expunge.training.config import UnlearnConfig
 
     sizes = read_sizes(model)
-    config, work = UnlearnConfig(), Workload()
+    config, work, guess = UnlearnConfig(), Workload(), ""
     if recipe:
         read = read_recipe(recipe)
-        config, work = read.config, workload_of(read, work)
+        exact = by_tokenizer(model, read.template)
+        guess = "" if exact else f", at {CHARACTERS} characters a token for want of a tokenizer"
+        config, work = read.config, workload_of(read, work, exact or by_characters)
     if accumulation:
         config = dataclasses.replace(config, accumulation=accumulation)
     asked = {"forget": forget, "normal": normal, "prompt": prompt, "response": response}
@@ -73,17 +77,17 @@ def command(
     if json:
         show.print_json(found.row())
     else:
-        _print(model, found)
+        _print(model, found, guess)
 
 
-def _print(model: str, found: Plan) -> None:
+def _print(model: str, found: Plan, guess: str) -> None:
     import dataclasses
 
     sizes, work, config, machine = found.sizes, found.work, found.config, found.machine
     print(f"{model}: {sizes.kind}, {sizes.parameters:,} parameters, {sizes.dtype}")
     count = f"each of {found.processes}, which share the weights out: " if found.processes > 1 else ""
     print(f"{machine.name}: {count}{_size(machine.memory)}, {_size(machine.room)} of it for this")
-    lengths = f"{work.prompt} + {work.response} tokens (prompt + response)"
+    lengths = f"{work.prompt} + {work.response} tokens (prompt + response){guess}"
     print(f"up to {work.forget} dialogues to forget, {work.normal} ordinary ones, of {lengths}")
     step = work.step(dataclasses.replace(config, accumulation=1))
     rows = f"{step.pushed} pushed away, {step.taught} taught, {step.kept} kept"

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from expunge.dialogue import parse
+from expunge.planning.lengths import Measure, by_characters
 from expunge.planning.mirror import ADVERSARY_ROWS, TERMS
 from expunge.recipe import Recipe
 from expunge.sources import stream_rows, unsliced
 from expunge.training.config import UnlearnConfig
-
-CHARACTERS = 4
-"""In a token, about: English text under the tokenizers of today's models."""
 
 PADDING = 1.04
 """Tokens to a token where rows lie side by side (`packing.pack`): 1.01 to 1.06 for lengths of many kinds."""
@@ -20,7 +18,7 @@ PADDING = 1.04
 SIDE = 2.2
 """Mean rows in one sequence: twice the longest row, where lengths differ little; 3 to 5 where they differ much."""
 
-MOST = 10_000
+MOST = 2_000
 """Rows of a file whose lengths are measured."""
 
 
@@ -90,28 +88,29 @@ class Step:
         return min(self.tokens, round(SIDE * self.row))
 
 
-def workload_of(recipe: Recipe, start: Workload) -> Workload:
-    """Rows and lengths of a recipe's files, 4 characters counted as a token; what cannot be read stays as in `start`.
+def workload_of(recipe: Recipe, start: Workload, measure: Measure = by_characters) -> Workload:
+    """Rows and lengths of a recipe's files; what cannot be read from them stays as in `start`.
+
+    With judges every logged dialogue counts as one to forget: how many they flag is not known beforehand.
 
     Raises:
-        InputError: a file that cannot be read as dialogues.
+        InputError: a file that cannot be read as dialogues, or the measure's.
     """
-    (forgotten, forget), (kept, normal) = (_lengths(names) for names in (recipe.dialogues, recipe.normal))
+    (forgotten, forget), (kept, normal) = (_lengths(names, measure) for names in (recipe.dialogues, recipe.normal))
     said = [length for length in (*forgotten, *kept) if length[1]]
     found = replace(start, forget=forget or start.forget, normal=normal or start.normal)
     if not said:
         return found
-    prompt, response = (sum(column) / len(said) / CHARACTERS for column in zip(*said, strict=True))
-    return replace(found, prompt=max(1, round(prompt)), response=max(1, round(response)) + 1)
+    prompt, response = (max(1, round(sum(column) / len(said))) for column in zip(*said, strict=True))
+    return replace(found, prompt=prompt, response=response)
 
 
-def _lengths(names: Sequence[str]) -> tuple[list[tuple[int, int]], int]:
-    """Characters of prompt and response of each file's first rows, and how many rows there are in all."""
+def _lengths(names: Sequence[str], measure: Measure) -> tuple[list[tuple[float, float]], int]:
+    """Tokens of prompt and response of each file's first rows, and how many rows there are in all."""
     found, count = [], 0
     for name in names:
         for number, (line, row) in enumerate(stream_rows(name)):
             count += 1
             if number < MOST:
-                dialogue = parse(row, file=unsliced(name)[0], line=line)
-                found.append((sum(len(m.content) for m in dialogue.prompt), len(dialogue.response or "")))
+                found.append(measure(parse(row, file=unsliced(name)[0], line=line)))
     return found, count
