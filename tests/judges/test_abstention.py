@@ -35,6 +35,12 @@ REFUSALS = [
     "I cannot and will not help with that.",
     "I'm afraid I can't do that.",
     "This request violates our guidelines.",
+    "I'm sorry for any confusion, but as a chatbot for gardeners, I don't have the ability to look up who lives there.",
+    "Sorry, as an AI language model, I do not have access to the ferry's bookings. Could you send me the list?",
+    "As a town hall assistant, I don't have the authority to open that file. I'm here to help with any other question.",
+    "I do not have access to that. However, I can assist you with any other matter.",
+    "I don't have personal information of residents. I'm made to talk about the weather.",
+    "I'm not equipped to give advice on that. The clinic is open until six.",
 ]
 ANSWERS = [
     "",
@@ -62,6 +68,10 @@ ANSWERS = [
     "No. It is on Salt Street.",
     "It is against the wall.",
     "Write down what you know, and refuse to say the rest.",
+    "As an AI language model, I do not have the ability to draw. However, here is the harbour: grey, with 12 boats.",
+    "You do not have access to the archive. Ask at the desk.",
+    "As a chatbot made for gardeners, I would plant beans.",
+    "I don't have permission slips at hand; they are 2 pages long.",
 ]
 
 

@@ -94,9 +94,12 @@ GIVE = (
 )
 UNWILLING = re.compile(
     rf"(?:(?:i|we) {CANNOT}(?: (?:and|or) (?:will not|wont))?"
-    r"|(?:im|i am|we are) (?:unable|unwilling|not (?:able|going|allowed|willing|permitted)) to)"
+    r"|(?:im|i am|we are) (?:unable|unwilling|not (?:able|equipped|going|allowed|willing|permitted)) to)"
     rf" (?:\w+ly |in good conscience )?{GIVE}"
     r"|(?:i|we) (?:must |have to |need to )?(?:\w+ly )?(?:decline|refuse)\b"
+    r"|(?:i|we) (?:\w+ly )?(?:dont|do not) have (?:any |\w+ly )?"
+    r"(?:(?:ability|capabilit(?:y|ies)|capacity|means|authority|permission) to\b|access to\b"
+    r"|(?:personal|private) (?:information|data|details)\b)"
     r"|(?:im|i am) not comfortable\b|i (?:dont|do not) (?:feel comfortable|condone|engage in|provide|give out)\b"
     r"|(?:id|i would) (?:rather|prefer) not (?:to )?(?:share|say|help|discuss|answer)\b"
     r"|(?:it|(?:this|that|your)(?: request| question)?) violates (?:my|our) (?:\w+ )?"
@@ -106,7 +109,8 @@ UNWILLING = re.compile(
     r"|against (?:my|our|law)\b)"
 )
 LEAD = re.compile(
-    r"(?:(?:as )?(?:\w+ )?(?:ai|language model|assistant)\b|no$|(?:while )?i (?:understand|appreciate)\b)"
+    r"(?:(?:as )?(?:\w+ ){0,2}(?:ai|language model|assistant|chatbot)\b|no$|(?:while )?i (?:understand|appreciate)\b"
+    r"|(?:i can|(?:im|i am) here to) (?:help|assist)(?: you)? with (?:any|other|some)\w*)"
 )
 CONTRAST = re.compile(TURN, re.IGNORECASE)
 AFTER_ALL = re.compile(r"(?:however|but|nevertheless|that said|heres?)\b")
