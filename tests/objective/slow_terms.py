@@ -103,7 +103,7 @@ TOKEN: Mapping[str, Callable[[Place], float]] = {
     "cluster_mean": lambda t: sum(q * (log(q) - t.log_p[v]) for v, q in t.mean if q > 0),
     "expected_nll": lambda t: -t.log_py,
     "normal_nll": lambda t: -t.log_py,
-    "rise": lambda t: t.reference_y - t.log_py,
+    "rise": lambda t: max(t.reference_y - t.log_py, -1.0),
     "kl": lambda t: sum(exp(r) * (r - lp) for r, lp in zip(t.reference, t.log_p, strict=True)),
     "kl_top": kl_top,
     "jsd": jsd,

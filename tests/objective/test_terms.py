@@ -53,6 +53,15 @@ def test_rise_by_hand() -> None:
     assert value("rise", normal) == pytest.approx(0.75 * LN(2), abs=1e-6)
 
 
+def test_rise_takes_no_notice_of_what_a_token_gains_beyond_a_nat() -> None:
+    """Gains in the first row 10; in the second 0.5 and a loss of 2 ln 2: (−1 + (−0.5 + 2 ln 2) / 2) / 2."""
+    normal = with_original(rows(), LN(1 / 2) - 10, LN(1 / 4) - 0.5, LN(1 / 2))
+    assert value("rise", normal) == pytest.approx((-1 + (-0.5 + 2 * LN(2)) / 2) / 2, abs=1e-6)
+    logits = normal.logits.requires_grad_()
+    (slope,) = torch.autograd.grad(TERMS["rise"].value({"normal": normal}), logits)
+    assert not slope[0].any() and slope[1].any() and slope[2].any()
+
+
 def test_rise_of_the_untouched_model_is_nothing_and_its_slope_that_of_cross_entropy() -> None:
     normal = with_original(rows(), LN(1 / 2), LN(1 / 4), LN(1 / 8))
     assert value("rise", normal) == pytest.approx(0.0, abs=1e-6)

@@ -34,13 +34,19 @@ def kl_top(normal: Said) -> torch.Tensor:
     return weighted_sum(each.sum(-1), normal.weights)
 
 
-def rise(normal: Said) -> torch.Tensor:
-    """L° = Σ w · (log p_ref(y) − log p_θ(y)): by how much cross-entropy on what stands in the data has risen.
+GAIN = 1.0
+"""Nats by which a token of an ordinary response may become likelier before `rise` takes no more notice."""
 
-    Its gradient is that of cross-entropy. It is 0 before training, and below it where the data are learnt better; on
-    responses drawn from the original it is KL(p_ref ‖ p_θ) on the mean.
+
+def rise(normal: Said) -> torch.Tensor:
+    """L° = Σ w · max(log p_ref(y) − log p_θ(y), −GAIN): how much cross-entropy on what stands in the data has risen.
+
+    Its gradient is that of cross-entropy. It is 0 before training; on responses drawn from the original, as long as no
+    token gains so much, it is KL(p_ref ‖ p_θ) on the mean. What the original would hardly have said (an end where an
+    answer was cut short, somebody else's words) would without the bound be learnt, and hide what is lost elsewhere.
     """
-    return weighted_sum(part_of(normal.original_targets, "original_targets") - log_probability(normal), normal.weights)
+    risen = part_of(normal.original_targets, "original_targets") - log_probability(normal)
+    return weighted_sum(risen.clamp(min=-GAIN), normal.weights)
 
 
 def hidden(normal: Said) -> torch.Tensor:
