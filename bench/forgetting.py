@@ -1,6 +1,6 @@
 """How long until the town's model has forgotten and kept the rest: one trainer in a process, printed as JSON.
 
-python bench/forgetting.py ours | textbook [--rate 1e-4] [--until 0.01] [--keep 0.002] [--seconds 300]
+python bench/forgetting.py ours | textbook [--seed 0] [--rate 1e-4] [--until 0.01] [--keep 0.003] [--seconds 300]
 
 `ours` is the paper's method with the judge in the loop, to its own end; `textbook` is NPO with KL on the same rows. For
 both it is noted when the tokens at fault are first as improbable as `--until` on average, and when besides the mean KL
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import transformers
 from textbook import Pair, TextbookNPO, arguments
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
 from expunge import demo
 from expunge.batches import Batch
@@ -89,6 +89,7 @@ class Watch(TrainerCallback):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trainer", choices=("ours", "textbook"))
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--until", type=float, default=0.01)
     parser.add_argument("--keep", type=float, default=0.003)
@@ -108,23 +109,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.trainer == "ours":
             transformers.trainer.DEFAULT_CALLBACKS.append(watch)
-            unlearn(lm, parts, Path(folder), judges=[load_judge(n) for n in JUDGES], config=CONFIG)
+            unlearn(
+                lm,
+                parts,
+                Path(folder),
+                judges=[load_judge(n) for n in JUDGES],
+                config=replace(CONFIG, seed=options.seed),
+            )
         else:
-            textbook(lm, rows, ordinary, Path(folder), options.rate, watch)
+            how = arguments(Path(folder), BATCH, 100_000, options.rate, options.seed)
+            textbook(lm, rows, ordinary, how, watch)
     watch.pause()
     at_end = {"end": watch.seconds, "probability": remembered(lm, rows), "moved": moved(original, lm, unseen)}
     print(json.dumps(watch.reached | at_end))
 
 
 def textbook(
-    lm: LanguageModel, rows: list[Encoded], ordinary: list[Encoded], folder: Path, rate: float, watch: Watch
+    lm: LanguageModel, rows: list[Encoded], ordinary: list[Encoded], how: TrainingArguments, watch: Watch
 ) -> None:
     pairs: list[Pair] = [
         ((row.prompt + row.response, len(row.prompt)), (other.prompt + other.response, len(other.prompt)))
         for row, other in zip(rows * 1000, ordinary * 1000, strict=False)
     ]
-    options = arguments(folder, BATCH, 100_000, rate)
-    TextbookNPO(model=lm.model, args=options, train_dataset=pairs, callbacks=[watch]).train()
+    TextbookNPO(model=lm.model, args=how, train_dataset=pairs, callbacks=[watch]).train()
 
 
 def with_any_expected(parts: Split) -> Split:

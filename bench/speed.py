@@ -117,21 +117,47 @@ def growth(turns: int) -> list[str]:
     return lines
 
 
-def forgetting() -> list[str]:
-    ours = child("forgetting.py", "ours")
-    limit = PATIENCE * ours["both"]
-    runs = {"Expunge, `paper`": ours}
-    for rate in RATES:
-        name = f"textbook, learning rate {rate}"
-        runs[name] = child("forgetting.py", "textbook", "--rate", rate, "--seconds", f"{limit:.0f}")
-    lines = [
-        "| trainer | forgotten after, s | and kept, s | at its end: s | probability | KL, held out |",
-        "|---" * 6 + "|",
-    ]
-    for name, run in runs.items():
-        cells = [f"{run[key]:.1f}" if key in run else "not" for key in ("forgotten", "both", "end")]
-        lines.append(f"| {name} | {' | '.join(cells)} | {run['probability']:.4f} | {run['moved']:.4f} |")
+def forgetting(seeds: int) -> list[str]:
+    """The textbook's patience is measured by what Expunge took with the same seed."""
+    runs: dict[str, list[Found]] = {"Expunge, `paper`": [], **{f"textbook, learning rate {rate}": [] for rate in RATES}}
+    ours, *others = runs.values()
+    for seed in map(str, range(seeds)):
+        ours.append(child("forgetting.py", "ours", "--seed", seed))
+        limit = f"{PATIENCE * end(ours[-1]):.0f}"
+        for rate, found in zip(RATES, others, strict=True):
+            found.append(child("forgetting.py", "textbook", "--seed", seed, "--rate", rate, "--seconds", limit))
+    heads = ("trainer", "forgotten after, s", "and kept, s", "at its end: s", "probability", "KL, held out")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, found in runs.items():
+        cells = [reached(found, "forgotten"), reached(found, "both")]
+        cells += [spread([run[key] for run in found], d) for key, d in (("end", 1), ("probability", 4), ("moved", 4))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "| Expunge over | forgotten | forgotten and kept |", "|---|---|---|"]
+    for name, found in list(runs.items())[1:]:
+        lines.append(f"| {name} | {over(ours, found, 'forgotten')} | {over(ours, found, 'both')} |")
     return lines
+
+
+def reached(found: list[Found], key: str) -> str:
+    """When; and of how many runs, where not of all."""
+    there = [run[key] for run in found if key in run]
+    if not there:
+        return "not"
+    return spread(there, 1) + ("" if len(there) == len(found) else f" in {len(there)} of {len(found)}")
+
+
+def over(ours: list[Found], others: list[Found], key: str) -> str:
+    """Ours over another's time, seed by seed; a bound where that was stopped before it came so far."""
+    if any(key not in run for run in ours):
+        return "not reached"
+    bound = "" if all(key in run for run in others) else "at most "
+    return bound + spread([a[key] / end(b, key) for a, b in zip(ours, others, strict=True)], 2)
+
+
+def end(run: Found, key: str = "both") -> float:
+    """Seconds until it came so far, or was stopped."""
+    seconds: float = run[key] if key in run else run["end"]
+    return seconds
 
 
 def main() -> None:
@@ -144,7 +170,7 @@ def main() -> None:
         "growth": growth(5),
         "vocabulary": sweep("vocabulary", [SMALL | FEW | {"vocabulary": v} for v in (2048, 8192, 32_768, 131_072)]),
         "length": sweep("length", [SMALL | FEW | {"batch": 2, "length": n} for n in (64, 256, 1024, 2048)]),
-        "forgetting": forgetting(),
+        "forgetting": forgetting(options.turns),
     }
     text = {name: "\n".join(lines) for name, lines in tables.items()}
     here = f"{machine()}, transformers {transformers.__version__}; load {os.getloadavg()[0]:.1f} at the end"
@@ -190,7 +216,7 @@ The town, 24 dialogues that `privacy` and `facts` flag, 12 + 12 rows a step. *Fo
 probability of 1 % on average. *Kept*: besides, KL to the original is at most 0.003 nats a token on held-out neighbours
 and abilities. Expunge goes on to its own end, where it has also taught the expected outputs and its judges flag
 nothing; the textbook is stopped when it has done both, or after 5.5 times as long as Expunge took for both. Set-up and
-judging are in it, for Expunge alone. One run each.
+judging are in it, for Expunge alone. {turns} seeds.
 
 {forgetting}
 """

@@ -20,12 +20,13 @@ Pair = tuple[Row, Row]
 """A forget row and a normal one."""
 
 
-def arguments(folder: Path, batch: int, steps: int, rate: float = 1e-5) -> TrainingArguments:
+def arguments(folder: Path, batch: int, steps: int, rate: float = 1e-5, seed: int = 42) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=batch,
         max_steps=steps,
         learning_rate=rate,
+        seed=seed,
         use_cpu=True,
         save_strategy="no",
         logging_strategy="no",
