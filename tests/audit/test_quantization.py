@@ -105,6 +105,8 @@ def test_against_float64() -> None:
         scale = parts.abs().amax(-1, keepdim=True) / (2 ** (bits - 1) - 1)
         exact = ((parts / scale).round() * scale).reshape(24, 48)
         assert torch.allclose(round_weight(weight, bits, group).double(), exact, atol=1e-6)
+        half = weight.bfloat16()
+        assert torch.equal(round_weight(half, bits, group), round_weight(half.float(), bits, group).bfloat16())
 
 
 @pytest.mark.parametrize("tied", [True, False])
