@@ -66,25 +66,24 @@ def test_one_value_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    "width",
+    "interval",
     [
-        lambda rows: ends(intervals.mean(rows)),
-        lambda rows: math.log(1 + ends(intervals.perplexity_ratio(rows, [0.0, 0.0]), relative=True)),
-        lambda rows: ends(intervals.auc(rows, [0.5])),
-        lambda rows: ends(intervals.apart((rows, [0.5]), ([0.5] * len(rows), [0.5]))),
-        lambda rows: ends(intervals.privleak((rows, [0.5]), ([0.5] * len(rows), [0.5]))) / 2,
+        lambda rows: figures(intervals.mean(rows)),
+        lambda rows: np.log(figures(intervals.perplexity_ratio(rows, [0.0, 0.0]))),
+        lambda rows: figures(intervals.auc(rows, [0.5])),
+        lambda rows: figures(intervals.apart((rows, [0.5]), ([0.5] * len(rows), [0.5]))),
+        lambda rows: figures(intervals.privleak((rows, [0.5]), ([0.5] * len(rows), [0.5]))) / 2,
     ],
 )
-def test_a_fortieth_of_the_draws_lies_beyond_either_end(width: Callable[[list[float]], float]) -> None:
+def test_a_fortieth_of_the_draws_lies_beyond_either_end(interval: Callable[[list[float]], np.ndarray]) -> None:
     """The mean of n rows, half 0 and half 1, has a deviation of ½ / √n: 1.96 of them on each side."""
-    counts = range(200, 300, 10)
-    found = [width([0.0, 1.0] * (n // 2)) * math.sqrt(n) / 1.96 for n in counts]
-    assert np.mean(found) == pytest.approx(1, abs=0.02)
+    found = [np.diff(interval([0.0, 1.0] * (n // 2))) * math.sqrt(n) / 0.98 for n in range(200, 300, 10)]
+    assert np.mean(found, 0) == pytest.approx([1, 1], abs=0.03)
 
 
-def ends(found: Estimate | None, *, relative: bool = False) -> float:
+def figures(found: Estimate | None) -> np.ndarray:
     assert found is not None
-    return (found.high - found.low) / (found.low if relative else 1)
+    return np.array([found.low, found.value, found.high])
 
 
 def test_perplexity_ratio_by_hand() -> None:
