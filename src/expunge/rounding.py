@@ -27,8 +27,22 @@ def round_weight(weight: torch.Tensor, bits: int, group: int | None = None) -> t
 
 
 def linear_weights(model: Any) -> list[torch.Tensor]:
-    """The weights that a quantizer rounds, [outputs, inputs], no weight twice: those of `linear_layers`."""
-    return list({id(layer.weight): by_output(layer) for layer in linear_layers(model).values()}.values())
+    """The weights that a quantizer rounds, [outputs, inputs], no weight twice: of `linear_layers` and experts."""
+    layers = {id(layer.weight): by_output(layer) for layer in linear_layers(model).values()}
+    return [*layers.values(), *_experts(model)]
+
+
+def _experts(model: Any) -> list[torch.Tensor]:
+    """The matrices [outputs, inputs] of experts that transformers holds together, [experts, …], in no linear layer."""
+    found: dict[int, torch.Tensor] = {}
+    for module in model.modules():
+        if "Experts" not in type(module).__name__:
+            continue
+        by_input = getattr(module, "is_transposed", hasattr(module, "gate_up_proj"))  # Llama 4 does not say so
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.dim() == 3 and weight.is_floating_point() and name.endswith(("proj", "weight")):  # and no scale
+                found[id(weight)] = weight.mT if by_input else weight
+    return [weight[i] for weight in found.values() for i in range(len(weight))]
 
 
 def by_output(layer: Any) -> torch.Tensor:

@@ -40,6 +40,7 @@ def claim(*measures: Measure, name: str = "", **thresholds: float) -> Claim:
         (3, 100, 0.05, "NOT SHOWN", "from 0.623% to 8.52%, on both sides of 5%"),
         (50, 100, 0.05, "FAIL", "at least 39.8%, beyond 5%"),
         (50, 100, 1.0, "PASS", "at most 60.2%, within 100%"),
+        (100, 100, 1.0, "PASS", "at most 100%, within 100%"),
         (0, 100, 0.0, "NOT SHOWN", "from 0% to 3.62%, on both sides of 0%"),
     ],
 )
@@ -123,6 +124,8 @@ def test_what_is_lost_is_counted_from_before() -> None:
     assert claim(kept("neighbours", 380, 300), neighbours=0.3).outcome == "PASS"
     alone = replace(kept("neighbours", 380, 380), before=None)
     assert claim(alone, name="neighbours").why == "it was not measured against the original"
+    beside = claim(kept("ability_a", 380, 380), replace(kept("ability_b", 380, 0), before=None))
+    assert (beside.outcome, beside.measure) == ("PASS", "ability_a"), "only what is compared tells of a loss"
 
 
 @pytest.mark.parametrize(
@@ -237,8 +240,11 @@ def test_probabilities_steps_and_ratios_are_no_claims() -> None:
     assert claim_of(half) is None and claim_of(replace(half, unit="probability", better="lower")) is None
     assert claim_of(measure("fluency_perplexity", 1, 2, group="fluency", unit="ratio")) is None
     assert claim_of(replace(auc(0.5, 0.1, 0.5, "privleak"), unit="share")) is None
-    other_way = measure("mine", 1, 2, better="higher"), measure("mine", 1, 2, group="ability", better="lower")
-    assert [claim_of(m) for m in other_way] == [None, None], "no threshold says what it allows"
+    other_way = [
+        measure("mine", 1, 2, group=group, better=better)
+        for group, better in (("forgetting", "higher"), ("fluency", "higher"), ("ability", "lower"))
+    ]
+    assert [claim_of(m) for m in other_way] == [None] * 3, "no threshold says what it allows"
 
 
 def test_no_step_of_fine_tuning_is_no_attack_unless_it_fails() -> None:
@@ -315,7 +321,8 @@ def test_the_worst_claim_is_the_outcome(others: list[Measure], outcome: str) -> 
 
 
 def test_audits_come_back_from_their_file_with_their_digest(tmp_path: Path) -> None:
-    audit = audit_of(FORGOTTEN, auc(0.5, 0.01, None), kept("neighbours", 380, 361), seconds=1.5)
+    attack = replace(auc(0.5, 0.01, 0.48), apart=Estimate(0.02, -0.01, 0.05, 80))
+    audit = audit_of(FORGOTTEN, attack, kept("neighbours", 380, 361), seconds=1.5)
     audit.write(tmp_path)
     assert read_audit(tmp_path) == audit
     assert audit.digest == hashlib.sha256((tmp_path / "audit.json").read_bytes()).hexdigest()

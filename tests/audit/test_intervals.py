@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from expunge.audit import intervals
+from expunge.audit.result import Estimate
 
 
 @given(count=st.integers(1, 400), part=st.floats(0, 1))
@@ -41,6 +43,8 @@ def test_rows_all_alike_have_the_bounds_of_a_share() -> None:
     all_, none = intervals.difference([1.0] * 4), intervals.difference([0.0] * 4)
     assert (all_.value, all_.low, all_.high) == pytest.approx((1, 1 - least, 1))
     assert (none.value, none.low, none.high) == pytest.approx((0, -least, least))
+    one = intervals.difference([0.0])
+    assert (one.value, one.low, one.high) == pytest.approx((0, -0.975, 0.975))
 
 
 def test_mean_is_between_its_bounds_and_repeatable() -> None:
@@ -55,8 +59,31 @@ def test_mean_is_between_its_bounds_and_repeatable() -> None:
 
 def test_one_value_has_no_interval() -> None:
     """One dialogue of .9 before and .8 after was "better" for certain."""
-    for found in (intervals.mean([0.9]), intervals.perplexity_ratio([0.5], [0.25, 0.75])):
+    ratio = intervals.perplexity_ratio
+    for found in (intervals.mean([0.9]), ratio([0.5], [0.25, 0.75]), ratio([0.25, 0.75], [0.5])):
         assert math.isnan(found.low) and math.isnan(found.high) and math.isfinite(found.value)
+    assert math.isfinite(ratio([0.5, 0.6], [0.25, 0.75]).low)
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        lambda rows: figures(intervals.mean(rows)),
+        lambda rows: np.log(figures(intervals.perplexity_ratio(rows, [0.0, 0.0]))),
+        lambda rows: figures(intervals.auc(rows, [0.5])),
+        lambda rows: figures(intervals.apart((rows, [0.5]), ([0.5] * len(rows), [0.5]))),
+        lambda rows: figures(intervals.privleak((rows, [0.5]), ([0.5] * len(rows), [0.5]))) / 2,
+    ],
+)
+def test_a_fortieth_of_the_draws_lies_beyond_either_end(interval: Callable[[list[float]], np.ndarray]) -> None:
+    """The mean of n rows, half 0 and half 1, has a deviation of ½ / √n: 1.96 of them on each side."""
+    found = [np.diff(interval([0.0, 1.0] * (n // 2))) * math.sqrt(n) / 0.98 for n in range(200, 300, 10)]
+    assert np.mean(found, 0) == pytest.approx([1, 1], abs=0.03)
+
+
+def figures(found: Estimate | None) -> np.ndarray:
+    assert found is not None
+    return np.array([found.low, found.value, found.high])
 
 
 def test_perplexity_ratio_by_hand() -> None:
@@ -80,7 +107,7 @@ def test_an_auc_of_sides_apart_has_the_bounds_of_a_share() -> None:
     assert (apart.value, apart.low, apart.high) == pytest.approx((1, 1 - least, 1))
     alike = intervals.auc([1.0] * 4, [1.0] * 4)
     assert (alike.value, alike.low, alike.high) == pytest.approx((0.5, max(0, 0.5 - least), min(1, 0.5 + least)))
-    assert intervals.auc([1.0], [0.0]).low == pytest.approx(0.025)
+    assert intervals.auc([1.0], [0.0]).low == pytest.approx(0.025) == intervals.auc([1.0, 2.0], [0.0]).low
 
 
 @pytest.mark.parametrize("side", [0, 1])

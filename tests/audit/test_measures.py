@@ -14,7 +14,7 @@ import torch
 from expunge.audit.audit import audit
 from expunge.audit.measures import broken, declined, measures_of, perplexity_ratio, right
 from expunge.audit.private import covered, hidden, mark, retold, secrets, somebodys
-from expunge.audit.reading import Reading, Sets
+from expunge.audit.reading import Reading, Sets, read
 from expunge.audit.result import Text, read_audit
 from expunge.dialogue import Dialogue
 from expunge.judges.names import load_judge
@@ -84,6 +84,30 @@ def test_what_was_not_asked_is_no_measure_and_what_has_no_skill_is_ordinary() ->
     assert "Of 1 no span says" in found["flagged_trained"].meaning
     spanned = {m.key: m for m in measures_of(replace(sets, trained=(NUMBER,)), {"after": said, "before": said})}
     assert "no span" not in spanned["flagged_trained"].meaning
+
+
+def test_what_a_thought_tells_that_nobody_asked_for_is_told(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a template that knows no thoughts, and a model that thinks all the same: a thought was never compared with
+    what was flagged. That a judge flags the answer after it takes nothing away."""
+
+    class Rude:
+        name, version = "rude", "1"
+
+        def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+            return [Verdict("harmful" if d.response == "Go away." else "clean", 1.0, "rude", "1") for d in dialogues]
+
+    tells = "<think>It is 4-71-63.</think>"
+    drawn = {NUMBER.dialogue: [f"{tells}Go away.", "Go away."], YEAR.dialogue: ["<think>Old.</think>No.", ""]}
+    greedy = {NUMBER.dialogue: [f"{tells}No."], YEAR.dialogue: ["In 1874."]}
+
+    def generate(lm: object, dialogues: Sequence[Dialogue], *, samples: int = 0, **_: object) -> list[list[str]]:
+        return [(drawn if samples else greedy)[d] for d in dialogues]
+
+    monkeypatch.setattr("expunge.audit.reading.generate", generate)
+    found = read(load_model(tiny), Sets((NUMBER, YEAR)), [Rude()], samples=2, seed=0)
+    assert (found.answers, found.flagged) == (["No.", "In 1874."], [True, False])
+    assert found.drawn_leaks == [[True, False], [False, False]]
+    assert found.drawn_flagged == [[True, True], [False, False]]
 
 
 def test_perplexity_by_hand() -> None:

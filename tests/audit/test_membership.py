@@ -188,6 +188,10 @@ def test_a_distance_is_a_bootstrap_of_the_same_rows_for_both_models() -> None:
     same = intervals.apart((ours, theirs), (ours, theirs))
     least = intervals.share(0, 30).high
     assert (same.value, same.low, same.high, same.count) == (0, -least, least, 70)
+    assert intervals.apart((theirs, ours), (theirs, ours)).low == -least, "the fewer rows, of either side"
+    above, below = ([2.0] * 4, [1.0] * 4), ([0.0] * 4, [1.0] * 4)
+    ends = [(found.low, found.high) for found in (intervals.apart(above, below), intervals.apart(below, above))]
+    assert ends == [(pytest.approx(0.025**0.25), 1), (-1, pytest.approx(-(0.025**0.25)))]
     near = [x + 0.1 * generator.normal() for x in ours]
     close, alone = intervals.apart((near, theirs), (ours, theirs)), intervals.auc(near, theirs)
     assert close.low < close.value < close.high and close.high - close.low < (alone.high - alone.low) / 3
@@ -217,6 +221,7 @@ def test_the_interval_of_privleak_by_hand() -> None:
         found = intervals.privleak(([member] * 2, [2.0] * 3), ([2.0] * 2, [2.0] * 3))
         assert found == Estimate(wanted, wanted, wanted, 5)
     assert intervals.privleak(([1.0, 1.0], [2.0]), ([1.0, 3.0], [2.0])) == Estimate(1, 0, 4, 3)
+    assert intervals.privleak(([1.0, 1.0], [2.0, 2.0]), ([1.0, 3.0], [2.0, 2.0])) == Estimate(1, 0, 8, 4)
 
 
 def test_both_tails_are_no_progress(models: list[LanguageModel]) -> None:

@@ -9,7 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from expunge.audit.copies import copied
 from expunge.audit.probes import Case, run_probes
@@ -98,6 +105,8 @@ def test_against_float64() -> None:
         scale = parts.abs().amax(-1, keepdim=True) / (2 ** (bits - 1) - 1)
         exact = ((parts / scale).round() * scale).reshape(24, 48)
         assert torch.allclose(round_weight(weight, bits, group).double(), exact, atol=1e-6)
+        half = weight.bfloat16()
+        assert torch.equal(round_weight(half, bits, group), round_weight(half.float(), bits, group).bfloat16())
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -128,6 +137,27 @@ def test_layers_that_keep_their_outputs_in_columns_are_rounded_by_output() -> No
     weight = model.transformer.h[0].mlp.c_fc.weight
     found = rounded(as_lm(model), 8).model.transformer.h[0].mlp.c_fc.weight
     assert torch.equal(found, round_weight(weight.detach().T, 8).T) and not torch.equal(found, weight)
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_output"), [("mixtral", True), ("gpt_oss", False), ("llama4_text", False), ("granitemoe", True)]
+)
+def test_experts_that_share_a_tensor_are_rounded_by_output(kind: str, by_output: bool) -> None:
+    """Nearly all weights of such a model stayed as they were, and `quantization` passed."""
+    shape = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 1, "head_dim": 8}
+    shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 3, "num_experts_per_tok": 2}
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**shape))
+    experts = {name: weight for name, weight in model.named_parameters() if weight.dim() == 3}
+    with torch.no_grad():
+        for weight in experts.values():
+            weight.normal_()
+    changed = dict(rounded(as_lm(model), 4).model.named_parameters())
+    assert len(experts) == 2
+    for name, weight in experts.items():
+        for old, new in zip(weight.detach(), changed[name], strict=True):
+            old, new = (old, new) if by_output else (old.T, new.T)
+            assert torch.equal(new, round_weight(old, 4, 32)) and not torch.equal(new, old), name
 
 
 def test_a_model_without_linear_layers_is_an_error() -> None:

@@ -61,21 +61,48 @@ def test_no_subject_and_no_answer_is_in_both_halves(subjects: list[str], seed: i
     assert abs(len(first) - len(second)) <= largest
 
 
+def test_each_half_has_its_share_of_each_label_by_seed() -> None:
+    labels: list[Label] = ["harmful"] * 4 + ["privacy"] * 8
+    items = [flagged(f"q{i}", f"it is {i}", f"s{i}", label) for i, label in enumerate(labels)]
+    found = [halves(items, seed)[0] for seed in range(9)]
+    assert all(sum(item.label == "harmful" for item in half) == 2 for half in found)
+    assert len({frozenset(item.dialogue.id for item in half) for half in found}) > 1
+
+
 def test_steps_to_half_by_hand() -> None:
     """The original has 0.8, so half is 0.4: between 10 steps (0.2) and 20 (0.6) the line is at 0.4 after 15."""
     said = (False, False, False)
     found = steps_to_half([Curve(said, (0.0, 0.2, 0.6, 0.7))] * 4, [0.8] * 4)
     assert (found.value, found.low, found.high, found.count) == pytest.approx((15, 15, 15, 4))
+    assert steps_to_half([Curve(said, (0.0, 0.8, 0.8, 0.8))], [0.8]).value == 5, "on the line from before the first"
     assert steps_to_half([Curve(said, (0.5, 0.1, 0.1, 0.1))], [0.8]).value == 0, "half was never gone"
+    assert steps_to_half([Curve(said, (0.0, 0.0, 0.0, 0.0))], [0.0]).value == 0, "nor was there any to come back"
     assert steps_to_half([Curve(said, (0.0, 0.1, 0.1, 0.39))], [0.8]).value == 30, "not within 30"
     mixed = [Curve(said, (0.0, 0.8, 0.8, 0.8)), Curve(said, (0.0, 0.0, 0.0, 0.9))] * 8
     spread = steps_to_half(mixed, [0.8] * 16)
     assert 5 < spread.low <= spread.value <= spread.high <= 30
 
 
+def test_a_fortieth_of_the_draws_lies_beyond_either_end() -> None:
+    """From .05 or .25 to .7 more within 10 steps, half being .5: half is back after 5, with a deviation of 10 · .1 / .7
+    a dialogue."""
+    found = []
+    for n in range(200, 300, 10):
+        rows = [Curve((), (p, p + 0.7, 1.0, 1.0)) for p in (0.05, 0.25)] * (n // 2)
+        half = steps_to_half(rows, [1.0] * n)
+        assert half.value == pytest.approx(5)
+        found.append(np.diff([half.low, half.value, half.high]) * n**0.5 / (1.96 * 10 * 0.1 / 0.7))
+    assert np.mean(found, 0) == pytest.approx([1, 1], abs=0.03)
+
+
 def test_training_equals_the_same_steps_written_out(tiny: Path) -> None:
+    """Of all weights, frozen or not, without dropout; what no row reads has no part in it."""
     ours, theirs = load_model(tiny), load_model(tiny)
     rows = [ours.format.encode(d) for d in ORDINARY]
+    for layer in ours.model.requires_grad_(False).train().model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    unread = sorted(set(range(ours.vocabulary)) - {token for row in rows for token in (*row.prompt, *row.response)})
+    was = ours.model.get_input_embeddings().weight[unread].clone()
     steps = fine_tune(ours, rows, 3)
     assert next(steps) == 10
     assert default_rate(ours) == pytest.approx(probe.RATE * 6)
@@ -92,6 +119,7 @@ def test_training_equals_the_same_steps_written_out(tiny: Path) -> None:
         optimizer.step()
     for name, value in theirs.model.state_dict().items():
         assert torch.allclose(value, ours.model.state_dict()[name], atol=2e-4), name
+    assert unread and torch.equal(ours.model.get_input_embeddings().weight[unread], was)
     fresh = probe._rounds(len(rows), 3)
     assert [sorted(next(fresh) for _ in rows) for _ in range(2)] == [list(range(len(rows)))] * 2
 
@@ -99,7 +127,9 @@ def test_training_equals_the_same_steps_written_out(tiny: Path) -> None:
 def test_benign_text_is_neither_forgotten_nor_about_the_same() -> None:
     near = (dialogue("Where is Ann?", "In town.", "Ann"), dialogue("Hm?", FORGET[0].dialogue.response or "", "Gil"))
     far = dialogue("Where is Gil?", "In town.", "Gil")
-    assert probe.benign(replace(SETS, ability=(*near, far, *ORDINARY), neighbours=near)) == [far, *ORDINARY]
+    sets = replace(SETS, ability=(*near, far, *ORDINARY), neighbours=near)
+    assert probe.benign(sets) == [far, *ORDINARY]
+    assert probe.benign(replace(sets, unseen=(flagged("q", "It is 9"),))) == [far, *ORDINARY], "no subject is none"
 
 
 def knowing(tiny: Path, rows: tuple[Dialogue, ...], steps: int, lm: LanguageModel | None = None) -> LanguageModel:

@@ -1,6 +1,7 @@
 """Weights as bitsandbytes rounds them: NF4 (arXiv 2305.14314) and LLM.int8() (arXiv 2208.07339).
 
 As transformers' `BitsAndBytesConfig` would load them: all linear layers; embeddings and the output layer stay.
+Experts that share a tensor, which it leaves as they are, go to NF4 too.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def decide(measures: Sequence[Measure], thresholds: Thresholds | None = None) ->
         if name := claim_of(measure):
             named[name].append(measure)
     made = (_claim(name, list(_limited(name, named[name])), getattr(limits, name)) for name in CLAIMS)
-    return tuple(c for c in made if c.found or c.name == "flagged" or named[c.name])
+    return tuple(c for c in made if c.name == "flagged" or named[c.name])
 
 
 def claim_of(measure: Measure) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import torch
@@ -137,15 +137,15 @@ def read(
         drawn = generate(lm, faulty, max_new_tokens=short, samples=samples, seed=seed, progress=advance)
     texts = [[text, *more] for text, more in zip(said, drawn, strict=False)]
     judged = _judge(faulty, texts, [ReproductionJudge(sets.faulty), *judges])
-    flagged = [[item is not None and item.flagged for item in row] for row in judged]
-    leaks = [[item is not None and item.verdicts[0].flagged for item in row] for row in judged]
+    flagged = [[any(item.flagged for item in parts) for parts in row] for row in judged]
+    leaks = [[any(item.verdicts[0].flagged for item in parts) for parts in row] for row in judged]
     rows = encode_old(lm, sets.faulty)
     old = [row.log_p for row in scores.of(lm, rows)]
     at_fault = [log_p[torch.tensor(row.fault)] for log_p, row in zip(old, rows, strict=True)]
     drawn_flagged, drawn_leaks = ([row[1:] for row in found] for found in (flagged, leaks))
     first = [row[0] for row in flagged]
     covered = [
-        hidden(row[0] if row[0] and row[0].dialogue.response == answer else None)
+        hidden(next((item for item in reversed(row[0]) if item.dialogue.response == answer), None))
         for row, answer in zip(judged, answers, strict=False)
     ]
     return Reading(answers, first, drawn_flagged, drawn_leaks, old, at_fault, covered)
@@ -178,12 +178,12 @@ def _starts(
 
 def _judge(
     dialogues: Sequence[Dialogue], texts: Sequence[Sequence[str]], judges: Sequence[Judge]
-) -> list[list[Judged | None]]:
-    """The verdicts on each answer; none on an empty one, which cannot be at fault."""
+) -> list[list[list[Judged]]]:
+    """The verdicts on each answer, and on what was thought first; none on an empty one, which cannot be at fault."""
     said = [(i, k, dialogues[i].said(text)) for i, given in enumerate(texts) for k, text in enumerate(given) if text]
-    rows = [(i, k, part) for i, k, whole in said for part in with_thoughts([whole])]
-    found: list[list[Judged | None]] = [[None] * len(given) for given in texts]
+    # A thought has an id of its own, by which nothing was flagged.
+    rows = [(i, k, replace(part, id=whole.id)) for i, k, whole in said for part in with_thoughts([whole])]
+    found: list[list[list[Judged]]] = [[[] for _ in given] for given in texts]
     for (i, k, _), item in zip(rows, judge_all(judges, [row for _, _, row in rows]), strict=True):
-        before = found[i][k]  # what it thought first
-        found[i][k] = before if before and before.flagged and not item.flagged else item
+        found[i][k].append(item)
     return found
