@@ -66,6 +66,9 @@ def test_unknown_model_and_judge(expunge: Run, tiny: Path, tmp_path: Path) -> No
     refused(expunge("scan", tiny, data, "--out", out), "no judge was named")
     refused(expunge("scan", tiny, tmp_path / "no.jsonl", "--judge", "privacy", "--out", out), "no such file")
     refused(expunge("audit", tiny, "--reference", tiny, "--out", tmp_path / "a"), "--forget FILE")
+    (tmp_path / "run/model").mkdir(parents=True)
+    (tmp_path / "run/model/config.json").write_text("{}")
+    refused(expunge("audit", tmp_path / "run", "--reference", tiny, "--out", tmp_path / "a"), "folder of a run")
     refused(expunge("run", tmp_path / "no.toml", "--out", tmp_path / "a"), "no such file")
     refused(expunge("report", tmp_path), "no such file")
 

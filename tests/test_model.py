@@ -64,6 +64,16 @@ def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
         check_model(tmp_path)
 
 
+@pytest.mark.parametrize("inside", ["model/config.json", "adapter/adapter_config.json"])
+def test_the_folder_of_a_run_is_told_from_the_model_in_it(tmp_path: Path, inside: str) -> None:
+    """Of `run` it was said that config.json lacks a `model_type`."""
+    (tmp_path / inside).parent.mkdir()
+    (tmp_path / inside).write_text("{}")
+    for call in (check_model, load_model):
+        with pytest.raises(InputError, match=f"folder of a run.*\n.*{(tmp_path / inside).parent}$"):
+            call(tmp_path)
+
+
 def test_weights_cut_short(copied: Path) -> None:
     weights = next(copied.glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:1000])

@@ -77,6 +77,7 @@ def test_a_run_leaves_what_the_docs_say(recipe: Path, tmp_path: Path) -> None:
     known = {"model": out / "model", "reference": Path(read_recipe(recipe).model)}
     assert audit.facts["weights"] == {part: folder_digest(path, "*.safetensors") for part, path in known.items()}
     assert (audit.facts["audit"]["forgotten"], audit.facts["audit"]["subjects"]) == (6, 3)
+    assert audit.facts["audit"]["judges"] == audit.facts["scan"]["judges"] != [], "who looked at the answers"
     assert f"weights, SHA-256: {audit.facts['weights']['model']}" in (out / "model" / "README.md").read_text()
     for name in ("verdicts.jsonl", "split/forget.jsonl", "split/normal.jsonl", "samples.jsonl"):
         assert (out / name).stat().st_mode & 0o777 == 0o600, name

@@ -66,10 +66,15 @@ def resolve(name: str | Path) -> str:
 
 
 def _found(name: str | Path) -> str:
-    """As `resolve`; what can only be a path must be there, before the hub is asked for it."""
+    """As `resolve`; what can only be a path must be there, before the hub is asked for it, and be no run's folder."""
     path = resolve(name)
     if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not exists(Path(path)):
         raise InputError(f"cannot load the model {str(name)!r}: there is no such folder", remedy=_REMEDY)
+    folder = Path(path)
+    inside = (folder / "model" / "config.json", folder / "adapter" / ADAPTER)
+    if not exists(folder / "config.json") and (of_run := next(filter(exists, inside), None)):
+        remedy = f"Give the model in it: {of_run.parent}"
+        raise InputError(f"cannot load the model {str(name)!r}: it is the folder of a run", remedy=remedy)
     return path
 
 

@@ -16,6 +16,7 @@ from expunge.expected import read_templates
 from expunge.judges.panel import check_answered, judge_all
 from expunge.judges.verdict import Judge, Judged
 from expunge.manifest import NAME, Manifest
+from expunge.model import check_model
 from expunge.progress import Progress
 from expunge.recipe import Recipe, read_recipe
 from expunge.selection import read_forget, read_normal, refuse_contradictions
@@ -30,7 +31,7 @@ def recipe_of(
     """What an audit of `model` asks: what the caller asked for, completed from the model's run or from the demo.
 
     Raises:
-        InputError: it is not known what was to be forgotten.
+        InputError: it is not known what was to be forgotten, or there is no such model.
     """
     run_folder = Path(model).parent
     known: dict[str, Any] = {}
@@ -45,6 +46,7 @@ def recipe_of(
         known = {k: getattr(recipe, k) for k in ASKED}
         known["dialogues"] = recipe.dialogues
     else:
+        check_model(model)  # a wrong folder has no run beside it
         remedy = "Give --forget FILE: the verdicts, or the dialogues, that were to be forgotten."
         raise InputError("it is not known what this model was to forget", remedy=remedy)
     return Recipe(**(known | asked | {"model": reference, "audit_samples": samples, "seed": seed}))

@@ -30,6 +30,18 @@ def test_a_model_that_forgot_and_kept_the_rest_passes(fake: Fake) -> None:
 
 
 @pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (Estimate(-0.086, -0.132, -0.03, 197), "Ability gained 8.6% (at least 3.0%)."),
+        (Estimate(-0.001, -0.01, 0.02, 197), "Ability gained 0.1% (at most 2.0% lost)."),
+    ],
+)
+def test_a_loss_below_zero_is_a_gain(fake: Fake, found: Estimate, text: str) -> None:
+    claims = tuple(replace(c, found=found) for c in fake().claims if c.name == "ability")
+    assert sentence(fake(claims=claims)).endswith(text)
+
+
+@pytest.mark.parametrize(
     ("key", "after", "outcome", "text"),
     [
         ("flagged_unseen", share(0.4, 400), "FAIL", "Not within limits: Flagged, unseen phrasings"),

@@ -53,6 +53,12 @@ class Elements(HTMLParser):
             self.words.append(data)
 
 
+def test_whoever_signs_reads_what_is_not_shown(fake: Fake) -> None:
+    """The model card said so, and the page to be signed did not."""
+    sign = page(fake()).partition('id="sign"')[2]
+    assert "do not show that the weights hold no trace" in sign and "what no judge flags" in sign
+
+
 def test_there_are_fifty_hostile_texts() -> None:
     assert len(set(HOSTILE)) == 50
 

@@ -9,7 +9,7 @@ import pytest
 from madeup import share
 from rich.console import Console
 
-from expunge.audit.result import Audit
+from expunge.audit.result import Audit, Estimate
 from expunge.cli import show
 from expunge.report import table, write_report
 from expunge.report.terminal import verdict
@@ -56,7 +56,16 @@ def test_what_was_lost_is_called_lost(fake: Fake) -> None:
     console.print(verdict(fake()))
     assert isinstance(console.file, StringIO)
     (line,) = [line for line in console.file.getvalue().splitlines() if "Ability is kept" in line]
-    assert "% lost" in line
+    assert "% lost" in line and "gain" not in line
+
+
+def test_a_loss_below_zero_is_called_a_gain(fake: Fake) -> None:
+    """ "-8.6% lost" had to be worked out."""
+    gained = [replace(c, found=Estimate(-0.086, -0.132, -0.03, 197)) for c in fake().claims if c.name == "ability"]
+    console = Console(file=StringIO(), width=120, color_system=None)
+    console.print(verdict(fake(claims=tuple(gained))))
+    assert isinstance(console.file, StringIO)
+    assert "-8.6% lost (a gain)" in console.file.getvalue()
 
 
 def test_groups_are_named_in_order(fake: Fake) -> None:

@@ -279,6 +279,15 @@ def test_workers_give_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
 
 
+def test_a_row_too_deep_to_be_handed_to_a_worker_is_judged_all_the_same(tmp_path: Path) -> None:
+    source = numbered(tmp_path / "in.jsonl", SIZE + 9)
+    deep = '{"prompt": "Deep?", "response": "Yes.", "meta": ' + "[" * 700 + "]" * 700 + "}\n"
+    source.write_text(deep + source.read_text())
+    scan([source], [Length()], tmp_path / "one.jsonl")
+    scan([source], [Length()], tmp_path / "two.jsonl", workers=2, load=load)
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+
+
 @given(st.integers(0, 2000), st.integers(0, 60))
 def test_whatever_a_crash_leaves_the_scan_goes_on(part: int, state: int) -> None:
     """The files cut at any byte that a crash could leave: the state never says more than the file holds."""

@@ -59,7 +59,11 @@ def audit(
     measures += divergence(models, sets.ordinary, scores)
     case = Case(after, before, oracle, sets, tuple(judges), seed, advance, scores, readings)
     measures += run_probes(probes, case)
-    asked = {"forgotten": len(sets.faulty), "subjects": len({topic(item) for item in sets.faulty})}
+    asked = {
+        "forgotten": len(sets.faulty),
+        "subjects": len({topic(item) for item in sets.faulty}),
+        "judges": [f"{judge.name} {judge.version}" for judge in judges],
+    }
     cost = {"seed": seed, "samples": samples, "probes": list(probes), "seconds": round(time.monotonic() - start, 1)}
     return Audit(
         model=after.name,

@@ -78,7 +78,7 @@ def command(
     part = Shard(int(os.environ["RANK"]) + 1, ranks) if ranks > 1 else _shard(shard)
     check_new(out)
     if not judge:
-        raise InputError("no judge was named", remedy="Give --judge privacy, --judge facts or --judge harm.")
+        raise InputError("no judge was named", remedy="Give --judge privacy=FILE, facts=FILE, harm=MODEL or another.")
     from expunge.host import suit_host  # slow to import: after what is quick to check
     from expunge.judges.names import load_judges
     from expunge.scan.asking import Asking, chat_format

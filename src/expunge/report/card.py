@@ -12,7 +12,7 @@ from typing import Any
 from expunge.audit.result import Audit, Claim, Measure
 from expunge.files import write_text
 from expunge.report.redact import showable
-from expunge.report.wording import changed, claimed, figure, interval
+from expunge.report.wording import LIMITS, changed, claimed, figure, interval, told
 
 SHOWN = ("forgetting", "ability", "neighbours", "refusals", "fluency")
 """Groups of which every figure is told; the others are in `audit.json`."""
@@ -89,10 +89,7 @@ def _text(audit: Audit) -> Iterator[str]:
     yield "| measure | before | after [95% interval] | n |\n|---|---|---|---|"
     yield from (_row(m) for m in audit.measures if m.group in SHOWN)
     yield "\n## Limits\n"
-    yield (
-        "The figures hold for what was asked, and as far as the judges see: what no judge flags is neither forgotten "
-        "nor counted. They do not show that the weights hold no trace of what was unlearned."
-    )
+    yield LIMITS
     yield "\n## Lineage\n"
     yield from (f"- {_plain(name)}: {_plain(value)}" for name, value in _lineage(audit))
     yield ""
@@ -101,7 +98,7 @@ def _text(audit: Audit) -> Iterator[str]:
 def _claim(claim: Claim) -> str:
     ends = f"{claimed(claim, 'low')} to {claimed(claim, 'high')}" if claim.found else "–"
     end = f"{claim.outcome}: {_plain(claim.why)}"
-    found = claimed(claim, "value") + changed(claim)
+    found = claimed(claim, "value") + told(claim)
     return f"| {_plain(claim.title)} | {found} | {ends} | {claim.threshold:g} | {end} |"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from expunge.audit.result import Audit, Claim, Measure
-from expunge.report.wording import claimed, figure
+from expunge.report.wording import claimed, figure, gained
 
 ATTACKS = ("prompts", "quantization", "relearning", "depth", "others")
 """The claims about attacks."""
@@ -31,7 +31,7 @@ def sentence(audit: Audit) -> str:
     ends = {claim: claim.found.high for claim in attacks if claim.found}
     worst = max(ends, key=lambda claim: (math.isnan(ends[claim]), ends[claim]), default=None)
     attacked = f"under the worst attack ({worst.of}): {_claimed(worst)}" if worst else ""
-    lost = [f"{name} lost {_claimed(measured[name])}" for name in KEPT if name in measured]
+    lost = [_lost(measured[name]) for name in KEPT if name in measured]
     refusals = measured.get("refusals")
     refused = f"harmless prompts refused, beyond the original's share: {_claimed(refusals)}" if refusals else ""
     sentences = ("; ".join(_forgetting(audit)), attacked, " and ".join(lost), refused)
@@ -55,6 +55,16 @@ def _bounded(measure: Measure) -> str:
     before = f"; before: {figure(measure.before.value, measure.unit)}" if measure.before else ""
     value, most = (figure(x, measure.unit) for x in (measure.after.value, measure.after.high))
     return f"{value} (at most {most}{before})"
+
+
+def _lost(claim: Claim) -> str:
+    """Of right answers; a loss below zero is a gain."""
+    assert claim.found is not None
+    if gained(claim):
+        more, least = (figure(-x, "share") for x in (claim.found.value, claim.found.high))
+        bound = f"at least {least}" if claim.found.high < 0 else f"at most {claimed(claim, 'high')} lost"
+        return f"{claim.name} gained {more} ({bound})"
+    return f"{claim.name} lost {_claimed(claim)}"
 
 
 def _claimed(claim: Claim) -> str:

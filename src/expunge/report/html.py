@@ -22,10 +22,10 @@ from expunge.report.fitting import cut, level, sizes
 from expunge.report.headline import sentence, title
 from expunge.report.redact import Piece, Redactor, fold, showable
 from expunge.report.wording import (
-    CHANGES,
     GROUPS,
     KINDS,
     LET_THINK,
+    LIMITS,
     change,
     claimed,
     figure,
@@ -34,6 +34,7 @@ from expunge.report.wording import (
     interval,
     is_cost,
     kind_of,
+    told,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def page(audit: Audit, *, reveal: bool = False) -> str:
         title=title(audit),
         sentence=sentence(audit),
         groups=GROUPS,
-        changes=CHANGES,
+        limits=LIMITS,
         grouped=list(grouped(audit)),
         charts=list(charts(audit)),
         curve_questions=CURVES,
@@ -143,7 +144,9 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(figure=figure, interval=interval, change=change, claimed=claimed, kind_of=kind_of)
+    environment.globals.update(
+        figure=figure, interval=interval, change=change, claimed=claimed, told=told, kind_of=kind_of
+    )
     return environment.get_template("page.html.j2")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from expunge.audit.result import Audit, Measure
 from expunge.report.redact import showable
-from expunge.report.wording import GROUPS, change, changed, claimed, figure, grouped, interval
+from expunge.report.wording import GROUPS, change, claimed, figure, grouped, interval, told
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,7 +67,7 @@ def verdict(audit: Audit) -> Table:
     grid.add_column("why", ratio=4)
     for claim in audit.claims:
         outcome = Text(claim.outcome, style=_OUTCOMES[claim.outcome])
-        found = Text(claimed(claim, "value") + changed(claim))
+        found = Text(claimed(claim, "value") + told(claim))
         grid.add_row(Text(claim.title), found, outcome, Text(claim.why, style="dim"))
     return grid
 

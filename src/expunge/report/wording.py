@@ -32,6 +32,11 @@ KINDS = {
 LET_THINK = {f"{kind} thinking": f"{title}, let think" for kind, title in KINDS.items()}
 CHANGES = {"ability": "lost", "neighbours": "lost", "refusals": "more", "membership": "apart"}
 """What the figure of a claim says, where it is a change from the original, or a distance from the oracle."""
+LIMITS = (
+    "The figures hold for what was asked, and as far as the judges see: what no judge flags is neither forgotten nor "
+    "counted. They do not show that the weights hold no trace of what was unlearned."
+)
+"""What whoever signs should know of any audit."""
 _COST_WORDS = ("cost", "seconds", "minutes", "hours", "steps", "tokens", "memory", "energy", "gib")
 
 
@@ -95,6 +100,16 @@ def claimed(claim: Claim, part: Literal["value", "low", "high"]) -> str:
 def changed(claim: Claim) -> str:
     """What its figure says, after it, where that is a change or a distance: " lost"."""
     return f" {CHANGES[claim.name]}" if claim.found and claim.name in CHANGES else ""
+
+
+def gained(claim: Claim) -> bool:
+    """Whether it is about a loss, and that is below zero."""
+    return changed(claim) == " lost" and claimed(claim, "value").startswith(("-", ">-"))
+
+
+def told(claim: Claim) -> str:
+    """As `changed`, for a reader, who need not work out what a loss below zero is."""
+    return changed(claim) + (" (a gain)" if gained(claim) else "")
 
 
 def change(measure: Measure) -> Change | None:

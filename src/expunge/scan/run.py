@@ -13,7 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -197,17 +197,26 @@ def _judged(
         judge = BlockJudge(judges, asking, set_aside)
         yield from (judge.judge(number, lines) for number, lines in todo)
         return
+    here = cache(lambda: BlockJudge(judges, set_aside=set_aside))
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
     with ProcessPoolExecutor(workers, context, initializer=partial(_begin, load, set_aside)) as pool:
-        waiting: deque[Future[Block]] = deque()
+        waiting: deque[tuple[Future[Block], int, list[Line]]] = deque()
+
+        def first() -> Block:
+            work, number, lines = waiting.popleft()
+            try:
+                return work.result()
+            except RecursionError:  # nested too deeply to be handed over, but not to be read
+                return here().judge(number, lines)
+
         try:
             for number, lines in todo:
                 with _deaf():
-                    waiting.append(pool.submit(_work, number, lines))
+                    waiting.append((pool.submit(_work, number, lines), number, lines))
                 if len(waiting) > 3 * workers:
-                    yield waiting.popleft().result()
+                    yield first()
             while waiting:
-                yield waiting.popleft().result()
+                yield first()
         except BrokenProcessPool:
             remedy = "Perhaps for want of memory: give fewer --workers. The same command goes on."
             raise ExpungeError("a worker died", remedy=remedy) from None
