@@ -72,7 +72,8 @@ def _found(name: str | Path) -> str:
         raise InputError(f"cannot load the model {str(name)!r}: there is no such folder", remedy=_REMEDY)
     folder = Path(path)
     inside = (folder / "model" / "config.json", folder / "adapter" / ADAPTER)
-    if not exists(folder / "config.json") and (of_run := next(filter(exists, inside), None)):
+    itself = (folder / "config.json", folder / ADAPTER)
+    if not any(map(exists, itself)) and (of_run := next(filter(exists, inside), None)):
         remedy = f"Give the model in it: {of_run.parent}"
         raise InputError(f"cannot load the model {str(name)!r}: it is the folder of a run", remedy=remedy)
     return path
