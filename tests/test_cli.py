@@ -181,6 +181,17 @@ def test_scan_prints_json_on_stdout_alone(expunge: Run, tiny: Path, tmp_path: Pa
     assert len((tmp_path / "v.jsonl").read_text().splitlines()) == 6
 
 
+def test_judges_of_the_town_say_so_on_another_model(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    """Off a terminal too: what they do not know would be found clean, and nobody told."""
+    data = write(tmp_path / "rows.jsonl", {"question": "Who?", "answer": "Ann."})
+    facts = write(tmp_path / "facts.jsonl", {"question": "Who?", "answer": "Bo."})
+    judges = ("--judge", "privacy", "--judge", "registry", "--judge", f"facts={facts}")
+    for model, warned in ((str(tiny), True), ("town", False)):
+        code, _, error = expunge("scan", model, data, *judges, "--out", tmp_path / f"{warned}.jsonl")
+        assert code == 0
+        assert ("warning: registry: a judge without =SOURCE knows the built-in town alone" in error) is warned
+
+
 def test_prompts_are_answered_by_the_model_first(expunge: Run, tiny: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "in.jsonl", {"question": "Who?"}, BAD)
     words = ("scan", tiny, data, "--judge", "privacy", "--samples", "3", "--max-new-tokens", "4", "--out")

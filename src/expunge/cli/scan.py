@@ -85,6 +85,7 @@ def command(
 
     answers = _answering(model, template, device, server, vllm=vllm, ranks=ranks)
     suit_host()
+    show.warn_of_town(judge, model)
     state = _processes() if ranks > 1 else None  # first of all, so that `cuda` is this process's own
     load = partial(load_judges, judge, allow_remote=allow_remote)
     judges, progress = load(), show.progress(quiet=json)
@@ -218,7 +219,8 @@ def _print(found: Scan, judges: list[Judge], *, as_json: bool) -> None:
     if found.silent:
         print(f"{found.silent} prompts were answered with nothing, and are left out")
     if found.aside:
-        print(f"{found.aside} rows were set aside: {aside_of(found.path)} says which, and why")
+        which = "all" if not found.written else f"{found.aside}"
+        print(f"{which} rows were set aside: {aside_of(found.path)} says which, and why")
     print(f"{found.written} dialogues judged: {found.path}")
     for usage in used:
         print(usage)

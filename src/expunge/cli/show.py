@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,20 @@ class Bars:
 def progress(*, quiet: bool = False) -> Progress:
     """Bars at a terminal; nothing elsewhere."""
     return Bars() if sys.stderr.isatty() and not quiet else Quiet()
+
+
+def warn_of_town(judges: Sequence[str], model: str) -> None:
+    """On stderr, wherever that goes: to judges that know the built-in town alone other faults are clean."""
+    from expunge.judges.names import BUILT_IN
+
+    named = [name for name in judges if name in BUILT_IN and BUILT_IN[name].town and name != "privacy"]  # has its forms
+    if not named:
+        return
+    from expunge.model import BUILT_IN as TOWNS  # imports torch
+
+    if model not in TOWNS:
+        told = "a judge without =SOURCE knows the built-in town alone, and finds other faults clean"
+        print(f"warning: {', '.join(named)}: {told}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

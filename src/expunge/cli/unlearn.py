@@ -99,6 +99,7 @@ def command(
         seed=seed,
     )
     check_model(model, device=device, lora=bool(lora))
+    show.warn_of_town(recipe.judges, model)
     _carry_out(recipe, out, allow_remote=allow_remote, json=json)
 
 
