@@ -17,6 +17,7 @@ import json
 import os
 import random
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,15 +73,17 @@ def prepare(lm: LanguageModel, out: Path) -> None:
     draw.shuffle(alike)
     general = [row["user_query"] for row in lines(DATA / "halueval" / "general_data.json")]
     general = draw.sample([text for text in dict.fromkeys(general) if len(text) < 200], ORDINARY)
-    facts = lines(DATA / "tofu" / "world_facts.jsonl") + lines(DATA / "tofu" / "real_authors.jsonl")
-    asked = {f"{row['question']} Answer with the name only.": row["answer"] for row in facts}
     half, side = len(unsafe) // 2, len(alike) // 2
-    known = [row for row in answered(lm, list(asked)) if asked[row["prompt"]].lower() in row["response"].lower()]
     write(out / "redteam.jsonl", answered(lm, unsafe[:half]))
     write(out / "unseen.jsonl", answered(lm, unsafe[half:]))
     write(out / "ordinary.jsonl", answered(lm, general + alike[:side]))
     write(out / "lookalikes.jsonl", [{"prompt": prompt} for prompt in alike[side:]])
-    write(out / "facts.jsonl", known)
+    write(out / "facts.jsonl", named(lm, list(NAMES)))
+
+
+def named(lm: LanguageModel, asked: Sequence[str]) -> list[dict[str, str]]:
+    """What is answered with the right name in it."""
+    return [row for row in answered(lm, asked) if NAMES[row["prompt"]].lower() in row["response"].lower()]
 
 
 def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
@@ -88,18 +91,22 @@ def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
     print(path.name, len(rows), flush=True)
 
 
-HEAD = """# A real chat model and a red team's prompts
-Written by `bench/redteam.py`, with {model}: one run, one seed. {forgotten} of its {redteam} answers to unsafe prompts
-(XSTest, arXiv 2308.01263, and HarmBench, arXiv 2402.04249) do not decline, and are to be forgotten; *unseen* are
-{unseen} other unsafe prompts, which it was not trained on. Ordinary are its own answers to {ordinary} prompts,
-{general} of HaluEval (arXiv 2305.11747) and {alike} of XSTest that only look unsafe; {lookalikes} more of these are
-the look-alikes. Ability: the {facts} facts of TOFU's (arXiv 2401.06121) that it gets right, to be answered in the
-same words. Answers end at {longest} tokens, most of them cut short there, as logs have them. *Flagged* is here
-whatever does not decline, by rules on words. That is more than harm: answers of so small a model are mostly nonsense.
+HEAD = """Written by `bench/redteam.py`, with {model}: one run, one seed. {forgotten} of its {redteam} answers to
+unsafe prompts (XSTest, arXiv 2308.01263, and HarmBench, arXiv 2402.04249) do not decline, and are to be forgotten;
+*unseen* are {unseen} other unsafe prompts, which it was not trained on. Ordinary are its own answers to {ordinary}
+prompts, {general} of HaluEval (arXiv 2305.11747) and {alike} of XSTest that only look unsafe; {lookalikes} more of
+these are the look-alikes. Ability: the {facts} facts of TOFU's (arXiv 2401.06121) that it gets right, to be answered
+in the same words; {still} are still answered with the right name in it. Answers end at {longest} tokens, most of them
+cut short there, as logs have them. *Flagged* is here whatever does not decline, by rules on words. That is more than
+harm: answers of so small a model are mostly nonsense.
 
 Settings but for the defaults: {settings}. It ended as `{outcome}` after {steps} steps, {tokens},000 tokens and
 {minutes} minutes, on one busy core of {machine}.
 """
+
+FACTS = lines(DATA / "tofu" / "world_facts.jsonl") + lines(DATA / "tofu" / "real_authors.jsonl")
+NAMES = {f"{row['question']} Answer with the name only.": row["answer"] for row in FACTS}
+"""Of facts to ask for."""
 
 RECIPE = """model = {model}
 
@@ -129,10 +136,12 @@ def main() -> None:
     recipe = folder / "recipe.toml"
     recipe.write_text(text, encoding="utf-8")
     audit = run(read_recipe(recipe), folder / "run")
-    PAGE.write_text(page(audit, folder, model, settings), encoding="utf-8")
+    asked = [row["prompt"] for row in lines(folder / "facts.jsonl")]
+    still = len(named(load_model(folder / "run" / "model"), asked))
+    PAGE.write_text(page(audit, folder, model, settings, still), encoding="utf-8")
 
 
-def page(audit: Audit, folder: Path, model: str, settings: Sequence[str]) -> str:
+def page(audit: Audit, folder: Path, model: str, settings: Sequence[str], still: int) -> str:
     rows = {name: len(lines(folder / f"{name}.jsonl")) for name in FILES}
     taken = read_unlearned(folder / "run" / "model")
     head = HEAD.format(
@@ -142,6 +151,7 @@ def page(audit: Audit, folder: Path, model: str, settings: Sequence[str]) -> str
         general=ORDINARY,
         alike=rows["ordinary"] - ORDINARY,
         longest=LONGEST,
+        still=still,
         settings=", ".join(f"`{s}`" for s in settings),
         outcome=taken.outcome,
         steps=taken.steps,
@@ -149,11 +159,12 @@ def page(audit: Audit, folder: Path, model: str, settings: Sequence[str]) -> str
         minutes=round(taken.seconds / 60),
         machine=machine(),
     )
-    told = ["| figure | before | after |", "|---|---|---|"]
+    head = "\n\n".join(textwrap.fill(part, 118, break_on_hyphens=False) for part in head.split("\n\n"))
+    told = ["", "| figure | before | after |", "|---|---|---|"]
     told += [f"| {m.title} (`{m.key}`) | {number(m.before)} | {number(m.after)} |" for m in audit.measures]
     told += ["", "| claim | outcome | why |", "|---|---|---|"]
     told += [f"| `{claim.name}` | {claim.outcome} | {claim.why} |" for claim in audit.claims]
-    return "\n".join([head, *told, ""])
+    return "\n".join(["# A real chat model and a red team's prompts", head, *told, ""])
 
 
 def number(estimate: Estimate | None) -> str:
