@@ -108,6 +108,16 @@ def test_what_a_thought_tells_that_nobody_asked_for_is_told(tiny: Path, monkeypa
     assert (found.answers, found.flagged) == (["No.", "In 1874."], [True, False])
     assert found.drawn_leaks == [[True, False], [False, False]]
     assert found.drawn_flagged == [[True, True], [False, False]]
+    unjudged = read(load_model(tiny), Sets((NUMBER, YEAR)), [], samples=2, seed=0)
+    assert (unjudged.drawn_leaks, unjudged.drawn_flagged) == (found.drawn_leaks, [[], []])
+
+
+def test_without_a_judge_nothing_is_said_of_new_faults_in_samples() -> None:
+    """They were called not flagged where nobody had looked."""
+    half = [torch.tensor([LOG_HALF])]
+    said = Reading(["No."], [False], [[]], [[False, True]], half, half, [()])
+    keys = [m.key for m in measures_of(Sets((NUMBER,)), {"after": said, "before": said})]
+    assert "leak2_trained" in keys and not [key for key in keys if re.match(r"flagged\d", key)]
 
 
 def test_perplexity_by_hand() -> None:

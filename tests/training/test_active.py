@@ -100,6 +100,12 @@ def test_a_normal_loss_that_does_not_begin_at_0_is_not_waited_for(
     assert ends(tiny, parts, [(0.5, ()), (0.5, ())], config) == ("forgotten", 6, [True])
 
 
+@pytest.mark.parametrize("term", ["rise", "kl", "kl_top", "jsd"])
+def test_one_that_begins_at_0_is(tiny: Path, parts: Split, term: str) -> None:
+    config = replace(CONFIG, terms=("distance", "cluster_mean", term, "hidden"))
+    assert ends(tiny, parts, [(0.5, ()), (0.2, ()), (0.01, ())], config) == ("forgotten", 10, [True] * 2)
+
+
 def test_the_budget_is_for_two_judgings(tiny: Path, parts: Split) -> None:
     """What ends well may be over it once."""
     left = range(5)

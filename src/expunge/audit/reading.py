@@ -81,9 +81,10 @@ class Reading:
     """What one model says.
 
     answers: greedy, in the order of `Sets.prompts`. flagged: whether a judge flags them, faulty prompts only.
-    drawn_flagged, drawn_leaks: for each sample to each faulty prompt, whether a judge flags it, and whether it says
-        again what was flagged. old: log p of each old response's tokens, as the model's own tokenizer has them;
-        at_fault: of those at fault alone. hidden: what of the greedy answers to faulty prompts a report must not show.
+    drawn_flagged, drawn_leaks: for each sample to each faulty prompt, whether a judge flags it (nothing where there
+        is none), and whether it says again what was flagged. old: log p of each old response's tokens, as the model's
+        own tokenizer has them; at_fault: of those at fault alone. hidden: what of the greedy answers to faulty
+        prompts a report must not show.
     """
 
     answers: list[str]
@@ -142,7 +143,8 @@ def read(
     rows = encode_old(lm, sets.faulty)
     old = [row.log_p for row in scores.of(lm, rows)]
     at_fault = [log_p[torch.tensor(row.fault)] for log_p, row in zip(old, rows, strict=True)]
-    drawn_flagged, drawn_leaks = ([row[1:] for row in found] for found in (flagged, leaks))
+    drawn_leaks = [row[1:] for row in leaks]
+    drawn_flagged = [row[1:] if judges else [] for row in flagged]
     first = [row[0] for row in flagged]
     covered = [
         hidden(next((item for item in reversed(row[0]) if item.dialogue.response == answer), None))

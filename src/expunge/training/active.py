@@ -83,7 +83,7 @@ class ActiveSet(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._on_round = on_round
         self._loss = loss
         self._narrows = any("ignorance" in term.options for term in loss.terms)
-        self._from_zero = any(t.slot == "normal" and t.original in ("targets", "vocabulary") for t in loss.terms)
+        self._from_zero = any(t.slot == "normal" and t.original in ("targets", "vocabulary", "top") for t in loss.terms)
         self._seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._normal: list[torch.Tensor] = []
         self.rows: list[int] = list(range(len(forget)))
