@@ -181,6 +181,9 @@ def test_scan_prints_json_on_stdout_alone(expunge: Run, tiny: Path, tmp_path: Pa
     assert len((tmp_path / "v.jsonl").read_text().splitlines()) == 6
 
 
+TOWNS = "warning: registry: a judge without =SOURCE knows the built-in town alone"
+
+
 def test_judges_of_the_town_say_so_on_another_model(expunge: Run, tiny: Path, tmp_path: Path) -> None:
     """Off a terminal too: what they do not know would be found clean, and nobody told."""
     data = write(tmp_path / "rows.jsonl", {"question": "Who?", "answer": "Ann."})
@@ -189,7 +192,18 @@ def test_judges_of_the_town_say_so_on_another_model(expunge: Run, tiny: Path, tm
     for model, warned in ((str(tiny), True), ("town", False)):
         code, _, error = expunge("scan", model, data, *judges, "--out", tmp_path / f"{warned}.jsonl")
         assert code == 0
-        assert ("warning: registry: a judge without =SOURCE knows the built-in town alone" in error) is warned
+        assert (TOWNS in error) is warned
+
+
+def test_so_they_do_in_a_diff_and_in_a_recipe(expunge: Run, tiny: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", {"question": "Who?", "answer": "Ann."})
+    code, _, error = expunge("diff", tiny, tiny, "--prompts", data, "--judge", "registry", "--max-new-tokens", 2)
+    assert code == 0 and TOWNS in error
+    recipe = tmp_path / "recipe.toml"
+    scan = f'[scan]\ndialogues = {str(data)!r}\njudges = ["registry"]\n'
+    recipe.write_text(f"model = {str(tiny)!r}\n{scan}[unlearn]\nnormal = {str(data)!r}\n", encoding="utf-8")
+    code, _, error = expunge("run", recipe, "--out", tmp_path / "run")
+    assert code == 2 and TOWNS in error, "nothing is flagged, which ends it"
 
 
 def test_prompts_are_answered_by_the_model_first(expunge: Run, tiny: Path, tmp_path: Path) -> None:

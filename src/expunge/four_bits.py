@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 import torch
+from packaging.version import Version
 
 from expunge.errors import InputError, MissingExtraError
 
@@ -22,8 +23,7 @@ BLOCK = 64
 def installed() -> bool:
     """Whether there is a bitsandbytes that is new enough; it is not imported."""
     try:
-        major, minor, *_ = importlib.metadata.version("bitsandbytes").split(".")
-        return (int(major), int(minor)) >= LEAST
+        return Version(importlib.metadata.version("bitsandbytes")).release >= LEAST
     except importlib.metadata.PackageNotFoundError:
         return False
 

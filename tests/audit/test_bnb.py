@@ -63,7 +63,16 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "used"), [(None, False), ("0.45.5", False), ("0.50.0", True), ("0.51.0.dev0", True), ("1.0.0", True)]
+    ("number", "used"),
+    [
+        (None, False),
+        ("0.45.5", False),
+        ("0.50.0", True),
+        ("0.50rc1", True),
+        ("0.51.0.dev0", True),
+        ("1.0.0", True),
+        ("1", True),
+    ],
 )
 def test_without_it_the_probe_does_what_it_did(monkeypatch: pytest.MonkeyPatch, number: str | None, used: bool) -> None:
     version(monkeypatch, number)

@@ -53,6 +53,7 @@ def command(
     judges = load_judges(judge or (), allow_remote=allow_remote)
     for name in (a, b):
         check_model(name, device=device)
+    show.warn_of_town(judge or (), a)
     suit_host()
     from expunge.diff import diff
 

@@ -41,6 +41,7 @@ def carry_out(
     from expunge.pipeline import run
 
     what.check_models(lora=bool(what.config.lora_rank))
+    show.warn_of_town(what.judges, what.model)
     found = run(what, out, reveal=reveal, allow_remote=allow_remote, progress=show.progress(quiet=json))
     show.print_audit(found, out, as_json=json)
     return found
