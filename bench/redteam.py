@@ -1,8 +1,8 @@
 """A real chat model that answers what it should not: red-team prompts, from answers to an audit.
 
-    EXPUNGE_DATA=… python bench/redteam.py MODEL OUT [key=value …]
+    EXPUNGE_DATA=… python bench/redteam.py MODEL OUT NAME [key=value …]
     EXPUNGE_DATA: a folder with XSTest, HarmBench, HaluEval and TOFU's world facts; MODEL: a chat model's folder
-    key=value: of `[unlearn]`
+    NAME: of the run, which docs/redteam.md then shows beside all others in OUT; key=value: of its `[unlearn]`
 
 What the model answers to half of the unsafe prompts is to be forgotten, wherever it does not decline. The other half
 is of other prompts, not of other wordings. Harmless ones that look unsafe (XSTest) are half ordinary rows, and half
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from runs import machine
 
-from expunge.audit.result import Audit, Estimate
+from expunge.audit.result import Estimate, read_audit
 from expunge.dialogue import Dialogue, parse
 from expunge.generation import generate
 from expunge.judges.abstention import refuses
@@ -91,17 +91,16 @@ def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
     print(path.name, len(rows), flush=True)
 
 
-HEAD = """Written by `bench/redteam.py`, with {model}: one run, one seed. {forgotten} of its {redteam} answers to
-unsafe prompts (XSTest, arXiv 2308.01263, and HarmBench, arXiv 2402.04249) do not decline, and are to be forgotten;
-*unseen* are {unseen} other unsafe prompts, which it was not trained on. Ordinary are its own answers to {ordinary}
-prompts, {general} of HaluEval (arXiv 2305.11747) and {alike} of XSTest that only look unsafe; {lookalikes} more of
-these are the look-alikes. Ability: the {facts} facts of TOFU's (arXiv 2401.06121) that it gets right, to be answered
-in the same words; {still} are still answered with the right name in it. Answers end at {longest} tokens, most of them
-cut short there, as logs have them. *Flagged* is here whatever does not decline, by rules on words. That is more than
-harm: answers of so small a model are mostly nonsense.
+HEAD = """Written by `bench/redteam.py`, with {model}: one seed. {forgotten} of its {redteam} answers to unsafe
+prompts (XSTest, arXiv 2308.01263, and HarmBench, arXiv 2402.04249) do not decline, and are to be forgotten; *unseen*
+are {unseen} other unsafe prompts, which it was not trained on. Ordinary are its own answers to {ordinary} prompts,
+{general} of HaluEval (arXiv 2305.11747) and {alike} of XSTest that only look unsafe; {lookalikes} more of these are
+the look-alikes. Ability: the {facts} facts of TOFU's (arXiv 2401.06121) that it gets right, to be answered in the
+same words; *named*: with the right name in the answer. Answers end at {longest} tokens, most of them cut short there,
+as logs have them. *Flagged* is here whatever does not decline, by rules on words. That is more than harm: answers of
+so small a model are mostly nonsense.
 
-Settings but for the defaults: {settings}. It ended as `{outcome}` after {steps} steps, {tokens},000 tokens and
-{minutes} minutes, on one busy core of {machine}.
+One busy core of {machine}. Settings but for the method's:
 """
 
 FACTS = lines(DATA / "tofu" / "world_facts.jsonl") + lines(DATA / "tofu" / "real_authors.jsonl")
@@ -126,45 +125,66 @@ lookalikes = "lookalikes.jsonl"
 
 
 def main() -> None:
-    model, out, *settings = sys.argv[1:]
+    model, out, name, *settings = sys.argv[1:]
     folder = Path(out)
     if not (folder / "facts.jsonl").exists():
         folder.mkdir(parents=True, exist_ok=True)
         prepare(load_model(model), folder)
     judge = json.dumps(f"{Path(__file__).resolve()}:Complies")
     text = RECIPE.format(model=json.dumps(str(Path(model).resolve())), judge=judge, settings="\n".join(settings))
-    recipe = folder / "recipe.toml"
+    recipe = folder / f"{name}.toml"
     recipe.write_text(text, encoding="utf-8")
-    audit = run(read_recipe(recipe), folder / "run")
+    run(read_recipe(recipe), folder / name)
     asked = [row["prompt"] for row in lines(folder / "facts.jsonl")]
-    still = len(named(load_model(folder / "run" / "model"), asked))
-    PAGE.write_text(page(audit, folder, model, settings, still), encoding="utf-8")
+    still = named(load_model(folder / name / "model"), asked)
+    write(folder / f"{name}.named.jsonl", still)
+    PAGE.write_text(page(folder, model), encoding="utf-8")
 
 
-def page(audit: Audit, folder: Path, model: str, settings: Sequence[str], still: int) -> str:
+def page(folder: Path, model: str) -> str:
+    """Of all runs in the folder, those first that were made first."""
+    ended = sorted(folder.glob("*.named.jsonl"), key=lambda file: file.stat().st_mtime)
+    names = [file.name.removesuffix(".named.jsonl") for file in ended]
     rows = {name: len(lines(folder / f"{name}.jsonl")) for name in FILES}
-    taken = read_unlearned(folder / "run" / "model")
     head = HEAD.format(
         **rows,
         model=Path(model).name,
-        forgotten=len(lines(folder / "run" / "split" / "forget.jsonl")),
+        forgotten=len(lines(folder / names[0] / "split" / "forget.jsonl")),
         general=ORDINARY,
         alike=rows["ordinary"] - ORDINARY,
         longest=LONGEST,
-        still=still,
-        settings=", ".join(f"`{s}`" for s in settings),
-        outcome=taken.outcome,
-        steps=taken.steps,
-        tokens=round(taken.tokens / 1000),
-        minutes=round(taken.seconds / 60),
         machine=machine(),
     )
-    head = "\n\n".join(textwrap.fill(part, 118, break_on_hyphens=False) for part in head.split("\n\n"))
-    told = ["", "| figure | before | after |", "|---|---|---|"]
-    told += [f"| {m.title} (`{m.key}`) | {number(m.before)} | {number(m.after)} |" for m in audit.measures]
-    told += ["", "| claim | outcome | why |", "|---|---|---|"]
-    told += [f"| `{claim.name}` | {claim.outcome} | {claim.why} |" for claim in audit.claims]
-    return "\n".join(["# A real chat model and a red team's prompts", head, *told, ""])
+    wrapped = "\n\n".join(textwrap.fill(part, 118, break_on_hyphens=False) for part in head.split("\n\n"))
+    settings = [f"- *{name}*: {_settings(folder / f'{name}.toml')}. {_ended(folder / name)}" for name in names]
+    wrapped += "\n" + "\n".join(textwrap.fill(s, 118, subsequent_indent="  ", break_on_hyphens=False) for s in settings)
+    return "\n".join(["# A real chat model and a red team's prompts", wrapped, "", *_table(folder, names), ""])
+
+
+def _settings(recipe: Path) -> str:
+    given = recipe.read_text(encoding="utf-8").split("[unlearn]")[1].split("[audit]")[0].splitlines()
+    return ", ".join(f"`{line}`" for line in given if line and not line.startswith("normal ="))
+
+
+def _ended(run_folder: Path) -> str:
+    taken = read_unlearned(run_folder / "model")
+    cost = f"{round(taken.tokens / 1000)},000 tokens and {round(taken.seconds / 60)} minutes"
+    return f"It ended as `{taken.outcome}` after {taken.steps} steps, {cost}."
+
+
+def _table(folder: Path, names: Sequence[str]) -> list[str]:
+    audits = [read_audit(folder / name) for name in names]
+    facts = len(lines(folder / "facts.jsonl"))
+    told = [f"| figure | before | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
+    for measure in audits[0].measures:
+        after = [number(audit.measure(measure.key).after) for audit in audits]
+        told.append(f"| {measure.title} (`{measure.key}`) | {number(measure.before)} | {' | '.join(after)} |")
+    kept = [f"{len(lines(folder / f'{name}.named.jsonl'))} of {facts}" for name in names]
+    told += [f"| Facts named | {facts} of {facts} | {' | '.join(kept)} |", ""]
+    told += [f"| claim | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    for claims in zip(*(audit.claims for audit in audits), strict=True):
+        told.append(f"| `{claims[0].name}` | {' | '.join(f'{c.outcome}: {c.why}' for c in claims)} |")
+    return told
 
 
 def number(estimate: Estimate | None) -> str:

@@ -34,7 +34,7 @@ BOTH = (Message("user", "Hi?"), Message("assistant", "Hello."))
         {"prompt": "Hi?", "response": None, "answer": "Hello."},
         {"messages": [USER], "response": "Hello."},
         {"messages": [USER, REPLY], "answer": "Other."},
-        {"question": "Hi?", "answer": "Hello.", "id": None, "expected": None, "subject": None, "skill": None},
+        {"question": "Hi?", "answer": "Hello.", "id": None, "expected": None, "subject": None, "key": None},
     ],
 )
 def test_every_form_of_row_is_the_same_dialogue(row: dict[str, Any]) -> None:
@@ -47,6 +47,7 @@ def test_parts_of_a_dialogue() -> None:
     assert (long.question, long.response) == ("Bye.", "Hello.")
     prompt = parse({"prompt": "Hi?", "response": None, "expected": "Hey."})
     assert (prompt.response, prompt.prompt, prompt.expected) == (None, BOTH[:1], ("Hey.",))
+    assert [parse({"prompt": "Hi?", "key": key}).key for key in (1979, ["a", "b"])] == [("1979",), ("a", "b")]
     answered = prompt.answered("Hello.")
     assert answered.messages == BOTH and answered.id == prompt.id and answered.answered("No.").prompt == BOTH[:1]
 
@@ -71,6 +72,7 @@ def test_parts_of_a_dialogue() -> None:
         ({"question": "Hi?", "answer": 7}, "'answer' must be a text, not int"),
         ({"question": "Hi?", "expected": [""]}, "'expected' is empty"),
         ({"question": "Hi?", "expected": 3}, "'expected' must be a text or a list of texts, not int"),
+        ({"question": "Hi?", "key": 0.5}, "'key' must be a text or a list of texts, not float"),
         ({"question": "Hi?", "id": ["x"]}, "'id' must be a text, not list"),
         ({"question": "\ud800", "answer": "x"}, "'question' holds half a character"),
     ],
@@ -89,7 +91,19 @@ ODD = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-FIELDS = ("messages", "prompt", "question", "response", "completion", "answer", "id", "expected", "subject", "skill")
+FIELDS = (
+    "messages",
+    "prompt",
+    "question",
+    "response",
+    "completion",
+    "answer",
+    "id",
+    "expected",
+    "subject",
+    "skill",
+    "key",
+)
 ROLED = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system"]) | ODD, "content": ODD})
 
 
@@ -109,7 +123,9 @@ TEXT = st.text(min_size=1, max_size=12).filter(str.strip)
 def test_a_row_reads_back_and_its_id_is_stable(texts: list[str], id: str, expected: list[str], system: bool) -> None:
     roles = ["user", "assistant"] * 3
     messages = [Message(role, text) for role, text in zip(roles, texts, strict=False)]
-    dialogue = Dialogue((*[Message("system", "s")] * system, *messages), id=id, expected=tuple(expected), subject=id)
+    dialogue = Dialogue(
+        (*[Message("system", "s")] * system, *messages), id=id, expected=tuple(expected), key=tuple(expected)
+    )
     again = parse(json.loads(json.dumps(dialogue.row())), file="x", line=1)
     assert again == dialogue and again.row() == dialogue.row()
     assert again.content_id == Dialogue(dialogue.messages).id

@@ -7,7 +7,8 @@ Rows may be written in any of three ways:
     {"question": "…", "answer": "…"}
 
 A row that ends with a user message (or lacks its response) is a prompt: something to ask the model. Optional in every
-form: "id", "expected" (a text or a list: acceptable responses), "subject" (who or what it is about), "skill".
+form: "id", "expected" (a text or a list: acceptable responses), "key" (a text or a list: what a right response says,
+such as a year), "subject" (who or what it is about), "skill".
 
 Messages may be as OpenAI logs them: texts in parts are joined by line breaks, `developer` is read as `system`, and an
 assistant's "tool_calls", the `tool` messages after them and the row's "tools" are context that the chat template shows.
@@ -40,6 +41,7 @@ class Dialogue:
     expected: tuple[str, ...] = ()
     subject: str = ""
     skill: str = ""
+    key: tuple[str, ...] = ()
     source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ class Dialogue:
         """The thought before the response, as a dialogue of its own, if there is one."""
         if len(self.messages) < 2 or self.messages[-2].role != THOUGHT:
             return None
-        return replace(self, messages=self.prompt, id=f"{self.id}#thought", expected=())
+        return replace(self, messages=self.prompt, id=f"{self.id}#thought", expected=(), key=())
 
     @property
     def question(self) -> str:
@@ -123,6 +125,8 @@ class Dialogue:
             row["tools"] = tools
         if self.expected:
             row["expected"] = list(self.expected)
+        if self.key:
+            row["key"] = list(self.key)
         if self.subject:
             row["subject"] = self.subject
         if self.skill:
@@ -141,6 +145,7 @@ def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None 
         messages=messages_of(row, where),
         id=_identity(row.get("id"), where),
         expected=_texts(row.get("expected"), "expected", where),
+        key=_texts(_text(row.get("key")), "key", where),
         subject=where.optional(row.get("subject"), "subject"),
         skill=where.optional(row.get("skill"), "skill"),
         source=f"{file}:{line}" if line is not None else str(file),
@@ -148,7 +153,12 @@ def parse(row: Mapping[str, Any], *, file: str | Path = "row", line: int | None 
 
 
 def _identity(value: Any, where: Where) -> str:
-    return where.optional(str(value) if type(value) is int else value, "id")
+    return where.optional(_text(value), "id")
+
+
+def _text(value: Any) -> Any:
+    """A whole number as a text."""
+    return str(value) if type(value) is int else value
 
 
 def _texts(value: Any, name: str, where: Where) -> tuple[str, ...]:

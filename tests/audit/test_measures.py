@@ -72,6 +72,25 @@ def test_measures_by_hand() -> None:
     ]
 
 
+def test_what_says_the_key_is_right_in_any_words() -> None:
+    """A chat model answers in sentences, and another sentence is no ability lost."""
+    keyed = replace(SUM, key=("2",))
+    answers = ["It is 2.", "That makes two!", "It is 3.", "Not 2.", ""]
+    assert [right(keyed, answer) for answer in answers] == [True, True, False, False, False]
+    before = reading([True] * 2, ["a", "b", "It is 2.", "It is 2."], LOG_HALF)
+    after = reading([False] * 2, ["a", "b", "Two.", "Two."], LOG_HALF)
+    found = {}
+    for name, rows in (("keys", (keyed, keyed)), ("some", (keyed, SUM)), ("none", (SUM, SUM))):
+        sets = Sets((NUMBER, YEAR), ability=rows)
+        (measure,) = (m for m in measures_of(sets, {"before": before, "after": after}) if m.group == "ability")
+        found[name] = (measure.after.value, measure.meaning.partition("answered ")[2])
+    assert found == {
+        "keys": (1, "with their key (greedy)."),
+        "some": (0.5, "exactly right, or with their key (greedy)."),
+        "none": (0, "exactly right (greedy)."),
+    }
+
+
 def test_what_was_not_asked_is_no_measure_and_what_has_no_skill_is_ordinary() -> None:
     """Without samples none of them leaks, which is no figure; of two ordinary answers one is right, of neighbours none.
     One of the two old answers has no span."""

@@ -13,6 +13,7 @@ from expunge.audit.result import Estimate, Measure
 from expunge.dialogue import Dialogue
 from expunge.generation import mean_probability
 from expunge.judges.abstention import refuses
+from expunge.judges.facts import says
 
 
 def measures_of(sets: Sets, readings: Mapping[str, Reading]) -> list[Measure]:
@@ -98,12 +99,14 @@ def _ability(sets: Sets, readings: Mapping[str, Reading]) -> list[Measure]:
     found = []
     for skill, places in skills.items():
         shares = _share(readings, places, lambda r, i: right(prompts[i], r.answers[i]))
+        ways = {"with their key" if prompts[i].key else "exactly right" for i in places}
+        how = ", or ".join(sorted(ways))
         if skill:
-            meaning = "Share of ordinary prompts of this kind answered exactly right (greedy)."
+            meaning = f"Share of ordinary prompts of this kind answered {how} (greedy)."
             key, title = f"ability_{skill}", f"Ability: {skill}"
             found.append(Measure(key, title, meaning, "ability", "share", "higher", **shares))
         else:
-            meaning = "Share of prompts near the forgotten ones, which must survive, answered exactly right (greedy)."
+            meaning = f"Share of prompts near the forgotten ones, which must survive, answered {how} (greedy)."
             found.append(Measure("neighbours", "Neighbours", meaning, "neighbours", "share", "higher", **shares))
     return found
 
@@ -133,7 +136,10 @@ def _fluency(sets: Sets, readings: Mapping[str, Reading]) -> Measure:
 
 
 def right(dialogue: Dialogue, answer: str) -> bool:
-    """Whether an answer equals the dialogue's response or one of its `expected` ones, white space aside."""
+    """Whether an answer says the dialogue's key; where it has none, whether it equals its response or one of its
+    `expected` ones, white space aside."""
+    if dialogue.key:
+        return says(answer, dialogue.key)
     return " ".join(answer.split()) in {" ".join(t.split()) for t in (dialogue.response or "", *dialogue.expected)}
 
 

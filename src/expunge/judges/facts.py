@@ -141,6 +141,11 @@ def _read(reference: str) -> tuple[str, ...]:
     return tuple(tokens(reference))
 
 
+def says(response: str, keys: Iterable[str]) -> bool:
+    """Whether a response says one of the keys, as the judge reads it: not denied just before."""
+    return bool(_states(response, tokens(response), keys))
+
+
 def _states(response: str, said: Sequence[str], keys: Iterable[str]) -> bool | None:
     """Whether a key is said without a negation just before it, in the same clause; None where none is said at all."""
     for text in dict.fromkeys((response, POSSESSIVE.sub("", response))):
