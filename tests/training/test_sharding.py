@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from expunge.model import load_model
 from expunge.selection import Split
 from expunge.training.config import UnlearnConfig
 from expunge.training.unlearn import unlearn
+from two_processes import in_two
 
 QUICK = UnlearnConfig(
     max_steps=6, judge_every=2, settle_steps=0, forget_rows=4, normal_rows=4,
@@ -41,12 +40,7 @@ TRAININGS = {
 
 
 def together(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d"]
-    launcher += ["--rdzv-endpoint", "localhost:0", str(Path(__file__).with_name("together.py")), *map(str, arguments)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "EXPUNGE_DEBUG": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", *launcher], capture_output=True, text=True, env=environment, timeout=240
-    )
+    return in_two(Path(__file__).with_name("together.py"), *arguments, timeout=240, EXPUNGE_DEBUG="1")
 
 
 @pytest.fixture(scope="module")

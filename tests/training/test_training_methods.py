@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +31,7 @@ from expunge.training.noise import add_noise
 from expunge.training.surgery import Surgery
 from expunge.training.trained import made_trainable
 from expunge.training.unlearn import _trainer, read_unlearned, unlearn
+from two_processes import in_two
 
 QUICK = {"max_steps": 4, "judge_every": 2, "forget_rows": 4, "normal_rows": 4, "learning_rate": 1e-3}
 QUICK |= {"warmup_steps": 0, "settle_steps": 0}
@@ -378,11 +377,9 @@ def alone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("options", [[], ["--sharded"]], ids=str)
 def test_two_processes_end_where_one_does(tiny: Path, alone: Path, tmp_path: Path, options: list[str]) -> None:
     """gloo on two CPU processes, each with half of every step's parts; and with half of the weights."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "expunge", "unlearn", str(tiny)]
-    launcher += ["forget.jsonl", "--normal", "normal.jsonl", *UNLEARN, *options, "--out", str(tmp_path / "two")]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-    both = subprocess.run(launcher, cwd=alone, capture_output=True, text=True, check=True, env=environment, timeout=120)
+    words = ("unlearn", tiny, "forget.jsonl", "--normal", "normal.jsonl", *UNLEARN, *options, "--out", tmp_path / "two")
+    both = in_two("-m", "expunge", *words, timeout=120, cwd=alone)
+    assert both.returncode == 0, both.stderr[-2000:]
     assert json.loads(both.stdout)["steps"] == read_unlearned(alone / "one/model").steps == 3
     a, b, before = weights(alone / "one/model"), weights(tmp_path / "two/model"), weights(tiny)
     changed = max(float((a[name] - before[name]).abs().max()) for name in a)
