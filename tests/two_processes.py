@@ -16,8 +16,8 @@ def in_two(
     """What they said, once both have ended; when time is up, they are ended too, and not their launcher alone."""
     command = [sys.executable, "-m", *LAUNCHER, "--rdzv-endpoint", "localhost:0", *map(str, words)]
     changed = {**os.environ, "ACCELERATE_USE_CPU": "true", **environment}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True, cwd=cwd, env=changed) as launcher:  # type: ignore[call-overload]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=cwd, env=changed) as launcher:
         try:
             out, error = launcher.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
